@@ -1,0 +1,1 @@
+//! Chain, key, names and validity, checked for agreement once.

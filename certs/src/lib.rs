@@ -1,0 +1,22 @@
+//! Who we can prove to be: identities, the index that finds one for a server name, and the internal authority.
+//!
+//! Depends on `config` for names. Opens nothing; keys are seen only inside `Secret`. Start at [`index`].
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "a test stops at the first surprise"
+    )
+)]
+
+pub mod identity;
+pub mod index;
+pub mod self_signed;
+
+pub use index::CertIndex;

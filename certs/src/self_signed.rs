@@ -1,0 +1,1 @@
+//! The internal authority and the leaves it signs.

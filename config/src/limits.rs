@@ -1,0 +1,113 @@
+//! Every bound of the system, with its unit and reason. A limit that is not here does not exist.
+
+/// Longest host name in bytes, without a trailing dot (RFC 1035 § 2.3.4).
+pub const HOST_NAME_BYTES_MAX: usize = 253;
+/// Longest label of a host name in bytes (RFC 1035 § 2.3.4).
+pub const LABEL_BYTES_MAX: usize = 63;
+/// Longest path prefix of a route in bytes: no request target longer than [`TARGET_BYTES_MAX`] could match one.
+pub const PATH_PREFIX_BYTES_MAX: usize = 1024;
+
+/// Longest HTTP/1.1 header section in bytes, request or response (DESIGN D10).
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Most header fields in one head (DESIGN D10).
+pub const FIELDS_MAX: usize = 100;
+/// Longest request target in bytes (DESIGN D10; RFC 9112 § 3 recommends at least 8000).
+pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+/// Longest chunk-size line with extensions in bytes; extensions are read and dropped, never stored.
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// Longest trailer section in bytes.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// Size of a lent buffer in bytes while heads and small bodies pass (PERF.md 5).
+pub const BUFFER_BYTES: usize = 16 * 1024;
+/// Size of a buffer in bytes while a large body or a tunnel flows (PERF.md 6).
+pub const BUFFER_BULK_BYTES: usize = 128 * 1024;
+/// Buffers a worker keeps for reuse; more are freed when given back.
+pub const BUFFERS_KEPT_MAX: usize = 64;
+
+/// Time for a whole request head to arrive once its first byte did, in milliseconds.
+pub const REQUEST_HEAD_DEADLINE_MS: u64 = 15_000;
+/// Longest silence inside a body, either direction, in milliseconds.
+pub const BODY_IDLE_DEADLINE_MS: u64 = 60_000;
+/// Longest silence of a downstream connection between two requests, in milliseconds.
+pub const KEEP_ALIVE_IDLE_MS: u64 = 75_000;
+/// Longest silence of a pooled upstream connection in milliseconds; below the 60 s at which common origins close.
+pub const UPSTREAM_IDLE_MS: u64 = 50_000;
+/// Time for one upstream connection to be made, in milliseconds.
+pub const CONNECT_DEADLINE_MS: u64 = 5_000;
+/// Time for a response head to arrive after the request was sent, in milliseconds.
+pub const RESPONSE_HEAD_DEADLINE_MS: u64 = 60_000;
+/// Time for a TLS handshake in milliseconds.
+pub const HANDSHAKE_DEADLINE_MS: u64 = 10_000;
+/// TLS handshakes under way at once in one worker: a flood of hellos must not starve traffic.
+pub const HANDSHAKES_PER_WORKER_MAX: usize = 256;
+/// Longest silence of an upgraded connection in milliseconds (INVENTORY A-50: 24 h).
+pub const TUNNEL_IDLE_MS: u64 = 24 * 60 * 60 * 1000;
+/// Idle upstream connections kept for one endpoint by one worker.
+pub const IDLE_PER_ENDPOINT_MAX: usize = 64;
+/// Time an answer of the resolver is used again, in milliseconds.
+pub const RESOLVED_FOR_MS: u64 = 5_000;
+/// Addresses of one upstream name that are tried.
+pub const RESOLVED_ADDRESSES_MAX: usize = 8;
+
+/// Downstream connections of one gateway, all listeners together.
+pub const CONNECTIONS_MAX: usize = 100_000;
+/// Downstream connections from one address: well above a large office behind NAT.
+pub const CONNECTIONS_PER_SOURCE_MAX: usize = 4_096;
+/// Open sessions (tunnels, jumps) of one gateway.
+pub const SESSIONS_MAX: usize = 50_000;
+/// Open jumps of one principal.
+pub const SESSIONS_PER_PRINCIPAL_MAX: usize = 256;
+
+/// Time from connect to authenticated on SSH, in milliseconds (OpenSSH's LoginGraceTime is 120 s).
+pub const SSH_AUTH_DEADLINE_MS: u64 = 30_000;
+/// Authentication attempts on one SSH connection (OpenSSH's MaxAuthTries is 6; scenario 16 wants five).
+pub const SSH_AUTH_TRIES_MAX: usize = 5;
+/// Channels open at once on one SSH connection.
+pub const SSH_CHANNELS_MAX: usize = 64;
+/// SSH connections of one gateway that have not authenticated yet.
+pub const SSH_UNAUTHENTICATED_MAX: usize = 256;
+
+/// Largest message on the gateways' stream in bytes: a snapshot of a million routes.
+pub const MESSAGE_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Largest message a peer may send before it has authenticated, in bytes.
+pub const MESSAGE_BYTES_UNAUTHENTICATED_MAX: usize = 64 * 1024;
+/// Silence on the gateways' stream after which a ping is sent, in milliseconds.
+pub const SYNC_PING_MS: u64 = 10_000;
+/// Silence on the gateways' stream after which it is given up, in milliseconds.
+pub const SYNC_DEAD_MS: u64 = 30_000;
+/// First and longest pause before a gateway dials control again, in milliseconds.
+pub const SYNC_BACKOFF_MS: (u64, u64) = (200, 15_000);
+/// Generations whose snapshots control keeps to answer with a delta; an older base gets the whole.
+pub const GENERATIONS_KEPT_MAX: usize = 256;
+/// Objects in one snapshot.
+pub const OBJECTS_MAX: usize = 4_000_000;
+/// Size of one object in bytes: a user with thousands of keys, a long chain.
+pub const OBJECT_BYTES_MAX: usize = 1024 * 1024;
+/// Endpoints of one upstream.
+pub const ENDPOINTS_MAX: usize = 256;
+/// Size of the delta log in bytes at which the checkpoint's base is written anew, if it also exceeds the base.
+pub const CHECKPOINT_LOG_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Older checkpoints kept beside the newest.
+pub const CHECKPOINTS_KEPT: usize = 2;
+
+/// Time that open requests and tunnels get after SIGTERM, in milliseconds.
+pub const DRAIN_DEADLINE_MS: u64 = 30_000;
+/// Drain of a deleted object's flows when its policy names no other, in milliseconds (DESIGN D5).
+pub const DRAIN_ON_DELETE_MS: u64 = 30_000;
+
+/// Largest request body of the admin API in bytes.
+pub const API_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Items in a list when the caller names no limit, and at most (DESIGN §12).
+pub const PAGE_ITEMS: (usize, usize) = (50, 500);
+/// Longest note in characters.
+pub const NOTE_CHARS_MAX: usize = 255;
+/// Life of an API token in seconds: default and most (INVENTORY 2.1, API token).
+pub const TOKEN_SECONDS: (u64, u64) = (600, 24 * 60 * 60);
+/// Life of a join token in seconds.
+pub const JOIN_TOKEN_SECONDS: u64 = 60 * 60;
+/// Life of a gateway's certificate in days (DESIGN §12).
+pub const GATEWAY_CERTIFICATE_DAYS: i64 = 90;
+/// Open files below which a warning is logged (INVENTORY A-54).
+pub const OPEN_FILES_WANTED: u64 = 65_536;
+/// Longest path of a unix socket in bytes (sun_path of Linux, less its final NUL).
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;

@@ -1,0 +1,140 @@
+//! Process settings: raw text from file, environment and flags, checked once into values.
+//!
+//! Flag over environment over file. Every error of a configuration is found in one run, with file, line and key.
+//! Reading files and the environment is the caller's work; this module takes their text.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::name::GatewayName;
+use crate::secret::Secret;
+
+/// Whether placeholders and conveniences are refused or warned about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Placeholder secrets, debug endpoints and wildcard CORS are refused.
+    Production,
+    /// They are warned about.
+    Development,
+}
+
+/// Settings of the data plane.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// `DIR`; the gateway keeps its own things in `DIR/gateway`.
+    pub data: PathBuf,
+    /// Plain HTTP listeners. Port 0 is any free port, kept and used again.
+    pub http: Vec<SocketAddr>,
+    /// HTTPS listeners.
+    pub https: Vec<SocketAddr>,
+    /// SSH listeners.
+    pub ssh: Vec<SocketAddr>,
+    /// noVNC listeners.
+    pub novnc: Vec<SocketAddr>,
+    /// ttyd listeners.
+    pub ttyd: Vec<SocketAddr>,
+    /// The gateway's own admin endpoint; `None` is off.
+    pub admin: Option<SocketAddr>,
+    /// Where control takes the gateways' stream, as `host:port`, tried in order.
+    pub control: Vec<String>,
+    /// The name to enrol under.
+    pub name: GatewayName,
+    /// One-time join token for the first start.
+    pub join_token: Option<Secret<String>>,
+    /// Worker threads; 0 is one per core.
+    pub workers: usize,
+    /// Peers whose forwarding fields count.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Time that open flows get at a stop.
+    pub drain: Duration,
+    /// Where the log goes.
+    pub log: Log,
+    /// Production or development.
+    pub mode: Mode,
+}
+
+/// Settings of the control plane.
+#[derive(Debug, Clone)]
+pub struct Control {
+    /// `DIR`: database, keys, socket.
+    pub data: PathBuf,
+    /// Admin API listeners; plain HTTP.
+    pub admin: Vec<SocketAddr>,
+    /// Listeners of the gateways' stream.
+    pub sync: Vec<SocketAddr>,
+    /// The database.
+    pub database: Database,
+    /// Signing and sealing root given from outside; `None` is `DIR/secret.key`, made on first start.
+    pub secret_key: Option<Secret<String>>,
+    /// Where the log goes.
+    pub log: Log,
+    /// Production or development.
+    pub mode: Mode,
+}
+
+/// The database of control.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Database {
+    /// An embedded SQLite file.
+    Sqlite(PathBuf),
+    /// A PostgreSQL URL; it may carry a password.
+    Postgres(Secret<String>),
+}
+
+/// Where the log goes, and how much of it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// Least level that is written.
+    pub level: Level,
+    /// `None` is standard output.
+    pub file: Option<PathBuf>,
+    /// When a file is rotated.
+    pub rotation: Rotation,
+    /// How long or how many rotated files are kept.
+    pub retention: Retention,
+    /// Form of a line.
+    pub format: LogFormat,
+}
+
+/// Least level of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// When a log file is rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// At this size in bytes.
+    Bytes(u64),
+    /// At this age.
+    Age(Duration),
+    /// Never.
+    Off,
+}
+
+/// Which rotated log files are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    /// Those younger than this.
+    Age(Duration),
+    /// The newest this many.
+    Files(usize),
+}
+
+/// Form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people; coloured on a terminal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}

@@ -1,0 +1,230 @@
+//! The model: what the objects of a snapshot mean.
+//!
+//! These types are what the rest of the product reads. Their wire form is private to `sync::wire`; [`Object::encode`]
+//! and [`Object::decode`] are the two doors.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::grant::Grants;
+use crate::id::{EndpointId, IdentityId, KeyId, RouteId, UserId, VmId};
+use crate::name::{HostPattern, Namespace, NetworkName, PathPrefix, UserName, VmName};
+use crate::secret::Secret;
+use crate::snapshot::{Kind, Object, ObjectKey};
+use crate::sync::wire;
+use crate::target::Target;
+
+/// What one object means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Kind [`Kind::ROUTE`].
+    Route(Route),
+    /// Kind [`Kind::VM`].
+    Vm(Vm),
+    /// Kind [`Kind::PRINCIPAL`].
+    Principal(Principal),
+    /// Kind [`Kind::IDENTITY`].
+    Identity(Identity),
+    /// Kind [`Kind::SSH_HOST_KEY`].
+    SshHostKey(SshHostKey),
+    /// A kind that this program does not know: kept, digested, and otherwise left alone.
+    Unknown,
+}
+
+/// Bytes that do not mean what their kind says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("object {key:?} cannot be read: {why}")]
+pub struct Malformed {
+    /// The object.
+    pub key: ObjectKey,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Object {
+    /// The object that says `value`. `Value::Unknown` has no bytes and gives `None`.
+    pub fn encode(value: &Value) -> Option<Self> {
+        wire::object::encode(value)
+    }
+
+    /// What the object means.
+    ///
+    /// Errors: the bytes are no message of their kind, or a name, address or enumeration in them is out of its grammar.
+    pub fn decode(&self) -> Result<Value, Malformed> {
+        wire::object::decode(self)
+    }
+}
+
+impl Value {
+    /// The key of the object this value becomes; `None` for [`Value::Unknown`].
+    pub const fn key(&self) -> Option<ObjectKey> {
+        let (kind, id) = match self {
+            Self::Route(route) => (Kind::ROUTE, route.id.to_bytes()),
+            Self::Vm(vm) => (Kind::VM, vm.id.to_bytes()),
+            Self::Principal(principal) => (Kind::PRINCIPAL, principal.id.to_bytes()),
+            Self::Identity(identity) => (Kind::IDENTITY, identity.id.to_bytes()),
+            Self::SshHostKey(key) => (Kind::SSH_HOST_KEY, key.id.to_bytes()),
+            Self::Unknown => return None,
+        };
+        Some(ObjectKey { kind, id })
+    }
+}
+
+/// A match and what happens to what matches.
+///
+/// Unique by (host, path). A disabled route is not in the snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Stable name of the route; also what its upstream is known by.
+    pub id: RouteId,
+    /// The tenant that owns it.
+    pub namespace: Namespace,
+    /// Which hosts it answers.
+    pub host: HostPattern,
+    /// Which paths it answers, below the host.
+    pub path: PathPrefix,
+    /// How the public side is protected.
+    pub tls: TlsMode,
+    /// Answer plain HTTP with 301 to https. Meaningless when `tls` is off.
+    pub redirect_https: bool,
+    /// `Strict-Transport-Security: max-age=N` in seconds on answers over TLS; `None` sends nothing.
+    pub hsts_seconds: Option<u32>,
+    /// Whether an upgrade to a WebSocket passes; otherwise it is answered 426.
+    pub websocket: bool,
+    /// What the route does.
+    pub action: Action,
+    /// What a change of the route does to its open tunnels.
+    pub on_change: FlowPolicy,
+    /// What its deletion does to them.
+    pub on_delete: FlowPolicy,
+}
+
+/// How the public side of a route is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TlsMode {
+    /// Plain HTTP; over TLS too where an identity happens to serve the name.
+    Off,
+    /// A leaf of the internal authority.
+    SelfSigned,
+}
+
+/// What a route does with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Sends it to an upstream.
+    Forward(Upstream),
+    /// Hands it to one of our own services.
+    Service(Service),
+}
+
+/// A group of endpoints that serve the same thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// At least one.
+    pub endpoints: Box<[Endpoint]>,
+}
+
+/// One address of an upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Key of its connection pool and health; outlives generations, new when the target changes.
+    pub id: EndpointId,
+    /// Where it is.
+    pub target: Target,
+    /// Whether loopback may be dialled: root set it.
+    pub loopback_ok: bool,
+    /// The VM it belongs to, when it was given as one.
+    pub vm: Option<VmId>,
+}
+
+/// Our own services, published by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Service {
+    /// The admin API and web UI; control writes where it listens, as an address that every gateway of this control
+    /// can reach.
+    Control {
+        /// Key of the connection pool.
+        id: EndpointId,
+        /// The admin listener.
+        address: SocketAddr,
+    },
+    /// The noVNC console gate of the gateway itself.
+    Novnc,
+    /// The ttyd console gate of the gateway itself.
+    Ttyd,
+}
+
+/// What happens to open flows when their object changes or goes (DESIGN D5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FlowPolicy {
+    /// They live on.
+    Keep,
+    /// They may finish within this many milliseconds.
+    Drain {
+        /// The time they get.
+        ms: u64,
+    },
+    /// They end now.
+    Cut,
+}
+
+/// A machine that jumps and consoles lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vm {
+    /// Stable name.
+    pub id: VmId,
+    /// What people type; unique in the namespace.
+    pub name: VmName,
+    /// The tenant that owns it.
+    pub namespace: Namespace,
+    /// The network its address belongs to.
+    pub network: NetworkName,
+    /// Its address; unique in the network.
+    pub address: IpAddr,
+    /// Where its sshd listens; a jump to port 22 goes there as well.
+    pub ssh_port: u16,
+    /// Whether a loopback address may be dialled: root set it.
+    pub loopback_ok: bool,
+}
+
+/// Whoever may authenticate on SSH. A disabled user is not in the snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The user.
+    pub id: UserId,
+    /// The user's name, for logs and sessions; not for matching: the login name on SSH may be a shared one.
+    pub name: UserName,
+    /// The user's public keys.
+    pub keys: Box<[SshKey]>,
+    /// What the user may do where.
+    pub grants: Grants,
+}
+
+/// A public key in SSH wire form (RFC 4253 § 6.6), without comment or options.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SshKey {
+    /// The blob: algorithm name and key material.
+    pub blob: Arc<[u8]>,
+}
+
+/// A certificate chain with its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Stable name.
+    pub id: IdentityId,
+    /// The names it serves; exact or wildcard. The catch-all marks the identity for unknown names.
+    pub names: Box<[HostPattern]>,
+    /// Certificates in DER, leaf first.
+    pub chain: Box<[Vec<u8>]>,
+    /// The leaf's private key as PKCS#8 DER.
+    pub key: Secret<Vec<u8>>,
+}
+
+/// A host key of the gate's SSH listener, the same on every gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshHostKey {
+    /// Stable name.
+    pub id: KeyId,
+    /// The private key in OpenSSH PEM form.
+    pub private_pem: Secret<String>,
+}

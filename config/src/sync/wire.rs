@@ -1,0 +1,4 @@
+//! The wire form: prost messages with hand-numbered tags. Private, so that nothing else depends on it.
+
+pub(crate) mod message;
+pub(crate) mod object;

@@ -1,0 +1,114 @@
+//! The compiled form of a snapshot: what a request, a handshake or a jump looks things up in.
+//!
+//! Immutable. A table derived from the one before shares every shard that the change does not touch. Look-ups allocate
+//! nothing, lock nothing and return references that live as long as the table.
+
+pub mod explain;
+pub mod jump;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::delta::Delta;
+use crate::id::RouteId;
+use crate::snapshot::{Route, Snapshot};
+
+pub use jump::{JumpRefusal, JumpTarget};
+
+/// Header fields of a request, as the matchers see them.
+pub trait Fields {
+    /// The value of the first field with this lower-case name.
+    fn field(&self, name: &str) -> Option<&[u8]>;
+}
+
+/// No fields at all.
+impl Fields for () {
+    fn field(&self, _name: &str) -> Option<&[u8]> {
+        None
+    }
+}
+
+/// What a request is known by. Carries more than today's matchers read, so that later ones move nothing.
+#[derive(Clone, Copy)]
+pub struct Facts<'a> {
+    /// Lower-case, without port and trailing dot; an IP literal stands as it came.
+    pub host: &'a str,
+    /// Begins with `/`; without query.
+    pub path: &'a str,
+    /// Without the `?`; empty when there is none.
+    pub query: &'a str,
+    /// As it came: methods are case-sensitive (RFC 9110 § 9.1).
+    pub method: &'a str,
+    /// The header fields.
+    pub fields: &'a dyn Fields,
+    /// The downstream address, after trusted proxies.
+    pub client: IpAddr,
+}
+
+/// Two routes that cannot both be in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// What they share, for people: `app.example.com/path`.
+    pub what: String,
+    /// The one that was there first.
+    pub first: RouteId,
+    /// The other.
+    pub second: RouteId,
+}
+
+/// Why a snapshot does not compile. Every conflict is listed, up to a bound.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Conflicts {
+    /// Pairs of routes with the same host and path.
+    pub routes: Vec<Conflict>,
+    /// Objects whose bytes cannot be read.
+    pub malformed: Vec<crate::snapshot::object::Malformed>,
+}
+
+impl fmt::Display for Conflicts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} conflicting routes, {} unreadable objects", self.routes.len(), self.malformed.len())
+    }
+}
+
+/// The compiled form of one snapshot. Cheap to clone.
+#[derive(Clone)]
+pub struct RouteTable {}
+
+impl RouteTable {
+    /// Compiles a whole snapshot. Cost: proportional to its size.
+    pub fn compile(snapshot: &Snapshot) -> Result<Self, Conflicts> {
+        let _ = snapshot;
+        unimplemented!()
+    }
+
+    /// The table of `new`, derived from this one, which is the table of `old`. Cost: proportional to the delta.
+    pub fn recompile(&self, old: &Snapshot, new: &Snapshot, delta: &Delta) -> Result<Self, Conflicts> {
+        let _ = (old, new, delta);
+        unimplemented!()
+    }
+
+    /// Finds the route for a request.
+    ///
+    /// Host match first (exact, then the one-label wildcard, then catch-all, with no fall-through between virtual
+    /// hosts), then the longest path prefix on segment boundaries. Returns `None` when no virtual host matches or none
+    /// of its routes does. Allocates nothing; cost: at most two hashes of `host` and one walk of `path`.
+    ///
+    /// Wildcard covers one label: RFC 9525 § 6.3.
+    pub fn route(&self, facts: &Facts<'_>) -> Option<&Arc<Route>> {
+        let _ = facts;
+        None
+    }
+
+    /// Whether any virtual host answers to `host` (catch-all included): tells 404 from 421.
+    pub fn has_host(&self, host: &str) -> bool {
+        let _ = host;
+        false
+    }
+
+    /// How many routes it holds.
+    pub fn routes_len(&self) -> usize {
+        0
+    }
+}

@@ -1,0 +1,1 @@
+//! HTTP: the strict door, routing, the exchange with an upstream.

@@ -1,0 +1,7 @@
+//! From settings to a running gateway.
+
+/// The data plane.
+pub struct Gateway {}
+
+/// A gateway that runs.
+pub struct Running {}
