@@ -1,5 +1,9 @@
 //! Counters, the log and the access record.
+//!
+//! The hot path touches only its own worker's [`Counters`]; the metrics page adds them up.
 
-/// Counters of the process; only atomics.
-#[derive(Default)]
-pub struct Metrics {}
+pub mod access;
+pub mod counters;
+
+pub use access::{Access, Record};
+pub use counters::{Counters, Metrics, OpenConnection};

@@ -5,16 +5,18 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use config::settings;
+use config::{limits, settings};
+use tokio::sync::Semaphore;
 
 use crate::drain::Drain;
 use crate::guard::Guard;
 use crate::live::{Current, LiveCache, Pinned};
 use crate::session::Sessions;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Access, Counters, Metrics};
 
 /// What all workers have in common.
 pub struct Shared {
@@ -22,7 +24,7 @@ pub struct Shared {
     pub settings: settings::Gateway,
     /// The generation in force.
     pub current: Current,
-    /// Admission: connections, handshakes, sessions.
+    /// Admission: connections, sessions.
     pub guard: Arc<Guard>,
     /// Open tunnels and jumps.
     pub sessions: Arc<Sessions>,
@@ -30,8 +32,26 @@ pub struct Shared {
     pub drain: Drain,
     /// Counters.
     pub metrics: Metrics,
+    /// Where access records go.
+    pub access: Access,
     /// Every address this gateway listens on: never dialled (INVENTORY 2.2, rule 3).
     pub own_addresses: ArcSwap<Vec<SocketAddr>>,
+}
+
+impl Shared {
+    /// What `workers` threads are to have in common; nothing in force, nothing open.
+    pub fn new(settings: settings::Gateway, workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            current: Current::default(),
+            guard: Arc::default(),
+            sessions: Arc::default(),
+            drain: Drain::default(),
+            metrics: Metrics::new(workers),
+            access: Access::default(),
+            own_addresses: ArcSwap::default(),
+        })
+    }
 }
 
 /// One worker thread's own.
@@ -40,6 +60,10 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Number of the thread, from 0.
     pub index: usize,
+    /// This thread's counters.
+    pub counters: Arc<Counters>,
+    /// Room for TLS handshakes of this thread: a flood of hellos must not starve traffic.
+    pub handshakes: Arc<Semaphore>,
     /// This thread's upstream connections and resolver answers.
     pub upstream: crate::upstream::Upstreams,
     /// This thread's buffers.
@@ -48,8 +72,65 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// The state of worker number `index`; to be called on its own thread.
+    pub fn new(shared: Arc<Shared>, index: usize) -> Rc<Self> {
+        Rc::new(Self {
+            counters: shared.metrics.shard(index),
+            handshakes: Arc::new(Semaphore::new(limits::HANDSHAKES_PER_WORKER_MAX)),
+            upstream: crate::upstream::Upstreams::default(),
+            buffers: crate::relay::Buffers::default(),
+            live: RefCell::new(shared.current.cache()),
+            shared,
+            index,
+        })
+    }
+
     /// The generation in force, from this thread's cache: no shared reference count is touched unless it moved.
     pub fn pin(&self) -> Option<Pinned> {
         self.live.borrow_mut().pin()
+    }
+}
+
+/// Parts for the tests of other modules.
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::path::Path;
+    use std::rc::Rc;
+    use std::time::Duration;
+
+    use config::settings::{Gateway, Level, Log, LogFormat, Mode, Retention, Rotation};
+
+    use super::{Shared, Worker};
+
+    /// Settings of a gateway on `dir` that listens nowhere and knows no control.
+    pub(crate) fn settings(dir: &Path) -> Gateway {
+        Gateway {
+            data: dir.to_path_buf(),
+            http: Vec::new(),
+            https: Vec::new(),
+            ssh: Vec::new(),
+            novnc: Vec::new(),
+            ttyd: Vec::new(),
+            admin: None,
+            control: Vec::new(),
+            name: config::name::GatewayName::parse("test").unwrap(),
+            join_token: None,
+            workers: 1,
+            trusted_proxies: Vec::new(),
+            drain: Duration::from_secs(5),
+            log: Log {
+                level: Level::Info,
+                file: None,
+                rotation: Rotation::Off,
+                retention: Retention::Files(1),
+                format: LogFormat::Text,
+            },
+            mode: Mode::Development,
+        }
+    }
+
+    /// A worker of its own for one test, with nothing in force.
+    pub(crate) fn worker(dir: &Path) -> Rc<Worker> {
+        Worker::new(Shared::new(settings(dir), 1), 0)
     }
 }
