@@ -21,6 +21,13 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 pub const BUFFER_BYTES: usize = 16 * 1024;
 /// Size of a buffer in bytes while a large body or a tunnel flows (PERF.md 6).
 pub const BUFFER_BULK_BYTES: usize = 128 * 1024;
+/// Size of a relay's buffer in bytes, one for each direction while it holds data: 20 to 30 % less CPU than 8 KiB
+/// (CRATES.md 5), and twice it buys nothing.
+pub const RELAY_BUFFER_BYTES: usize = 64 * 1024;
+/// Relay buffers a thread keeps for reuse; a relay without data in flight holds none.
+pub const RELAY_BUFFERS_KEPT_MAX: usize = 16;
+/// Reads and writes a relay makes before it lets the other tasks of its thread run.
+pub const RELAY_STEPS_MAX: usize = 32;
 /// Buffers a worker keeps for reuse; more are freed when given back.
 pub const BUFFERS_KEPT_MAX: usize = 64;
 

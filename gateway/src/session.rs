@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use config::id::{EndpointId, RouteId, SessionId, UserId, VmId};
 use config::snapshot::Snapshot;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::relay::{self, RelayLimits, Totals};
 
 /// What a session is and stands on.
 #[derive(Debug, Clone)]
@@ -85,6 +88,15 @@ impl Sessions {
 }
 
 impl SessionHandle {
+    /// Relays the session's two ends until they are done or the session is to end; the bytes count as they pass.
+    pub async fn relay<A, B>(&self, downstream: &mut A, upstream: &mut B, limits: RelayLimits) -> Totals
+    where
+        A: AsyncRead + AsyncWrite + Unpin,
+        B: AsyncRead + AsyncWrite + Unpin,
+    {
+        relay::run(downstream, upstream, limits, self.ended()).await
+    }
+
     /// Resolves when the session is to end, with the reason.
     pub async fn ended(&self) -> EndReason {
         std::future::pending().await

@@ -67,7 +67,7 @@ pub struct Worker {
     /// This thread's upstream connections and resolver answers.
     pub upstream: crate::upstream::Upstreams,
     /// This thread's buffers.
-    pub buffers: crate::relay::Buffers,
+    pub buffers: crate::buffers::Buffers,
     live: RefCell<LiveCache>,
 }
 
