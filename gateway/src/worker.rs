@@ -78,7 +78,7 @@ impl Worker {
             counters: shared.metrics.shard(index),
             handshakes: Arc::new(Semaphore::new(limits::HANDSHAKES_PER_WORKER_MAX)),
             upstream: crate::upstream::Upstreams::default(),
-            buffers: crate::relay::Buffers::default(),
+            buffers: crate::buffers::Buffers::default(),
             live: RefCell::new(shared.current.cache()),
             shared,
             index,
