@@ -78,6 +78,10 @@ pub const SSH_UNAUTHENTICATED_MAX: usize = 256;
 pub const MESSAGE_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Largest message a peer may send before it has authenticated, in bytes.
 pub const MESSAGE_BYTES_UNAUTHENTICATED_MAX: usize = 64 * 1024;
+/// Largest message a gateway sends to control in bytes: an acknowledgement that names what is paused.
+pub const MESSAGE_BYTES_FROM_GATEWAY_MAX: usize = 4 * 1024 * 1024;
+/// Parts (fields, list items) of a message that carries no objects; memory per part is far above its bytes.
+pub const MESSAGE_PARTS_MAX: usize = 65_536;
 /// Silence on the gateways' stream after which a ping is sent, in milliseconds.
 pub const SYNC_PING_MS: u64 = 10_000;
 /// Silence on the gateways' stream after which it is given up, in milliseconds.

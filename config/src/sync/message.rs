@@ -36,6 +36,8 @@ pub enum Message {
     Ping(u64),
     /// Either: the number of the ping, back.
     Pong(u64),
+    /// Only ever decoded: a whole snapshot that does not have the digest it promises, and the refusal it deserves.
+    Damaged(Nack),
     /// A kind this program does not know; ignored.
     Unknown,
 }
