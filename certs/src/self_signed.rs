@@ -1,1 +1,275 @@
 //! The internal authority and the leaves it signs.
+//!
+//! One authority a database: gateways, their stream, self-signed routes and, later, users are all signed by it, so
+//! people trust one certificate (INVENTORY E-16). ECDSA P-256 throughout: every client that speaks TLS 1.2 takes it,
+//! and a signature costs tens of microseconds. Time is a parameter, in Unix seconds.
+
+mod pem;
+mod request;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use config::name::HostPattern;
+use config::secret::Secret;
+use rcgen::string::Ia5String;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData,
+    SanType, SerialNumber,
+};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+pub use request::Request;
+
+/// Life of the authority in days: ten years.
+pub const AUTHORITY_DAYS: u64 = 3653;
+/// Longest life of a leaf in days: clients refuse more (CA/Browser Forum BR 6.3.2).
+pub const LEAF_DAYS_MAX: u64 = 397;
+/// How far a leaf begins before `now`, in seconds: the clocks of its readers are not all right.
+pub const BACKDATED_SECONDS: u64 = 3600;
+/// The name of an identity that stands for no name (RFC 2606 § 2 reserves the domain).
+pub const NOBODY: &str = "gatehouse.invalid";
+
+/// Last `now` that is taken at its word, in Unix seconds (year 9000): beyond it no date can be written.
+const NOW_MAX: u64 = 221_845_392_000;
+
+/// Why the authority could not be opened or did not sign.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant is its documentation")]
+pub enum AuthorityError {
+    #[error("the certificate of the authority cannot be read: {why}")]
+    Certificate { why: String },
+    #[error("the certificate given for the authority may not sign others (it is not a CA)")]
+    NotAnAuthority,
+    #[error("the key of the authority does not belong to its certificate")]
+    KeyMismatch,
+    #[error("a certificate needs at least one name or address")]
+    NoNames,
+    #[error("{name:?} cannot stand in a certificate")]
+    Name { name: String },
+    #[error("the signing request is not acceptable: {0}")]
+    Request(#[source] rcgen::Error),
+    #[error("making or signing a certificate failed")]
+    Sign(#[source] rcgen::Error),
+    #[error("the system's random generator failed")]
+    Random,
+}
+
+/// What a certificate is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubjectName {
+    /// A host name or a one-label wildcard; the catch-all becomes [`NOBODY`].
+    Host(HostPattern),
+    /// An address.
+    Address(IpAddr),
+}
+
+/// Who a client certificate speaks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientName<'a> {
+    /// Common name, for people.
+    pub common_name: &'a str,
+    /// The name that is checked, as a URI (`urn:gatehouse:gateway:ID`).
+    pub uri: &'a str,
+}
+
+/// A signed certificate with its key.
+#[derive(Debug, Clone)]
+pub struct Leaf {
+    /// DER, leaf first. The authority itself is left out: whoever trusts it has it.
+    pub chain: Vec<Vec<u8>>,
+    /// PKCS#8 DER.
+    pub key: Secret<Vec<u8>>,
+}
+
+/// The internal authority: a certificate and the key it signs with.
+pub struct Authority {
+    certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Makes a new authority of ten years that may sign leaves and no further authority.
+    pub fn create(name: &str, now: u64) -> Result<Self, AuthorityError> {
+        let key = new_key()?;
+        let mut params = params(name, now, AUTHORITY_DAYS)?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.use_authority_key_identifier_extension = false;
+        let certificate = params.self_signed(&key).map_err(AuthorityError::Sign)?;
+        Self::from_parts(certificate.der(), &Secret::new(key.serialize_der()))
+    }
+
+    /// Opens an authority that was made before.
+    ///
+    /// Errors: a part cannot be read, the certificate is no authority's, or the key is another's.
+    pub fn from_parts(cert_der: &[u8], key_pkcs8: &Secret<Vec<u8>>) -> Result<Self, AuthorityError> {
+        let unreadable = |why: &dyn ToString| AuthorityError::Certificate { why: why.to_string() };
+        let certificate = CertificateDer::from(cert_der.to_vec());
+        let pkcs8 = PrivatePkcs8KeyDer::from(key_pkcs8.expose().as_slice());
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ECDSA_P256_SHA256)
+            .map_err(|_| AuthorityError::KeyMismatch)?;
+        let (_, parsed) = X509Certificate::from_der(cert_der).map_err(|error| unreadable(&error))?;
+        if !parsed.is_ca() {
+            return Err(AuthorityError::NotAnAuthority);
+        }
+        if parsed.public_key().raw != key.subject_public_key_info() {
+            return Err(AuthorityError::KeyMismatch);
+        }
+        let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|error| unreadable(&error))?;
+        Ok(Self { certificate, issuer })
+    }
+
+    /// The certificate that people and gateways trust, in DER.
+    pub fn certificate_der(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// The same as PEM, ending in a newline.
+    pub fn certificate_pem(&self) -> String {
+        pem::certificate(&self.certificate)
+    }
+
+    /// The signing key as PKCS#8 DER, for the caller to seal.
+    pub fn key_pkcs8(&self) -> Secret<Vec<u8>> {
+        Secret::new(self.issuer.key().serialize_der())
+    }
+
+    /// Signs a server leaf with a new key. `days` above [`LEAF_DAYS_MAX`] is taken as that.
+    pub fn issue_server(&self, names: &[SubjectName], now: u64, days: u64) -> Result<Leaf, AuthorityError> {
+        let names = names.iter().map(subject_alternative).collect::<Result<Vec<_>, _>>()?;
+        let common_name = names.iter().find_map(plain_text).ok_or(AuthorityError::NoNames)?;
+        let mut params = leaf_params(&common_name, now, days, ExtendedKeyUsagePurpose::ServerAuth)?;
+        params.subject_alt_names = names;
+        self.sign_with_new_key(&params)
+    }
+
+    /// Signs a client leaf with a new key.
+    pub fn issue_client(&self, name: ClientName<'_>, now: u64, days: u64) -> Result<Leaf, AuthorityError> {
+        self.sign_with_new_key(&client_params(name, now, days)?)
+    }
+
+    /// Signs a gateway's key. Nothing but the public key is taken from the request: names and uses are ours to give.
+    ///
+    /// Returns the chain, leaf first.
+    ///
+    /// Errors: the request cannot be read, or was not signed by the key it asks for.
+    pub fn sign_gateway_csr(
+        &self,
+        csr_der: &[u8],
+        name: ClientName<'_>,
+        now: u64,
+        days: u64,
+    ) -> Result<Vec<Vec<u8>>, AuthorityError> {
+        let request =
+            CertificateSigningRequestParams::from_der(&csr_der.into()).map_err(AuthorityError::Request)?;
+        let signed = client_params(name, now, days)?
+            .signed_by(&request.public_key, &self.issuer)
+            .map_err(AuthorityError::Sign)?;
+        Ok(vec![signed.der().to_vec()])
+    }
+
+    fn sign_with_new_key(&self, params: &CertificateParams) -> Result<Leaf, AuthorityError> {
+        let key = new_key()?;
+        let signed = params.signed_by(&key, &self.issuer).map_err(AuthorityError::Sign)?;
+        Ok(Leaf { chain: vec![signed.der().to_vec()], key: Secret::new(key.serialize_der()) })
+    }
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Authority(***)")
+    }
+}
+
+/// A throw-away identity that signs itself and stands for [`NOBODY`]: what a TLS client sees when nothing else can be
+/// shown. No client trusts it, so its dates are wide and need no clock.
+pub fn throw_away() -> Result<Leaf, AuthorityError> {
+    let key = new_key()?;
+    let mut params = leaf_params(NOBODY, 0, LEAF_DAYS_MAX, ExtendedKeyUsagePurpose::ServerAuth)?;
+    params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+    params.not_after = rcgen::date_time_ymd(9999, 12, 31);
+    params.subject_alt_names = vec![dns(NOBODY)?];
+    params.use_authority_key_identifier_extension = false;
+    let signed = params.self_signed(&key).map_err(AuthorityError::Sign)?;
+    Ok(Leaf { chain: vec![signed.der().to_vec()], key: Secret::new(key.serialize_der()) })
+}
+
+fn new_key() -> Result<KeyPair, AuthorityError> {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(AuthorityError::Sign)
+}
+
+fn leaf_params(
+    common_name: &str,
+    now: u64,
+    days: u64,
+    usage: ExtendedKeyUsagePurpose,
+) -> Result<CertificateParams, AuthorityError> {
+    let mut params = params(common_name, now, days.clamp(1, LEAF_DAYS_MAX))?;
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![usage];
+    Ok(params)
+}
+
+fn client_params(name: ClientName<'_>, now: u64, days: u64) -> Result<CertificateParams, AuthorityError> {
+    let mut params = leaf_params(name.common_name, now, days, ExtendedKeyUsagePurpose::ClientAuth)?;
+    params.subject_alt_names = vec![SanType::URI(ia5(name.uri)?)];
+    Ok(params)
+}
+
+fn params(common_name: &str, now: u64, days: u64) -> Result<CertificateParams, AuthorityError> {
+    let now = now.min(NOW_MAX);
+    let date = |seconds: u64| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+    let mut params = CertificateParams::default();
+    params.not_before = date(now.saturating_sub(BACKDATED_SECONDS));
+    params.not_after = date(now + days.min(AUTHORITY_DAYS) * 86_400);
+    params.serial_number = Some(serial()?);
+    params.use_authority_key_identifier_extension = true;
+    params.distinguished_name = DistinguishedName::new();
+    // X.520 bounds a common name at 64; the name that counts is the alternative one.
+    let common_name: String = common_name.chars().take(64).collect();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    Ok(params)
+}
+
+/// 127 random bits, positive and not zero (RFC 5280 § 4.1.2.2).
+fn serial() -> Result<SerialNumber, AuthorityError> {
+    let mut bytes = [0u8; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| AuthorityError::Random)?;
+    if let Some(first) = bytes.first_mut() {
+        *first = *first & 0x7f | 0x40;
+    }
+    Ok(SerialNumber::from_slice(&bytes))
+}
+
+fn subject_alternative(name: &SubjectName) -> Result<SanType, AuthorityError> {
+    match name {
+        SubjectName::Host(HostPattern::CatchAll) => dns(NOBODY),
+        SubjectName::Host(pattern) => dns(&pattern.to_string()),
+        SubjectName::Address(address) => Ok(SanType::IpAddress(*address)),
+    }
+}
+
+fn plain_text(name: &SanType) -> Option<String> {
+    if let SanType::DnsName(name) = name {
+        Some(name.to_string())
+    } else if let SanType::IpAddress(address) = name {
+        Some(address.to_string())
+    } else {
+        None
+    }
+}
+
+fn dns(name: &str) -> Result<SanType, AuthorityError> {
+    ia5(name).map(SanType::DnsName)
+}
+
+fn ia5(text: &str) -> Result<Ia5String, AuthorityError> {
+    Ia5String::try_from(text).map_err(|_| AuthorityError::Name { name: text.chars().take(80).collect() })
+}
+
+#[cfg(test)]
+mod tests;
