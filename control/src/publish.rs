@@ -1,0 +1,5 @@
+//! From rows to gateways: the desired state in memory, built once from the store and moved by each change.
+
+pub mod desired;
+
+pub use desired::{Desired, Staged, State};

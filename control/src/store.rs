@@ -1,0 +1,118 @@
+//! The database: one SQL text for SQLite and PostgreSQL (DESIGN D16).
+//!
+//! Owns connections, migrations and the queries of each table; knows no rules and no authorisation (those are
+//! `app`'s). Every query of the modules below takes a [`Conn`], which is a pooled reader or the one writing
+//! transaction. Start at [`Db`].
+
+pub mod conn;
+pub mod migrate;
+pub mod open;
+
+use std::path::PathBuf;
+
+use sqlx::{PgPool, SqlitePool};
+
+pub use conn::{Arg, Conn, Row};
+pub use open::OpenError;
+
+/// The database of control. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Db {
+    engine: Engine,
+}
+
+#[derive(Debug, Clone)]
+enum Engine {
+    /// One writer, so that writers queue in the pool instead of failing with "database is locked".
+    Sqlite { writer: SqlitePool, readers: SqlitePool, file: PathBuf },
+    Postgres { pool: PgPool },
+}
+
+/// Why a query did not give its answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database is gone, full, locked or refuses: the caller may try again.
+    #[error("the database cannot be used")]
+    Unavailable(#[source] sqlx::Error),
+    /// A row that two writers wanted; the unique index won.
+    #[error("a row with the same {constraint} exists")]
+    Unique {
+        /// The index or the columns, as the engine names them.
+        constraint: String,
+    },
+    /// A row holds what this program never writes.
+    #[error("{table} {id}: {why}")]
+    Damaged {
+        /// The table.
+        table: &'static str,
+        /// The row.
+        id: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(cause: sqlx::Error) -> Self {
+        match cause.as_database_error() {
+            Some(error) if error.is_unique_violation() => {
+                Self::Unique { constraint: error.constraint().map_or_else(|| error.message().into(), Into::into) }
+            }
+            _ => Self::Unavailable(cause),
+        }
+    }
+}
+
+impl Db {
+    /// A connection for reading, outside any transaction.
+    ///
+    /// Errors: none could be had in time.
+    pub async fn read(&self) -> Result<Conn, Error> {
+        match &self.engine {
+            Engine::Sqlite { readers, .. } => Ok(Conn::sqlite(readers.acquire().await?)),
+            Engine::Postgres { pool } => Ok(Conn::postgres(pool.acquire().await?)),
+        }
+    }
+
+    /// The writing transaction. Dropped without [`Conn::commit`] it leaves nothing behind.
+    ///
+    /// On SQLite it takes the write lock at once: a deferred transaction that reads first fails when it then writes.
+    pub async fn write(&self) -> Result<Conn, Error> {
+        match &self.engine {
+            Engine::Sqlite { writer, .. } => Ok(Conn::sqlite_write(writer.begin_with("BEGIN IMMEDIATE").await?)),
+            Engine::Postgres { pool } => Ok(Conn::postgres_write(pool.begin().await?)),
+        }
+    }
+
+    /// Whether the database answers, and its file is still there to be read and written.
+    ///
+    /// An open SQLite connection goes on working on a file that was removed or made unreadable, and what it writes is
+    /// then lost at the next start; so the file is looked at by name as well.
+    pub async fn probe(&self) -> Result<(), Error> {
+        if let Engine::Sqlite { file, .. } = &self.engine {
+            let by_name = tokio::fs::OpenOptions::new().read(true).write(true).open(file).await;
+            by_name.map_err(|cause| Error::Unavailable(sqlx::Error::Io(cause)))?;
+        }
+        let mut conn = self.read().await?;
+        conn.rows("SELECT generation FROM meta WHERE id = 1", &[]).await.map(drop)
+    }
+
+    /// `sqlite` or `postgres`.
+    pub const fn engine_name(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite { .. } => "sqlite",
+            Engine::Postgres { .. } => "postgres",
+        }
+    }
+
+    /// Ends all connections; SQLite folds its log into the file.
+    pub async fn close(&self) {
+        match &self.engine {
+            Engine::Sqlite { writer, readers, .. } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Engine::Postgres { pool } => pool.close().await,
+        }
+    }
+}
