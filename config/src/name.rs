@@ -3,7 +3,10 @@
 //! Host names are lower-case ASCII (A-labels) without a trailing dot from here on: nothing downstream folds again.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
 use crate::limits;
 
@@ -17,26 +20,35 @@ pub enum NameError {
     Scheme { name: String },
     #[error("{name:?} has a port; write the host name alone, the port is the listener's")]
     Port { name: String },
-    #[error("{name:?} is an IP address; a route needs a host name")]
+    #[error("{name:?} is an IP address; a host name is wanted here")]
     Address { name: String },
-    #[error("{name:?} contains {character:?}, which no name may")]
+    #[error("{name:?} ends in a number, as only IP addresses do; a host name ends in letters, as in .com")]
+    NumericEnd { name: String },
+    #[error("{name:?} contains {character:?}; a host name has letters, digits, hyphens and dots")]
     Character { name: String, character: char },
+    #[error("{name:?} contains an underscore, which no host name may; write a hyphen")]
+    Underscore { name: String },
     #[error("{name:?}: a label is empty, longer than 63 bytes or begins or ends with a hyphen")]
     Label { name: String },
     #[error("{name:?} is longer than {max} bytes")]
     TooLong { name: String, max: usize },
     #[error("{name:?} is not a valid international name: {why}")]
-    International { name: String, why: String },
+    International { name: String, why: &'static str },
     #[error("{name:?}: a wildcard is the whole left-most label, as in *.example.com")]
     Wildcard { name: String },
-    #[error(
-        "{name:?}: a path begins with /, has no //, dot segments, encoded slashes, query or control characters"
-    )]
-    Path { name: String },
+    #[error("path {name:?} {why}")]
+    Path { name: String, why: &'static str },
     #[error(
         "{name:?}: letters, digits, - and _ only, beginning with a letter or digit, at most 63 characters"
     )]
     Plain { name: String },
+}
+
+/// Most characters of a refused name that an error repeats.
+const SHOWN_CHARS_MAX: usize = 80;
+
+fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS_MAX).collect()
 }
 
 /// A host name: lower-case ASCII, no trailing dot, at most 253 bytes, labels of 1 to 63 bytes (RFC 1123 § 2.1).
@@ -48,18 +60,95 @@ impl HostName {
     ///
     /// Errors: [`NameError`] for anything that is not a bare host name.
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        let _ = limits::HOST_NAME_BYTES_MAX;
-        let folded = text.trim_end_matches('.').to_ascii_lowercase();
-        if folded.is_empty() {
-            return Err(NameError::Empty);
-        }
-        Ok(Self(folded.into_boxed_str()))
+        refuse_what_is_no_name(text)?;
+        let folded = Uts46::new()
+            .to_ascii(text.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Ignore)
+            .map_err(|_| NameError::International {
+                name: shown(text),
+                why: "a label has characters that IDNA does not allow there, or is no valid Punycode",
+            })?;
+        let name = folded.strip_suffix('.').unwrap_or(&folded);
+        check_folded(name, text)?;
+        Ok(Self(name.into()))
     }
 
     /// The folded text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Finds the usual mistakes in the text as typed, so that each gets its own words.
+fn refuse_what_is_no_name(text: &str) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    // Four bytes a character is the most UTF-8 takes; folding a longer text would be work for nothing.
+    if text.len() > 4 * (limits::HOST_NAME_BYTES_MAX + 1) {
+        return Err(NameError::TooLong { name: shown(text), max: limits::HOST_NAME_BYTES_MAX });
+    }
+    let scheme = text.split_once(':').map(|(before, _)| before.to_ascii_lowercase());
+    if text.contains("://") || matches!(scheme.as_deref(), Some("http" | "https" | "ws" | "wss")) {
+        return Err(NameError::Scheme { name: shown(text) });
+    }
+    if text.starts_with('[') || text.parse::<IpAddr>().is_ok() || text.parse::<SocketAddr>().is_ok() {
+        return Err(NameError::Address { name: shown(text) });
+    }
+    if let Some((host, port)) = text.rsplit_once(':')
+        && !host.contains(':')
+        && port.bytes().all(|b| b.is_ascii_digit())
+    {
+        return Err(NameError::Port { name: shown(text) });
+    }
+    if let Some(character) = text.chars().find(|c| is_never_in_a_name(*c)) {
+        return Err(match character {
+            '*' => NameError::Wildcard { name: shown(text) },
+            '_' => NameError::Underscore { name: shown(text) },
+            character => NameError::Character { name: shown(text), character },
+        });
+    }
+    if text.split('.').any(|label| label.starts_with('-') || label.ends_with('-')) {
+        return Err(NameError::Label { name: shown(text) });
+    }
+    Ok(())
+}
+
+fn is_never_in_a_name(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || (c.is_ascii() && !c.is_ascii_alphanumeric() && c != '-' && c != '.')
+}
+
+/// What only shows after folding: full-width digits become an address, an ideographic full stop a dot.
+fn check_folded(name: &str, typed: &str) -> Result<(), NameError> {
+    if name.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if name.len() > limits::HOST_NAME_BYTES_MAX {
+        return Err(NameError::TooLong { name: shown(typed), max: limits::HOST_NAME_BYTES_MAX });
+    }
+    let bad = |label: &str| {
+        label.is_empty()
+            || label.len() > limits::LABEL_BYTES_MAX
+            || label.starts_with('-')
+            || label.ends_with('-')
+    };
+    if name.split('.').any(bad) {
+        return Err(NameError::Label { name: shown(typed) });
+    }
+    // Resolvers and browsers take such names for addresses: 0x7f.1, 127.1, 2130706433 (WHATWG URL § 3.5).
+    if name.split('.').all(is_number) {
+        return Err(NameError::Address { name: shown(typed) });
+    }
+    if name.rsplit('.').next().is_some_and(is_number) {
+        return Err(NameError::NumericEnd { name: shown(typed) });
+    }
+    Ok(())
+}
+
+fn is_number(label: &str) -> bool {
+    let hex = label.strip_prefix("0x").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_hexdigit()));
+    hex || label.bytes().all(|b| b.is_ascii_digit())
 }
 
 impl fmt::Display for HostName {
@@ -88,20 +177,48 @@ pub enum HostPattern {
 
 impl HostPattern {
     /// Parses `name`, `*.suffix` or `*`.
+    ///
+    /// Errors: those of [`HostName::parse`]; a wildcard anywhere but as the whole left-most label.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         if text == "*" {
             return Ok(Self::CatchAll);
         }
-        match text.strip_prefix("*.") {
-            Some(suffix) => HostName::parse(suffix).map(Self::Wildcard),
-            None => HostName::parse(text).map(Self::Exact),
+        let Some(suffix) = text.strip_prefix("*.") else { return HostName::parse(text).map(Self::Exact) };
+        let suffix = HostName::parse(suffix).map_err(|error| match error {
+            NameError::Empty => NameError::Wildcard { name: shown(text) },
+            other => other,
+        })?;
+        // The shortest name it covers has a label of one byte and a dot more.
+        if suffix.as_str().len() + 2 > limits::HOST_NAME_BYTES_MAX {
+            return Err(NameError::TooLong { name: shown(text), max: limits::HOST_NAME_BYTES_MAX });
         }
+        Ok(Self::Wildcard(suffix))
     }
 
     /// Whether this is a wildcard directly below a public suffix (`*.com`, `*.co.uk`): for root alone.
+    ///
+    /// A single label that the list does not know counts as one, by the list's own rule for the rest
+    /// (<https://publicsuffix.org/list/>, "If no rules match, the prevailing rule is `*`").
     pub fn is_public_suffix_wildcard(&self) -> bool {
-        false
+        match self {
+            Self::Wildcard(name) => psl::suffix_str(name.as_str()) == Some(name.as_str()),
+            Self::Exact(_) | Self::CatchAll => false,
+        }
     }
+
+    /// Whether `host` (lower-case, without port and trailing dot) is among the names.
+    pub fn covers(&self, host: &str) -> bool {
+        match self {
+            Self::Exact(name) => name.as_str() == host,
+            Self::Wildcard(suffix) => wildcard_suffix(host) == Some(suffix.as_str()),
+            Self::CatchAll => true,
+        }
+    }
+}
+
+/// The suffix whose wildcard covers `host`: what follows its first label.
+pub(crate) fn wildcard_suffix(host: &str) -> Option<&str> {
+    host.split_once('.').filter(|(label, _)| !label.is_empty()).map(|(_, suffix)| suffix)
 }
 
 impl fmt::Display for HostPattern {
@@ -117,44 +234,89 @@ impl fmt::Display for HostPattern {
 /// A path prefix that matches on segment boundaries: `/a` covers `/a` and `/a/b`, not `/ab`.
 ///
 /// Begins with `/`; ends with `/` only when it is `/` itself.
+// Without its trailing slash, so `/` is empty and takes no heap: most routes have no other path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathPrefix(Box<str>);
 
 impl PathPrefix {
     /// Parses and drops one trailing slash.
+    ///
+    /// Errors: anything that a request could spell in a second way, or that no path may contain (RFC 3986 § 3.3).
     pub fn parse(text: &str) -> Result<Self, NameError> {
-        if !text.starts_with('/') {
-            return Err(NameError::Path { name: text.into() });
+        let refuse = |why| NameError::Path { name: shown(text), why };
+        if text.len() > limits::PATH_PREFIX_BYTES_MAX {
+            return Err(NameError::TooLong { name: shown(text), max: limits::PATH_PREFIX_BYTES_MAX });
         }
-        Ok(Self(text.into()))
+        let Some(rest) = text.strip_prefix('/') else { return Err(refuse("does not begin with /")) };
+        if rest.is_empty() {
+            return Ok(Self::root());
+        }
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        for segment in rest.split('/') {
+            check_segment(segment).map_err(refuse)?;
+        }
+        Ok(Self(text.strip_suffix('/').unwrap_or(text).into()))
     }
 
     /// The prefix of every path.
     pub fn root() -> Self {
-        Self("/".into())
+        Self("".into())
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        if self.0.is_empty() { "/" } else { &self.0 }
     }
 
     /// Whether `path` lies under this prefix.
     pub fn covers(&self, path: &str) -> bool {
-        &*self.0 == "/"
+        self.0.is_empty()
             || path.strip_prefix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+fn check_segment(segment: &str) -> Result<(), &'static str> {
+    match segment {
+        "" => return Err("contains //"),
+        "." | ".." => return Err("contains a dot segment"),
+        _ => {}
+    }
+    let mut bytes = segment.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => check_escape(bytes.next(), bytes.next())?,
+            b'?' | b'#' => return Err("contains a query or fragment; write the path alone"),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {}
+            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' => {}
+            0x80.. => return Err("contains a character that is not ASCII; write it percent-encoded"),
+            _ => return Err("contains a character that no path may (RFC 3986 § 3.3)"),
+        }
+    }
+    Ok(())
+}
+
+fn check_escape(high: Option<u8>, low: Option<u8>) -> Result<(), &'static str> {
+    let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+    let (Some(high), Some(low)) = (digit(high), digit(low)) else {
+        return Err("contains a % that two hexadecimal digits do not follow");
+    };
+    match high * 16 + low {
+        0x2f | 0x5c => Err("contains an encoded slash"),
+        0x2e => Err("contains an encoded dot"),
+        0x00..=0x1f | 0x7f => Err("contains an encoded control character"),
+        _ => Ok(()),
     }
 }
 
 impl fmt::Display for PathPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for PathPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
@@ -175,7 +337,7 @@ macro_rules! plain_name {
                     || !text.bytes().all(plain)
                     || !text.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric)
                 {
-                    return Err(NameError::Plain { name: text.chars().take(80).collect() });
+                    return Err(NameError::Plain { name: shown(text) });
                 }
                 Ok(Self(text.into()))
             }
@@ -212,3 +374,6 @@ plain_name! {
     /// A gateway's name.
     GatewayName,
 }
+
+#[cfg(test)]
+mod tests;
