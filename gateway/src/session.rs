@@ -1,14 +1,27 @@
 //! The registry of open sessions: upgraded connections and jumps. They can be listed and ended, and each knows the
 //! objects it stands on, so that a change ends exactly the flows it concerns (DESIGN D5).
+//!
+//! A session begins with [`Sessions::open_under`], moves its bytes in [`SessionHandle::relay`] and is closed when the
+//! handle is dropped. What a new generation means for it is decided in [`reconcile`]. An order to end only ever comes
+//! nearer: a later, milder change does not call an earlier one back.
+
+mod reconcile;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use config::id::{EndpointId, RouteId, SessionId, UserId, VmId};
-use config::snapshot::Snapshot;
+use config::snapshot::{FlowPolicy, Snapshot};
+use dashmap::DashMap;
+use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
-use crate::relay::{self, RelayLimits, Totals};
+use crate::live::Current;
+use crate::relay::{self, Counts, RelayLimits, Totals};
+use reconcile::Step;
 
 /// What a session is and stands on.
 #[derive(Debug, Clone)]
@@ -28,7 +41,8 @@ pub struct Subject {
 }
 
 /// Kind of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SessionKind {
     /// An upgraded HTTP connection.
     Upgrade,
@@ -51,54 +65,246 @@ pub enum EndReason {
     Stopping,
 }
 
+/// One open session as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionInfo {
+    /// What [`Sessions::end`] takes.
+    pub id: String,
+    /// What kind of flow.
+    pub kind: SessionKind,
+    /// Who it comes from, as `IP:port`.
+    pub peer: String,
+    /// Id of the user who authenticated, on SSH.
+    pub principal: Option<String>,
+    /// Id of the route it came by.
+    pub route: Option<String>,
+    /// Id of the endpoint it goes to.
+    pub endpoint: Option<String>,
+    /// Id of the VM it goes to.
+    pub vm: Option<String>,
+    /// When it was opened, in milliseconds since 1970 UTC.
+    pub started_ms: u64,
+    /// Bytes towards the VM so far.
+    pub bytes_up: u64,
+    /// Bytes towards the user so far.
+    pub bytes_down: u64,
+}
+
 /// Open sessions of the gateway.
 #[derive(Default)]
-pub struct Sessions {}
+pub struct Sessions {
+    open: DashMap<SessionId, Arc<Entry>>,
+}
 
 /// An open session, held by the task that relays it; dropping it closes the entry.
-pub struct SessionHandle {}
+// Not Clone: two owners could close it twice.
+pub struct SessionHandle {
+    sessions: Arc<Sessions>,
+    entry: Arc<Entry>,
+}
+
+struct Entry {
+    id: SessionId,
+    subject: Subject,
+    started: SystemTime,
+    counts: Counts,
+    order: watch::Sender<Option<Order>>,
+}
+
+/// When a session is to end, and why.
+#[derive(Clone, Copy)]
+struct Order {
+    at: Instant,
+    reason: EndReason,
+}
 
 impl Sessions {
     /// Registers a session. The handle's [`SessionHandle::ended`] resolves when it is to end.
+    ///
+    /// A session that was admitted under a pinned generation is opened with [`Sessions::open_under`].
     pub fn open(self: &Arc<Self>, subject: Subject) -> SessionHandle {
-        let _ = subject;
-        SessionHandle {}
+        let entry = Arc::new(Entry {
+            id: SessionId::from_uuid(uuid::Uuid::now_v7()),
+            subject,
+            started: SystemTime::now(),
+            counts: Counts::default(),
+            order: watch::Sender::new(None),
+        });
+        self.open.insert(entry.id, Arc::clone(&entry));
+        SessionHandle { sessions: Arc::clone(self), entry }
+    }
+
+    /// Registers a session that was admitted under `pinned`.
+    ///
+    /// If another generation came into force in between, the session is held against it at once: the step to it may
+    /// have been reconciled before this session could be seen. Relies on [`Current::replace`] coming before
+    /// [`Sessions::reconcile`].
+    pub fn open_under(
+        self: &Arc<Self>,
+        subject: Subject,
+        pinned: &Snapshot,
+        current: &Current,
+    ) -> SessionHandle {
+        let handle = self.open(subject);
+        if let Some(newest) = current.pin() {
+            let newest = &newest.snapshot;
+            if newest.generation() != pinned.generation() || newest.lineage() != pinned.lineage() {
+                let policy = Step::new(pinned, newest).policy(&handle.entry.subject);
+                handle.entry.obey(policy);
+            }
+        }
+        handle
     }
 
     /// How many are open.
     pub fn len(&self) -> usize {
-        0
+        self.open.len()
     }
 
     /// Whether none is open.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.open.is_empty()
+    }
+
+    /// The open sessions, oldest first, with their bytes so far.
+    pub fn list(&self) -> Vec<SessionInfo> {
+        let mut entries = self.entries();
+        entries.sort_unstable_by_key(|entry| entry.id);
+        entries.iter().map(|entry| entry.info()).collect()
     }
 
     /// Ends one session; `false` if there is none with this id.
     pub fn end(&self, id: SessionId) -> bool {
-        let _ = id;
-        false
+        let found = self.open.get(&id).map(|entry| Arc::clone(&entry));
+        found.is_some_and(|entry| {
+            entry.end_within(Duration::ZERO, EndReason::Cut);
+            true
+        })
+    }
+
+    /// Ends every session: the process stops.
+    pub fn stop(&self) {
+        for entry in self.entries() {
+            entry.end_within(Duration::ZERO, EndReason::Stopping);
+        }
     }
 
     /// Ends what the step from `old` to `new` concerns, each by its object's policy.
+    ///
+    /// To be called after `new` came into force. Cost: proportional to the open sessions, not to the snapshots.
     pub fn reconcile(&self, old: &Snapshot, new: &Snapshot) {
-        let _ = (old, new);
+        let mut step = Step::new(old, new);
+        for entry in self.entries() {
+            let policy = step.policy(&entry.subject);
+            entry.obey(policy);
+        }
+    }
+
+    /// A copy of the entries: no guard of the map is held while something is decided about them.
+    fn entries(&self) -> Vec<Arc<Entry>> {
+        self.open.iter().map(|entry| Arc::clone(&entry)).collect()
+    }
+}
+
+impl Entry {
+    fn obey(&self, policy: FlowPolicy) {
+        match policy {
+            FlowPolicy::Keep => {}
+            FlowPolicy::Drain { ms } => self.end_within(Duration::from_millis(ms), EndReason::Cut),
+            FlowPolicy::Cut => self.end_within(Duration::ZERO, EndReason::Cut),
+        }
+    }
+
+    fn end_within(&self, time: Duration, reason: EndReason) {
+        // A time too long to be a moment is no order at all.
+        let Some(at) = Instant::now().checked_add(time) else { return };
+        self.order.send_if_modified(|order| {
+            let is_nearer = order.is_none_or(|held| at < held.at);
+            if is_nearer {
+                *order = Some(Order { at, reason });
+            }
+            is_nearer
+        });
+    }
+
+    fn info(&self) -> SessionInfo {
+        let since_1970 = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        SessionInfo {
+            id: self.id.to_string(),
+            kind: self.subject.kind,
+            peer: self.subject.peer.to_string(),
+            principal: self.subject.principal.map(|id| id.to_string()),
+            route: self.subject.route.map(|id| id.to_string()),
+            endpoint: self.subject.endpoint.map(|id| id.to_string()),
+            vm: self.subject.vm.map(|id| id.to_string()),
+            started_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
+            bytes_up: self.counts.up(),
+            bytes_down: self.counts.down(),
+        }
     }
 }
 
 impl SessionHandle {
+    /// The session's id.
+    pub fn id(&self) -> SessionId {
+        self.entry.id
+    }
+
     /// Relays the session's two ends until they are done or the session is to end; the bytes count as they pass.
     pub async fn relay<A, B>(&self, downstream: &mut A, upstream: &mut B, limits: RelayLimits) -> Totals
     where
         A: AsyncRead + AsyncWrite + Unpin,
         B: AsyncRead + AsyncWrite + Unpin,
     {
-        relay::run(downstream, upstream, limits, self.ended()).await
+        self.relay_until(downstream, upstream, limits, std::future::pending()).await
+    }
+
+    /// [`SessionHandle::relay`] that `also` can end.
+    pub async fn relay_until<A, B>(
+        &self,
+        downstream: &mut A,
+        upstream: &mut B,
+        limits: RelayLimits,
+        also: impl Future<Output = EndReason>,
+    ) -> Totals
+    where
+        A: AsyncRead + AsyncWrite + Unpin,
+        B: AsyncRead + AsyncWrite + Unpin,
+    {
+        let ended = async {
+            tokio::select! {
+                reason = self.ended() => reason,
+                reason = also => reason,
+            }
+        };
+        relay::counted(downstream, upstream, limits, &self.entry.counts, ended).await
     }
 
     /// Resolves when the session is to end, with the reason.
     pub async fn ended(&self) -> EndReason {
-        std::future::pending().await
+        let mut orders = self.entry.order.subscribe();
+        loop {
+            let order = *orders.borrow_and_update();
+            let changed = match order {
+                None => orders.changed().await,
+                Some(order) => match timeout_at(order.at, orders.changed()).await {
+                    Ok(changed) => changed,
+                    Err(_) => return order.reason,
+                },
+            };
+            if changed.is_err() {
+                // Not reached: the sender lives in the entry that this handle holds.
+                std::future::pending::<()>().await;
+            }
+        }
     }
 }
+
+impl Drop for SessionHandle {
+    fn drop(&mut self) {
+        self.sessions.open.remove(&self.entry.id);
+    }
+}
+
+#[cfg(test)]
+mod tests;

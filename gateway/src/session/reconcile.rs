@@ -1,0 +1,111 @@
+//! What the step from one generation to the next means for an open session (DESIGN D5).
+//!
+//! The strictest of everything that concerns a session wins: its route, its VM, and the person behind it.
+
+use std::collections::HashMap;
+
+use config::grant::Role;
+use config::id::{RouteId, UserId, VmId};
+use config::limits;
+use config::snapshot::{FlowPolicy, Kind, Object, ObjectKey, Principal, Route, Snapshot, Value, Vm};
+
+use super::{SessionKind, Subject};
+
+/// One step between two generations. Remembers what it read: many sessions stand on few routes.
+pub(super) struct Step<'a> {
+    old: &'a Snapshot,
+    new: &'a Snapshot,
+    routes: HashMap<RouteId, FlowPolicy>,
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn new(old: &'a Snapshot, new: &'a Snapshot) -> Self {
+        Self { old, new, routes: HashMap::new() }
+    }
+
+    /// What becomes of a session with this subject.
+    pub(super) fn policy(&mut self, subject: &Subject) -> FlowPolicy {
+        let by_route = subject.route.map_or(FlowPolicy::Keep, |id| self.route(id));
+        let by_vm = subject.vm.map_or(FlowPolicy::Keep, |id| self.vm(id));
+        let by_principal = subject.principal.map_or(FlowPolicy::Keep, |id| self.principal(id, subject));
+        strictest(by_route, strictest(by_vm, by_principal))
+    }
+
+    fn route(&mut self, id: RouteId) -> FlowPolicy {
+        let (old, new) = (self.old, self.new);
+        *self.routes.entry(id).or_insert_with(|| {
+            let key = ObjectKey { kind: Kind::ROUTE, id: id.to_bytes() };
+            match (old.get(key), new.get(key)) {
+                // Not in the old one: an earlier step has spoken already.
+                (None, _) => FlowPolicy::Keep,
+                (Some(before), Some(after)) if before == after => FlowPolicy::Keep,
+                // An endpoint that left the route is a change of the route, too.
+                (Some(_), Some(after)) => route(after).map_or(FlowPolicy::Keep, |route| route.on_change),
+                (Some(before), None) => {
+                    let unread = FlowPolicy::Drain { ms: limits::DRAIN_ON_DELETE_MS };
+                    route(before).map_or(unread, |route| route.on_delete)
+                }
+            }
+        })
+    }
+
+    fn vm(&self, id: VmId) -> FlowPolicy {
+        let key = vm_key(id);
+        let is_gone = self.old.get(key).is_some() && self.new.get(key).is_none();
+        if is_gone { FlowPolicy::Cut } else { FlowPolicy::Keep }
+    }
+
+    fn principal(&self, id: UserId, subject: &Subject) -> FlowPolicy {
+        let key = ObjectKey { kind: Kind::PRINCIPAL, id: id.to_bytes() };
+        let Some(object) = self.new.get(key) else { return FlowPolicy::Cut };
+        let vm = subject.vm.map(vm_key);
+        let is_same = self.old.get(key) == Some(object)
+            && vm.is_none_or(|key| self.old.get(key).is_some() && self.old.get(key) == self.new.get(key));
+        if is_same || self.reaches(object, vm, subject.kind) { FlowPolicy::Keep } else { FlowPolicy::Cut }
+    }
+
+    /// Whether the principal as it is now could open such a session. What cannot be read reaches nothing.
+    fn reaches(&self, principal: &Object, vm: Option<ObjectKey>, kind: SessionKind) -> bool {
+        let Some(principal) = read_principal(principal) else { return false };
+        match (vm, kind) {
+            (Some(vm), _) => self
+                .new
+                .get(vm)
+                .and_then(read_vm)
+                .is_some_and(|vm| principal.grants.allows(Role::Operator, &vm.namespace)),
+            // A literal address is root's alone (DESIGN §12).
+            (None, SessionKind::Jump) => principal.grants.is_root(),
+            (None, SessionKind::Upgrade) => true,
+        }
+    }
+}
+
+/// Cut before drain before keep; the shorter drain before the longer.
+fn strictest(one: FlowPolicy, other: FlowPolicy) -> FlowPolicy {
+    match (one, other) {
+        (FlowPolicy::Cut, _) | (_, FlowPolicy::Cut) => FlowPolicy::Cut,
+        (FlowPolicy::Drain { ms: one }, FlowPolicy::Drain { ms: other }) => {
+            FlowPolicy::Drain { ms: one.min(other) }
+        }
+        (FlowPolicy::Drain { ms }, FlowPolicy::Keep) | (FlowPolicy::Keep, FlowPolicy::Drain { ms }) => {
+            FlowPolicy::Drain { ms }
+        }
+        (FlowPolicy::Keep, FlowPolicy::Keep) => FlowPolicy::Keep,
+    }
+}
+
+fn vm_key(id: VmId) -> ObjectKey {
+    ObjectKey { kind: Kind::VM, id: id.to_bytes() }
+}
+
+fn route(object: &Object) -> Option<Route> {
+    if let Ok(Value::Route(route)) = object.decode() { Some(route) } else { None }
+}
+
+fn read_vm(object: &Object) -> Option<Vm> {
+    if let Ok(Value::Vm(vm)) = object.decode() { Some(vm) } else { None }
+}
+
+fn read_principal(object: &Object) -> Option<Principal> {
+    if let Ok(Value::Principal(principal)) = object.decode() { Some(principal) } else { None }
+}
