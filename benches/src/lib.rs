@@ -1,1 +1,7 @@
-//! benches
+//! What the measurements share: running the built programs, blocking HTTP, and readings from `/proc`.
+
+#![forbid(unsafe_code)]
+
+pub mod http;
+pub mod process;
+pub mod stats;

@@ -1,0 +1,96 @@
+//! Child processes and what the kernel says of them.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// A child that ends with this value.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(pid) = rustix::process::Pid::from_raw(i32::try_from(self.0.id()).unwrap_or(0)) {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
+        }
+        self.0.wait().ok();
+    }
+}
+
+/// A built program beside the one that runs.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(name);
+    if !path.exists() {
+        bail!("{} is not built; build control and gateway with the same profile first", path.display());
+    }
+    Ok(path)
+}
+
+/// Starts a program and reads the JSON line it prints when it is ready.
+pub fn start_ready(command: &mut Command) -> Result<(Running, Value)> {
+    let mut child = Running(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?);
+    let stdout = child.0.stdout.take().context("no stdout")?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    let ready = serde_json::from_str(&line).with_context(|| format!("the ready line is {line:?}"))?;
+    Ok((child, ready))
+}
+
+/// The first address of a kind in a ready line.
+pub fn address(ready: &Value, kind: &str) -> Result<SocketAddr> {
+    let text = match ready.get(kind) {
+        Some(Value::Array(list)) => list.first().and_then(Value::as_str),
+        Some(Value::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    Ok(text.with_context(|| format!("no {kind} in {ready}"))?.parse()?)
+}
+
+/// A process id in a ready line.
+pub fn pid(ready: &Value, process: &str) -> Result<u32> {
+    let pid = ready.pointer(&format!("/pid/{process}")).and_then(Value::as_u64);
+    Ok(u32::try_from(pid.with_context(|| format!("no pid of {process} in {ready}"))?)?)
+}
+
+/// User and system CPU seconds of a process and the children it has waited for.
+pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after = stat.rsplit_once(')').context("stat has no name")?.1;
+    let fields: Vec<&str> = after.split_whitespace().collect();
+    let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    Ok((ticks(11) + ticks(12)) / 100.0)
+}
+
+/// Resident memory of a process in bytes, pages of files left out.
+pub fn anonymous_bytes(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).context("no RssAnon")?;
+    let kib: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+    Ok(kib * 1024)
+}
+
+/// The machine in one line, for the record.
+pub fn machine() -> String {
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map(|(_, name)| name.trim());
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("{cores} cores, {}, Linux {}", model.unwrap_or("unknown CPU"), kernel.trim())
+}
+
+/// `gatehouse up` on free ports of loopback, and its ready line.
+pub fn gatehouse_up(data: &Path, more: &[&str]) -> Result<(Running, Value)> {
+    let mut command = Command::new(program("gatehouse")?);
+    command.arg("up").arg("--data").arg(data).args(["-o", "json"]);
+    for listener in ["http", "https", "ssh", "novnc", "ttyd", "admin", "sync", "gateway-admin"] {
+        command.arg(format!("--{listener}")).arg("127.0.0.1:0");
+    }
+    start_ready(command.args(more))
+}
