@@ -179,8 +179,8 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
 fn hello() -> impl Strategy<Value = Message> {
     let have = option::of((id(), any::<u64>(), any::<[u64; 4]>()));
     let listeners = vec((plain(), address()), 0..4);
-    (any::<u64>(), ".{0,20}", vec(any::<u32>(), 0..4), have, listeners, any::<bool>()).prop_map(
-        |(boot, version, formats, have, listeners, draining)| {
+    (any::<u64>(), ".{0,20}", vec(any::<u32>(), 0..4), have, listeners, any::<bool>(), vec(plain(), 0..3))
+        .prop_map(|(boot, version, formats, have, listeners, draining, degraded)| {
             Message::Hello(Hello {
                 boot,
                 version,
@@ -192,9 +192,9 @@ fn hello() -> impl Strategy<Value = Message> {
                 }),
                 listeners: listeners.into_iter().map(|(kind, address)| Listening { kind, address }).collect(),
                 draining,
+                degraded,
             })
-        },
-    )
+        })
 }
 
 fn message() -> impl Strategy<Value = Message> {
@@ -474,6 +474,7 @@ fn golden_messages() -> Vec<(&'static str, Message)> {
         have: Some(Have { lineage, generation: Generation(7), digest: snapshot.digest() }),
         listeners: vec![Listening { kind: "http".to_owned(), address: "0.0.0.0:80".parse().unwrap() }],
         draining: true,
+        degraded: vec!["tls".to_owned()],
     };
     let enrolled = Enrolled { gateway: [9; 16], chain: vec![b"leaf".to_vec()], authority: b"root".to_vec() };
     vec![

@@ -4,12 +4,28 @@
 //! kinds are skipped, so old and new processes talk.
 
 use crate::delta::Delta;
+use crate::id::GatewayId;
 use crate::name::GatewayName;
 use crate::secret::Secret;
 use crate::snapshot::{Digest, Generation, Lineage, Snapshot};
 
 /// The wire formats this program reads. `Hello` names them; control speaks the newest both know.
 pub const FORMATS: &[u32] = &[1];
+
+/// The name in control's certificate on the gateways' stream. Gateways verify this one, whatever address they dialled.
+pub const CONTROL_SERVER_NAME: &str = "control.gatehouse.internal";
+
+const GATEWAY_URI_SCHEME: &str = "gatehouse-gateway:";
+
+/// The URI name in a gateway's certificate, `gatehouse-gateway:<uuid>`; it stands as the common name too.
+pub fn gateway_uri(gateway: GatewayId) -> String {
+    format!("{GATEWAY_URI_SCHEME}{gateway}")
+}
+
+/// The gateway that a certificate with this URI or common name belongs to.
+pub fn parse_gateway_uri(uri: &str) -> Option<GatewayId> {
+    uri.strip_prefix(GATEWAY_URI_SCHEME)?.parse().ok()
+}
 
 /// One message, either direction.
 #[derive(Debug, Clone, PartialEq)]
@@ -79,6 +95,8 @@ pub struct Hello {
     pub listeners: Vec<Listening>,
     /// Whether the process is on its way out.
     pub draining: bool,
+    /// What is paused in the generation it serves, as in [`Ack`].
+    pub degraded: Vec<String>,
 }
 
 /// The generation a gateway serves.
@@ -90,6 +108,13 @@ pub struct Have {
     pub generation: Generation,
     /// Its digest.
     pub digest: Digest,
+}
+
+impl Have {
+    /// What a gateway that serves `snapshot` has.
+    pub const fn of(snapshot: &Snapshot) -> Self {
+        Self { lineage: snapshot.lineage(), generation: snapshot.generation(), digest: snapshot.digest() }
+    }
 }
 
 /// One listener of a gateway.
@@ -151,5 +176,17 @@ impl Message {
     /// Errors: the bytes are no message of a known kind. An unknown kind is `Ok(Unknown)`.
     pub fn decode(bytes: &[u8]) -> Result<Self, MalformedMessage> {
         super::wire::message::decode(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateways_certificate_names_the_gateway() {
+        let id = GatewayId::from_bytes([7; 16]);
+        assert_eq!(parse_gateway_uri(&gateway_uri(id)), Some(id));
+        assert_eq!(parse_gateway_uri("gatehouse-gateway:me"), None);
     }
 }

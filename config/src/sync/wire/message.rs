@@ -93,6 +93,8 @@ struct WireHello {
     listeners: Vec<WireListening>,
     #[prost(bool, tag = "6")]
     draining: bool,
+    #[prost(string, repeated, tag = "7")]
+    degraded: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -319,6 +321,7 @@ fn encode_hello(hello: &Hello) -> WireHello {
         }),
         listeners: hello.listeners.iter().map(encode_listening).collect(),
         draining: hello.draining,
+        degraded: hello.degraded.clone(),
     }
 }
 
@@ -350,6 +353,7 @@ fn decode_hello(wire: WireHello) -> Result<Hello, String> {
         have,
         listeners: listeners.collect::<Result<_, _>>()?,
         draining: wire.draining,
+        degraded: wire.degraded,
     })
 }
 
