@@ -69,6 +69,18 @@ pub const SESSIONS_PER_PRINCIPAL_MAX: usize = 256;
 pub const SSH_AUTH_DEADLINE_MS: u64 = 30_000;
 /// Authentication attempts on one SSH connection (OpenSSH's MaxAuthTries is 6; scenario 16 wants five).
 pub const SSH_AUTH_TRIES_MAX: usize = 5;
+/// Time that a refused authentication attempt takes on SSH, whatever the reason, in milliseconds: more than looking a
+/// key up and checking its signature ever do.
+pub const SSH_REJECTION_MS: u64 = 500;
+/// Silence of an SSH client after which it is asked for a sign of life, in milliseconds, and how many go unanswered
+/// before it is given up.
+pub const SSH_KEEPALIVE_MS: (u64, usize) = (30_000, 3);
+/// Size of the read buffer of an SSH connection in bytes: without one, each packet costs two reads (CRATES.md 5).
+pub const SSH_READ_BUFFER_BYTES: usize = 64 * 1024;
+/// Time that a jump's last bytes get to reach the VM after its channel was closed, in milliseconds.
+pub const SSH_LINGER_MS: u64 = 5_000;
+/// Longest jump target in bytes that is looked at: a name, a dot and a namespace, or an address, fit well.
+pub const SSH_TARGET_BYTES_MAX: usize = 255;
 /// Channels open at once on one SSH connection.
 pub const SSH_CHANNELS_MAX: usize = 64;
 /// SSH connections of one gateway that have not authenticated yet.

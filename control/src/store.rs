@@ -24,8 +24,14 @@ pub struct Db {
 #[derive(Debug, Clone)]
 enum Engine {
     /// One writer, so that writers queue in the pool instead of failing with "database is locked".
-    Sqlite { writer: SqlitePool, readers: SqlitePool, file: PathBuf },
-    Postgres { pool: PgPool },
+    Sqlite {
+        writer: SqlitePool,
+        readers: SqlitePool,
+        file: PathBuf,
+    },
+    Postgres {
+        pool: PgPool,
+    },
 }
 
 /// Why a query did not give its answer.
@@ -55,9 +61,9 @@ pub enum Error {
 impl From<sqlx::Error> for Error {
     fn from(cause: sqlx::Error) -> Self {
         match cause.as_database_error() {
-            Some(error) if error.is_unique_violation() => {
-                Self::Unique { constraint: error.constraint().map_or_else(|| error.message().into(), Into::into) }
-            }
+            Some(error) if error.is_unique_violation() => Self::Unique {
+                constraint: error.constraint().map_or_else(|| error.message().into(), Into::into),
+            },
             _ => Self::Unavailable(cause),
         }
     }
@@ -79,7 +85,9 @@ impl Db {
     /// On SQLite it takes the write lock at once: a deferred transaction that reads first fails when it then writes.
     pub async fn write(&self) -> Result<Conn, Error> {
         match &self.engine {
-            Engine::Sqlite { writer, .. } => Ok(Conn::sqlite_write(writer.begin_with("BEGIN IMMEDIATE").await?)),
+            Engine::Sqlite { writer, .. } => {
+                Ok(Conn::sqlite_write(writer.begin_with("BEGIN IMMEDIATE").await?))
+            }
             Engine::Postgres { pool } => Ok(Conn::postgres_write(pool.begin().await?)),
         }
     }

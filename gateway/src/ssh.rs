@@ -1,14 +1,122 @@
 //! The jump host: public key to principal, `direct-tcpip` to granted VMs, everything else refused by construction.
+//!
+//! [`server`] is the door: how we introduce ourselves and what becomes of each thing a client can ask. [`auth`] makes
+//! a person of a key, [`jump`] a connection of a channel. The inner SSH session is end to end: what passes here is
+//! ciphertext, and the gateway never sees a credential of a VM.
+//!
+//! Known defect: russh 0.65 hands received data to a channel inside the loop that serves the whole connection, and
+//! waits there when the channel's buffer is full. A target that accepts and never reads therefore stops the other
+//! channels of the same connection, its keep-alives included, once about 10 MiB are under way to it; they go on when
+//! it reads or its channel ends. `ssh -J` makes one connection for each jump and is not concerned; a connection shared
+//! by ControlMaster, `-D` or several `-L` is. The way out is a patch of russh that ties the window to consumption.
+
+mod auth;
+mod cuttable;
+mod jump;
+mod server;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
 
+use config::limits;
+use russh::server::RunningSession;
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use crate::guard::Permit;
-use crate::worker::Worker;
+use crate::telemetry::Counters;
+use crate::worker::{Shared, Worker};
+use cuttable::Cuttable;
+use server::Door;
+
+/// What the tasks of one SSH connection have in common. Sendable, as russh wants it, though nothing leaves the thread.
+struct Connection {
+    shared: Arc<Shared>,
+    counters: Arc<Counters>,
+    peer: SocketAddr,
+    /// Cancelled to end the connection, and when it has ended.
+    closed: CancellationToken,
+    /// Cancelled when somebody authenticated.
+    authenticated: CancellationToken,
+    /// Room for channels.
+    channels: Arc<Semaphore>,
+}
 
 /// Serves one SSH connection to its end. Without a generation in force, or without a host key in it, it is closed.
 pub async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, permit: Permit) {
-    let _ = (worker, tcp, peer, permit);
+    let _permit = permit;
+    let deadline = Instant::now() + Duration::from_millis(limits::SSH_AUTH_DEADLINE_MS);
+    let Some(config) = worker.pin().and_then(|live| server::config(&live.host_keys)) else {
+        debug!(%peer, "closed: no host key in force");
+        return;
+    };
+    let Ok(waiting) = Arc::clone(&worker.shared.ssh_unauthenticated).try_acquire_owned() else {
+        debug!(%peer, "closed: too many connections have not authenticated yet");
+        return;
+    };
+    let connection = Arc::new(Connection {
+        shared: Arc::clone(&worker.shared),
+        counters: Arc::clone(&worker.counters),
+        peer,
+        closed: CancellationToken::new(),
+        authenticated: CancellationToken::new(),
+        channels: Arc::new(Semaphore::new(limits::SSH_CHANNELS_MAX)),
+    });
+    // However this task ends, the jumps and the session's own task end with it.
+    let _closed = connection.closed.clone().drop_guard();
+    if let Err(error) = tcp.set_nodelay(true) {
+        debug!(%peer, %error, "nodelay");
+    }
+
+    let cuttable = Cuttable::new(tcp, connection.closed.clone());
+    let stream = BufReader::with_capacity(limits::SSH_READ_BUFFER_BYTES, cuttable);
+    let door = Door::new(Arc::clone(&connection));
+    let end = match timeout_at(deadline, russh::server::run_stream(config, stream, door)).await {
+        Err(_) => return debug!(%peer, "closed: no greeting in time"),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(session)) => attend(session, &connection, waiting, deadline).await,
+    };
+    match end {
+        // Nobody aborts the session's task: it did not come back because it panicked.
+        Err(russh::Error::Join(_)) => worker.counters.panic(),
+        // An ordinary disconnect ends in an error, too.
+        Err(error) => debug!(%peer, %error, "connection ended"),
+        Ok(()) => debug!(%peer, "connection ended"),
+    }
+}
+
+/// Waits for the end of a session, and makes it come where a deadline or the way out demands it.
+async fn attend(
+    mut session: RunningSession<Door>,
+    connection: &Connection,
+    waiting: OwnedSemaphorePermit,
+    deadline: Instant,
+) -> Result<(), russh::Error> {
+    tokio::select! {
+        end = &mut session => return end,
+        () = connection.authenticated.cancelled() => drop(waiting),
+        () = sleep_until(deadline) => {
+            debug!(peer = %connection.peer, "closed: not authenticated in time");
+            connection.closed.cancel();
+        }
+    }
+    tokio::select! {
+        end = &mut session => return end,
+        () = no_more_to_do(connection) => connection.closed.cancel(),
+    }
+    session.await
+}
+
+/// Resolves when the process is on its way out and the connection has no channel left.
+async fn no_more_to_do(connection: &Connection) {
+    connection.shared.drain.begun().await;
+    let all = u32::try_from(limits::SSH_CHANNELS_MAX).unwrap_or(u32::MAX);
+    // Waiting for all of the room also keeps new channels out.
+    let _ = connection.channels.acquire_many(all).await;
 }

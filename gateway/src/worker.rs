@@ -28,6 +28,8 @@ pub struct Shared {
     pub guard: Arc<Guard>,
     /// Open tunnels and jumps.
     pub sessions: Arc<Sessions>,
+    /// Room for SSH connections that have not authenticated yet.
+    pub ssh_unauthenticated: Arc<Semaphore>,
     /// Whether the process is on its way out.
     pub drain: Drain,
     /// Counters.
@@ -46,6 +48,7 @@ impl Shared {
             current: Current::default(),
             guard: Arc::default(),
             sessions: Arc::default(),
+            ssh_unauthenticated: Arc::new(Semaphore::new(limits::SSH_UNAUTHENTICATED_MAX)),
             drain: Drain::default(),
             metrics: Metrics::new(workers),
             access: Access::default(),

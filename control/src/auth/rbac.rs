@@ -97,15 +97,20 @@ const fn need<'a>(action: Action, resource: &Resource<'a>) -> Need<'a> {
     match (resource, action) {
         (Resource::Authority, Action::Read) => Need::Nothing,
         (Resource::Whoami, Action::Read) => Need::SignedIn,
-        (Resource::Route(namespace) | Resource::Vm(namespace), Action::Read) => Need::Role(Role::Guest, namespace),
+        (Resource::Route(namespace) | Resource::Vm(namespace), Action::Read) => {
+            Need::Role(Role::Guest, namespace)
+        }
         (Resource::Route(namespace), _) | (Resource::Vm(namespace), Action::Update | Action::Delete) => {
             Need::Role(Role::Admin, namespace)
         }
         (Resource::Vm(namespace), Action::Create) => Need::Role(Role::Admin, namespace),
-        (Resource::User(user), Action::Read)
-        | (Resource::UserKeys(user) | Resource::Tokens(user), _) => Need::SelfOrRoot(*user),
+        (Resource::User(user), Action::Read) | (Resource::UserKeys(user) | Resource::Tokens(user), _) => {
+            Need::SelfOrRoot(*user)
+        }
         (Resource::Audits(Some(namespace)), Action::Read) => Need::Role(Role::Admin, namespace),
-        (Resource::Status | Resource::Metrics | Resource::Explain, Action::Read) => Need::RoleAnywhere(Role::Guest),
+        (Resource::Status | Resource::Metrics | Resource::Explain, Action::Read) => {
+            Need::RoleAnywhere(Role::Guest)
+        }
         (Resource::Setup, Action::Create) => Need::Setup,
         (
             Resource::LiteralTarget
@@ -145,7 +150,9 @@ pub fn allow(actor: &Actor, action: Action, resource: Resource<'_>) -> Result<()
         Need::Nothing | Need::SignedIn => true,
         Need::Role(role, namespace) => grants.allows(*role, namespace),
         Need::RoleAnywhere(role) => grants.iter().any(|grant| grant.role >= *role),
-        Need::SelfOrRoot(user) => grants.is_root() || matches!(actor, Actor::Token { user: own, .. } if own == user),
+        Need::SelfOrRoot(user) => {
+            grants.is_root() || matches!(actor, Actor::Token { user: own, .. } if own == user)
+        }
         Need::Root => grants.is_root(),
         Need::Setup => false,
     };

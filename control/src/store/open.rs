@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use config::settings::Database;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::{Db, Engine, Error, migrate};
 
@@ -22,7 +20,9 @@ const CONNECTIONS_MAX: u32 = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The directory that holds it cannot be used.
-    #[error("the data directory {path} cannot be used; it must exist and be readable and writable by this user")]
+    #[error(
+        "the data directory {path} cannot be used; it must exist and be readable and writable by this user"
+    )]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -31,7 +31,9 @@ pub enum OpenError {
         cause: std::io::Error,
     },
     /// The file is there but cannot be used.
-    #[error("the database {path} cannot be opened; it must be an SQLite file readable and writable by this user")]
+    #[error(
+        "the database {path} cannot be opened; it must be an SQLite file readable and writable by this user"
+    )]
     File {
         /// The file.
         path: PathBuf,
