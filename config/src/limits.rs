@@ -106,6 +106,12 @@ pub const GENERATIONS_KEPT_MAX: usize = 256;
 pub const OBJECTS_MAX: usize = 4_000_000;
 /// Size of one object in bytes: a user with thousands of keys, a long chain.
 pub const OBJECT_BYTES_MAX: usize = 1024 * 1024;
+/// Conflicts and unreadable objects that a refused snapshot names: enough to mend by hand, short enough to read.
+pub const CONFLICTS_NAMED_MAX: usize = 64;
+/// Routes that an explanation lists: a virtual host may hold thousands.
+pub const EXPLAINED_ROUTES_MAX: usize = 256;
+/// Candidates that the refusal of an ambiguous jump names.
+pub const JUMP_CANDIDATES_MAX: usize = 8;
 /// Endpoints of one upstream.
 pub const ENDPOINTS_MAX: usize = 256;
 /// Size of the delta log in bytes at which the checkpoint's base is written anew, if it also exceeds the base.

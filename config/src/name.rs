@@ -47,7 +47,8 @@ pub enum NameError {
 /// Most characters of a refused name that an error repeats.
 const SHOWN_CHARS_MAX: usize = 80;
 
-fn shown(text: &str) -> String {
+/// As much of a hostile text as an error may repeat.
+pub(crate) fn shown(text: &str) -> String {
     text.chars().take(SHOWN_CHARS_MAX).collect()
 }
 
@@ -266,6 +267,11 @@ impl PathPrefix {
     /// The text.
     pub fn as_str(&self) -> &str {
         if self.0.is_empty() { "/" } else { &self.0 }
+    }
+
+    /// The text without its trailing slash: empty for the root.
+    pub(crate) fn trimmed(&self) -> &str {
+        &self.0
     }
 
     /// Whether `path` lies under this prefix.

@@ -1,18 +1,29 @@
 //! The compiled form of a snapshot: what a request, a handshake or a jump looks things up in.
 //!
 //! Immutable. A table derived from the one before shares every shard that the change does not touch. Look-ups allocate
-//! nothing, lock nothing and return references that live as long as the table.
+//! nothing, lock nothing and return references that live as long as the table. Start reading at [`RouteTable::route`].
 
+mod changes;
 pub mod explain;
+mod hosts;
 pub mod jump;
+mod shards;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
+use std::hash::RandomState;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::delta::Delta;
 use crate::id::RouteId;
 use crate::snapshot::{Route, Snapshot};
+use crate::table::changes::Changes;
+use crate::table::hosts::Hosts;
+use crate::table::jump::index::{Machines, People};
+use crate::table::shards::Sharded;
 
 pub use jump::{JumpRefusal, JumpTarget};
 
@@ -74,19 +85,42 @@ impl fmt::Display for Conflicts {
 
 /// The compiled form of one snapshot. Cheap to clone.
 #[derive(Clone)]
-pub struct RouteTable {}
+pub struct RouteTable {
+    parts: Arc<Parts>,
+}
+
+/// What a table is made of. A clone shares every shard.
+#[derive(Clone)]
+struct Parts {
+    // Keyed, because tenants choose the names that are hashed; the same from table to table, because shards that
+    // are shared keep their order.
+    hasher: RandomState,
+    hosts: Hosts,
+    people: People,
+    machines: Machines,
+    namespaces: Sharded<crate::name::Namespace>,
+}
 
 impl RouteTable {
     /// Compiles a whole snapshot. Cost: proportional to its size.
+    ///
+    /// Errors: every pair of routes with the same host and path, and every route, VM or principal that cannot be read.
     pub fn compile(snapshot: &Snapshot) -> Result<Self, Conflicts> {
-        let _ = snapshot;
-        unimplemented!()
+        let nothing = Parts {
+            hasher: RandomState::new(),
+            hosts: Hosts::default(),
+            people: People::default(),
+            machines: Machines::default(),
+            namespaces: Sharded::default(),
+        };
+        nothing.changed(Changes::of_whole(snapshot)?)
     }
 
     /// The table of `new`, derived from this one, which is the table of `old`. Cost: proportional to the delta.
+    ///
+    /// Of the delta only the keys are read. Errors: those of [`RouteTable::compile`]; this table is untouched.
     pub fn recompile(&self, old: &Snapshot, new: &Snapshot, delta: &Delta) -> Result<Self, Conflicts> {
-        let _ = (old, new, delta);
-        unimplemented!()
+        Parts::clone(&self.parts).changed(Changes::of_delta(old, new, delta)?)
     }
 
     /// Finds the route for a request.
@@ -97,18 +131,51 @@ impl RouteTable {
     ///
     /// Wildcard covers one label: RFC 9525 § 6.3.
     pub fn route(&self, facts: &Facts<'_>) -> Option<&Arc<Route>> {
-        let _ = facts;
-        None
+        self.parts.hosts.answering(&self.parts.hasher, facts.host)?.find(facts.path)
     }
 
     /// Whether any virtual host answers to `host` (catch-all included): tells 404 from 421.
     pub fn has_host(&self, host: &str) -> bool {
-        let _ = host;
-        false
+        self.parts.hosts.answering(&self.parts.hasher, host).is_some()
     }
 
     /// How many routes it holds.
     pub fn routes_len(&self) -> usize {
-        0
+        self.parts.hosts.routes_len()
+    }
+
+    /// Every route, in no particular order.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.parts.hosts.routes()
+    }
+}
+
+impl Parts {
+    fn changed(mut self, changes: Changes) -> Result<RouteTable, Conflicts> {
+        let Changes { mut routes, mut machines, people } = changes;
+        let added = routes.iter_mut().filter(|change| change.added);
+        for route in added.filter_map(|change| Arc::get_mut(&mut change.route)) {
+            self.namespaces.share(&self.hasher, &mut route.namespace);
+        }
+        for vm in machines.iter_mut().filter_map(|change| change.now.as_mut()) {
+            self.namespaces.share(&self.hasher, &mut vm.namespace);
+        }
+        let routes = self.hosts.apply(&self.hasher, routes);
+        if !routes.is_empty() {
+            return Err(Conflicts { routes, malformed: Vec::new() });
+        }
+        for change in machines {
+            self.machines.apply(&self.hasher, change);
+        }
+        for change in people {
+            self.people.apply(&self.hasher, change);
+        }
+        Ok(RouteTable { parts: Arc::new(self) })
+    }
+}
+
+impl fmt::Debug for RouteTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RouteTable({} routes)", self.routes_len())
     }
 }

@@ -1,6 +1,8 @@
 //! Why a request goes where it goes: every candidate in order, with the first condition that failed.
 
 use crate::id::RouteId;
+use crate::limits;
+use crate::snapshot::Route;
 use crate::table::{Facts, RouteTable};
 
 /// One route that was considered.
@@ -36,8 +38,35 @@ pub struct Explanation {
 
 impl RouteTable {
     /// Explains a look-up. Allocates; not for the request path.
+    ///
+    /// Lists the routes of every virtual host that covers the name, most exact host first, longest prefix first. At
+    /// most [`limits::EXPLAINED_ROUTES_MAX`], besides the one that matched, which is always there.
     pub fn explain(&self, facts: &Facts<'_>) -> Explanation {
-        let _ = facts;
-        Explanation { matched: None, candidates: Vec::new() }
+        let mut matched = None;
+        let mut candidates = Vec::new();
+        for (rank, virtual_host) in self.parts.hosts.covering(&self.parts.hasher, facts.host).enumerate() {
+            let mut routes: Vec<_> = virtual_host.routes().collect();
+            routes.sort_by(|a, b| {
+                let length = |route: &Route| route.path.trimmed().len();
+                length(b).cmp(&length(a)).then_with(|| a.path.cmp(&b.path))
+            });
+            for route in routes {
+                let failed = if rank > 0 {
+                    Some(Failed::ShadowedHost)
+                } else if !route.path.covers(facts.path) {
+                    Some(Failed::Path)
+                } else if matched.is_some() {
+                    Some(Failed::ShorterPrefix)
+                } else {
+                    matched = Some(route.id);
+                    None
+                };
+                if failed.is_none() || candidates.len() < limits::EXPLAINED_ROUTES_MAX {
+                    let pattern = format!("{}{}", route.host, route.path);
+                    candidates.push(Candidate { route: route.id, pattern, failed });
+                }
+            }
+        }
+        Explanation { matched, candidates }
     }
 }

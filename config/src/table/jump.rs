@@ -1,11 +1,19 @@
 //! The jump index: which VM a person on SSH may reach by which word.
 
-use std::net::SocketAddr;
+pub(super) mod index;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::id::VmId;
-use crate::snapshot::Principal;
-use crate::table::RouteTable;
+use crate::grant::Role;
+use crate::id::{UserId, VmId};
+use crate::snapshot::{Principal, Vm};
+use crate::table::{Parts, RouteTable};
+use crate::target::Forbidden;
+use crate::{limits, name, target};
 
 /// Where a granted jump goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,29 +37,109 @@ pub enum JumpRefusal {
     #[error("port {port} of {target:?} is not open to jumps")]
     Port { target: String, port: u16 },
     #[error("{target:?}: {cause}")]
-    Forbidden { target: String, cause: crate::target::Forbidden },
+    Forbidden { target: String, cause: Forbidden },
 }
 
 impl RouteTable {
     /// The principal that a public key belongs to. `blob` is the key in SSH wire form.
+    ///
+    /// Of several that claim one key it is the oldest: public keys are public, and adding somebody's key to another
+    /// account must not take their access away.
     pub fn principal_by_key(&self, blob: &[u8]) -> Option<&Arc<Principal>> {
-        let _ = blob;
-        None
+        self.parts.people.by_key(&self.parts.hasher, blob)
     }
 
     /// The principal as it is now, for channels opened later on an authenticated connection.
-    pub fn principal(&self, id: crate::id::UserId) -> Option<&Arc<Principal>> {
-        let _ = id;
-        None
+    pub fn principal(&self, id: UserId) -> Option<&Arc<Principal>> {
+        self.parts.people.by_id(&self.parts.hasher, id)
+    }
+
+    /// The VM with this id.
+    pub fn vm(&self, id: VmId) -> Option<&Arc<Vm>> {
+        self.parts.machines.by_id(&self.parts.hasher, id)
     }
 
     /// Where `principal` gets when it asks for `target:port`.
     ///
-    /// `target` is a VM's name, `name.namespace`, its id, or an IP address. Operator and above reach the VMs of their
-    /// namespaces; an address that is no VM's is root's alone. A jump to port 22 or to the VM's own SSH port goes to
-    /// the latter; other ports are refused, except to root.
+    /// `target` is a VM's name, `name.namespace`, its id, or an IP address; case does not count, because ssh folds what
+    /// people type. Operator and above reach the VMs of their namespaces; an address that is no VM's is root's alone.
+    /// A jump to port 22 or to the VM's own SSH port goes to the latter; other ports are refused, except to root.
+    ///
+    /// The target's address is checked by [`target::check`], without the listeners of the gateway, which this table
+    /// does not know. Cost: a probe of each of 256 shards for each of the forms that `target` can be.
     pub fn jump(&self, principal: &Principal, target: &str, port: u16) -> Result<JumpTarget, JumpRefusal> {
-        let _ = principal;
-        Err(JumpRefusal::Port { target: target.into(), port })
+        let shown = || name::shown(target);
+        if target.trim_end_matches('.').eq_ignore_ascii_case("localhost") {
+            return Err(JumpRefusal::Forbidden { target: shown(), cause: Forbidden::Loopback });
+        }
+        let vms = self.reachable(principal, target);
+        let vm = match vms.as_slice() {
+            [] => return literal(principal, target, port),
+            [vm] => *vm,
+            several => {
+                return Err(JumpRefusal::Ambiguous { target: shown(), candidates: spelled_out(several) });
+            }
+        };
+        let port = match port {
+            22 => vm.ssh_port,
+            port if port == vm.ssh_port || principal.grants.is_root() => port,
+            port => return Err(JumpRefusal::Port { target: shown(), port }),
+        };
+        let address = SocketAddr::new(vm.address, port);
+        target::check(address, vm.loopback_ok, &[])
+            .map_err(|cause| JumpRefusal::Forbidden { target: shown(), cause })?;
+        Ok(JumpTarget { vm: Some(vm.id), address, loopback_ok: vm.loopback_ok })
     }
+
+    /// The VMs that `target` means to `principal`, each once; a few more than an error names at most.
+    fn reachable(&self, principal: &Principal, target: &str) -> Vec<&Arc<Vm>> {
+        let Parts { machines, hasher, .. } = &*self.parts;
+        let by_id = target.parse().ok().and_then(|id| machines.by_id(hasher, id));
+        let by_address = target.parse().ok().map(|ip| machines.by_address(hasher, ip));
+        let (name, namespace) = match target.split_once('.') {
+            Some((name, namespace)) => (name, Some(namespace)),
+            None => (target, None),
+        };
+        let by_name = machines.by_name(hasher, name).filter(|vm| {
+            namespace.is_none_or(|namespace| vm.namespace.as_str().eq_ignore_ascii_case(namespace))
+        });
+        let mut found: Vec<&Arc<Vm>> = Vec::new();
+        for vm in by_id.into_iter().chain(by_address.into_iter().flatten()).chain(by_name) {
+            if principal.grants.allows(Role::Operator, &vm.namespace)
+                && !found.iter().any(|other| other.id == vm.id)
+            {
+                found.push(vm);
+            }
+            if found.len() > limits::JUMP_CANDIDATES_MAX {
+                break;
+            }
+        }
+        found
+    }
+}
+
+/// A target that is no VM of the principal's.
+fn literal(principal: &Principal, target: &str, port: u16) -> Result<JumpTarget, JumpRefusal> {
+    let refused = || JumpRefusal::NotGranted { target: name::shown(target) };
+    let ip: IpAddr = target.parse().map_err(|_| refused())?;
+    let address = SocketAddr::new(ip.to_canonical(), port);
+    target::check(address, false, &[])
+        .map_err(|cause| JumpRefusal::Forbidden { target: name::shown(target), cause })?;
+    if !principal.grants.is_root() {
+        return Err(refused());
+    }
+    Ok(JumpTarget { vm: None, address, loopback_ok: false })
+}
+
+/// A word for each VM that means it alone: `name.namespace`, or its id where case is all that tells two apart.
+fn spelled_out(vms: &[&Arc<Vm>]) -> Vec<String> {
+    let spell = |vm: &Vm| format!("{}.{}", vm.name, vm.namespace);
+    let is_alone = |text: &str| vms.iter().filter(|vm| spell(vm).eq_ignore_ascii_case(text)).count() == 1;
+    let mut words: Vec<String> = vms
+        .iter()
+        .take(limits::JUMP_CANDIDATES_MAX)
+        .map(|vm| Some(spell(vm)).filter(|text| is_alone(text)).unwrap_or_else(|| vm.id.to_string()))
+        .collect();
+    words.sort_unstable();
+    words
 }
