@@ -156,3 +156,38 @@ fn a_delta_of_other_generations_is_not_trusted() {
 fn snapshot(generation: u64) -> Snapshot {
     Snapshot::empty(Lineage::default(), Generation(generation))
 }
+
+fn of(generation: u64, identities: &[&Identity]) -> Snapshot {
+    let objects = identities.iter().map(|one| Object::encode(&Value::Identity((*one).clone())).unwrap());
+    Snapshot::of(Lineage::default(), Generation(generation), objects)
+}
+
+#[test]
+fn an_index_rebuilt_from_a_delta_equals_one_built_anew() {
+    let make = Fixture::new();
+    let one = make.identity(1, &["a.example"], 90);
+    let two = make.identity(2, &["b.example", "*.b.example"], 90);
+    let moved = make.identity(2, &["c.example"], 90);
+    let three = make.identity(3, &["*"], 90);
+    let (old, new) = (of(1, &[&one, &two]), of(2, &[&moved, &three]));
+
+    let (before, _) = CertIndex::build(&old);
+    let (after, degraded) = before.rebuild(&old, &new, &config::delta::diff(&old, &new));
+    let (anew, _) = CertIndex::build(&new);
+    assert_eq!(degraded, Vec::<String>::new());
+    for name in ["a.example", "b.example", "x.b.example", "c.example", "unknown.test"] {
+        assert_eq!(found(&after, Some(name)), found(&anew, Some(name)), "{name}");
+    }
+    assert_eq!(found(&after, Some("c.example")), Some(2));
+    assert_eq!(found(&after, Some("b.example")), Some(3));
+    assert_eq!(after.len(), 2);
+}
+
+#[test]
+fn an_identity_whose_bytes_cannot_be_read_is_named() {
+    let key = ObjectKey { kind: Kind::IDENTITY, id: [5; 16] };
+    let snapshot = Snapshot::of(Lineage::default(), Generation(1), [Object::new(key, *b"\xff\xff\xff")]);
+    let (index, degraded) = CertIndex::build(&snapshot);
+    assert!(index.is_empty());
+    assert!(degraded.len() == 1 && degraded[0].contains("05050505"), "{degraded:?}");
+}
