@@ -21,8 +21,8 @@ pub struct Live {
     pub host_keys: Arc<[russh::keys::PrivateKey]>,
 }
 
-/// The one place where the generation in force stands. Empty until a first one arrives.
-#[derive(Default)]
+/// The one place where the generation in force stands. Empty until a first one arrives. A clone is the same place.
+#[derive(Clone, Default)]
 pub struct Current(Arc<ArcSwapOption<Live>>);
 
 impl Current {

@@ -36,6 +36,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// Where access records go.
     pub access: Access,
+    /// What TLS handshakes are made with.
+    pub tls: crate::tls::Acceptor,
     /// Every address this gateway listens on: never dialled (INVENTORY 2.2, rule 3).
     pub own_addresses: ArcSwap<Vec<SocketAddr>>,
 }
@@ -43,9 +45,11 @@ pub struct Shared {
 impl Shared {
     /// What `workers` threads are to have in common; nothing in force, nothing open.
     pub fn new(settings: settings::Gateway, workers: usize) -> Arc<Self> {
+        let current = Current::default();
         Arc::new(Self {
             settings,
-            current: Current::default(),
+            tls: crate::tls::Acceptor::new(current.clone()),
+            current,
             guard: Arc::default(),
             sessions: Arc::default(),
             ssh_unauthenticated: Arc::new(Semaphore::new(limits::SSH_UNAUTHENTICATED_MAX)),
