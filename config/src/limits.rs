@@ -140,3 +140,15 @@ pub const GATEWAY_CERTIFICATE_DAYS: i64 = 90;
 pub const OPEN_FILES_WANTED: u64 = 65_536;
 /// Longest path of a unix socket in bytes (sun_path of Linux, less its final NUL).
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+/// Connections to the admin API at once; a person and a few scripts need a handful.
+pub const API_CONNECTIONS_MAX: usize = 1024;
+/// Pause after accepting failed for want of descriptors or memory, in milliseconds.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+/// Largest answer that the command line reads, in bytes.
+pub const CLI_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Gateways' streams at once in one control, those that have not authenticated included.
+pub const SYNC_STREAMS_MAX: usize = 1024;
+/// How often `up` looks whether its children are ready, in milliseconds.
+pub const UP_LOOK_MS: u64 = 20;
+/// Time for one such look, in milliseconds.
+pub const UP_ASK_MS: u64 = 2_000;
