@@ -18,5 +18,7 @@
 pub mod api;
 pub mod app;
 pub mod auth;
+pub mod authority;
+pub mod keys;
 pub mod publish;
 pub mod store;
