@@ -20,5 +20,6 @@ pub mod app;
 pub mod auth;
 pub mod authority;
 pub mod keys;
+pub mod listen;
 pub mod publish;
 pub mod store;
