@@ -23,3 +23,4 @@ pub mod keys;
 pub mod listen;
 pub mod publish;
 pub mod store;
+pub mod telemetry;
