@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `gatehouse`: see [`control::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    control::cli::main()
+}

@@ -1,0 +1,75 @@
+//! Why a command did not do what was asked, and the exit code it ends with.
+
+use http::StatusCode;
+use serde_json::Value;
+
+/// A command that failed. Its text may have several lines.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Failure {
+    text: String,
+    exit: u8,
+}
+
+impl Failure {
+    /// It was tried and failed, or what was given is invalid: exit code 1.
+    pub fn failed(text: impl Into<String>) -> Self {
+        Self { text: text.into(), exit: 1 }
+    }
+
+    /// The command was written wrongly: exit code 2.
+    pub fn usage(text: impl Into<String>) -> Self {
+        Self { text: text.into(), exit: 2 }
+    }
+
+    /// The code the process ends with.
+    pub const fn exit_code(&self) -> u8 {
+        self.exit
+    }
+
+    /// A refusal of the API: the sentence of its problem document, then one line for each violation.
+    pub fn from_answer(status: StatusCode, body: &str) -> Self {
+        let problem: Value = serde_json::from_str(body).unwrap_or(Value::Null);
+        let text = |name: &str| problem.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+        let mut message = match (text("title"), text("detail")) {
+            (Some(title), Some(detail)) if !detail.eq_ignore_ascii_case(title) => {
+                format!("{title}: {detail}")
+            }
+            (Some(one), _) | (None, Some(one)) => one.to_owned(),
+            (None, None) => format!("control answered {status}"),
+        };
+        let violations =
+            ["errors", "violations"].iter().filter_map(|name| problem.get(name)?.as_array()).flatten();
+        for violation in violations {
+            let part = |name: &str| violation.get(name).and_then(Value::as_str).unwrap_or_default();
+            match (part("field"), part("message")) {
+                ("", said) => message.push_str(&format!("\n  {said}")),
+                (field, said) => message.push_str(&format!("\n  {field}: {said}")),
+            }
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            message.push_str("\n  put a token in GATEHOUSE_TOKEN; `gatehouse token create` on control's machine prints one");
+        }
+        Self::failed(message.chars().filter(|c| *c == '\n' || !c.is_control()).collect::<String>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_violation_has_a_line() {
+        let body = r#"{"title":"the route is invalid","status":422,
+            "errors":[{"field":"host","code":"scheme","message":"has a scheme"},{"field":"path","code":"x","message":"bad"}]}"#;
+        let failure = Failure::from_answer(StatusCode::UNPROCESSABLE_ENTITY, body);
+        assert_eq!(failure.to_string(), "the route is invalid\n  host: has a scheme\n  path: bad");
+        assert_eq!(failure.exit_code(), 1);
+    }
+
+    #[test]
+    fn an_answer_that_is_no_problem_document_names_the_status() {
+        let failure = Failure::from_answer(StatusCode::BAD_GATEWAY, "<html>");
+        assert!(failure.to_string().contains("502"));
+    }
+}

@@ -1,0 +1,91 @@
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    // Words in single quotes stay together, as in a shell.
+    let mut words = Vec::new();
+    for (place, part) in line.split('\'').enumerate() {
+        if place % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    Cli::try_parse_from(words)
+}
+
+#[test]
+fn every_fixed_form_parses() {
+    for line in [
+        "gatehouse --data /d status",
+        "gatehouse up --data /d --http 127.0.0.1:0 --http [::1]:0 --https off --ssh 127.0.0.1:0 --novnc 127.0.0.1:0 \
+         --ttyd 127.0.0.1:0 --admin 127.0.0.1:0 --sync 127.0.0.1:0 --gateway-admin off -o json",
+        "gatehouse up --config c.toml --env-file .env --production",
+        "gatehouse route add app.example.com http://10.0.0.5:80",
+        "gatehouse route add app.example.com http://10.0.0.5 --path /p --tls self-signed --websocket on",
+        "gatehouse route add app.example.com http://10.0.0.5 --tls passthrough",
+        "gatehouse route add '*' http://10.0.0.5",
+        "gatehouse route rm app.example.com",
+        "gatehouse route delete 01890a5d-ac96-774b-bcce-b302099a8057",
+        "gatehouse route add openidc.example.com control",
+        "gatehouse route add openidc.example.com --path /websockify novnc",
+        "gatehouse route create app.example.com http://10.0.0.5",
+        "gatehouse route ls",
+        "gatehouse route list -o yaml",
+        "gatehouse route show app.example.com --path /p",
+        "gatehouse route update app.example.com --websocket off --note 'a b'",
+        "gatehouse vm add web 10.0.0.5 --namespace ns1 --network default --ssh-port 2222",
+        "gatehouse vm rm web",
+        "gatehouse user create usr1 --grant 'admin:ns1 guest:ns2'",
+        "gatehouse user key add usr1 -",
+        "gatehouse user key add usr1 /k.pub",
+        "gatehouse user key ls usr1",
+        "gatehouse user key rm usr1 SHA256:x",
+        "gatehouse user update usr1 --enabled off",
+        "gatehouse token create --subject usr1 --duration 10m",
+        "gatehouse token revoke 1",
+        "gatehouse ca show",
+        "gatehouse gateway list",
+        "gatehouse gateway token create --name g2",
+        "gatehouse gateway rm g2",
+        "gatehouse gateway run --data /d --http 127.0.0.1:0",
+        "gatehouse control run --admin 127.0.0.1:0",
+        "gatehouse check --config c.toml",
+        "gatehouse explain https://app.example.com/path",
+        "gatehouse healthcheck --quiet",
+        "gatehouse version",
+        "gatehouse completion bash",
+        "gatehouse setup --token t --name admin",
+        "gatehouse --url https://c:1880 --ca ca.pem --no-color whoami",
+    ] {
+        if let Err(error) = parse(line) {
+            panic!("{line}\n{error}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_word_is_a_usage_error() {
+    for line in [
+        "gatehouse",
+        "gatehouse route fly",
+        "gatehouse route add",
+        "gatehouse vm add web",
+        "gatehouse -o xml status",
+    ] {
+        assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+    }
+}
+
+#[test]
+fn the_definitions_agree_with_each_other() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn the_default_directory_is_the_systems_for_root_and_the_persons_otherwise() {
+    let path = |text: &str| Some(PathBuf::from(text));
+    assert_eq!(default_data(true, path("/s"), path("/h")), path("/var/lib/gatehouse"));
+    assert_eq!(default_data(false, path("/s"), path("/h")), path("/s/gatehouse"));
+    assert_eq!(default_data(false, None, path("/h")), path("/h/.local/state/gatehouse"));
+    assert_eq!(default_data(false, None, None), None);
+}
