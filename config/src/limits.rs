@@ -1,5 +1,7 @@
 //! Every bound of the system, with its unit and reason. A limit that is not here does not exist.
 
+use std::time::Duration;
+
 /// Longest host name in bytes, without a trailing dot (RFC 1035 § 2.3.4).
 pub const HOST_NAME_BYTES_MAX: usize = 253;
 /// Longest label of a host name in bytes (RFC 1035 § 2.3.4).
@@ -152,3 +154,21 @@ pub const SYNC_STREAMS_MAX: usize = 1024;
 pub const UP_LOOK_MS: u64 = 20;
 /// Time for one such look, in milliseconds.
 pub const UP_ASK_MS: u64 = 2_000;
+/// Connections the kernel queues for one listening socket; it cuts this to its own `somaxconn`.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+/// First and longest pause before a listener that could not bind is tried again.
+pub const LISTENER_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Commands under way to one worker: a set of listeners.
+pub const WORKER_COMMANDS_MAX: usize = 64;
+/// Time that tunnels get to close when the time to drain is over, in milliseconds.
+pub const CUT_GRACE_MS: u64 = 500;
+/// Time a worker gets to take its last command, in milliseconds; one that does not is stuck.
+pub const WORKER_STOP_DEADLINE_MS: u64 = 5_000;
+/// Lines of the log, and access records, that wait for their writer; more are dropped and counted.
+pub const LOG_QUEUE_MAX: usize = 8_192;
+/// Connections open at once on the gateway's own admin endpoint.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Time for one request on the gateway's own admin endpoint, in milliseconds.
+pub const ADMIN_REQUEST_DEADLINE_MS: u64 = 10_000;
+/// Rotated log files deleted at one rotation.
+pub const LOG_FILES_PRUNED_MAX: usize = 1_000;
