@@ -4,6 +4,11 @@
 
 pub mod access;
 pub mod counters;
+pub mod gauges;
+pub mod log;
+pub mod page;
+mod writer;
 
 pub use access::{Access, Record};
 pub use counters::{Counters, Metrics, OpenConnection};
+pub use gauges::Gauges;

@@ -31,6 +31,8 @@ pub struct Counters {
     pub auth_failures: AtomicU64,
     /// Connection tasks that panicked.
     pub panics: AtomicU64,
+    /// Failed accepts.
+    pub accept_errors: AtomicU64,
     /// Bytes of request bodies and tunnels towards the VM.
     pub bytes_up: AtomicU64,
     /// Bytes of response bodies and tunnels towards the user.
@@ -86,6 +88,11 @@ impl Counters {
         self.panics.fetch_add(1, Relaxed);
     }
 
+    /// Counts an accept that failed.
+    pub fn accept_error(&self) {
+        self.accept_errors.fetch_add(1, Relaxed);
+    }
+
     /// Counts bytes that went through, towards the VM and towards the user.
     pub fn bytes(&self, up: u64, down: u64) {
         self.bytes_up.fetch_add(up, Relaxed);
@@ -130,6 +137,17 @@ impl Metrics {
     pub fn shard(&self, index: usize) -> Arc<Counters> {
         let shard = self.shards.get(index).or_else(|| self.shards.last());
         shard.map(Arc::clone).unwrap_or_default()
+    }
+
+    /// Connections of a kind that are open now.
+    pub fn open(&self, kind: Kind) -> u64 {
+        let open = |shard: &Arc<Counters>| shard.open.get(kind as usize).map_or(0, |n| n.load(Relaxed));
+        u64::try_from(self.shards.iter().map(open).sum::<i64>()).unwrap_or(0)
+    }
+
+    /// Every worker's counters, and last those of the rest of the process.
+    pub fn shards(&self) -> &[Arc<Counters>] {
+        &self.shards
     }
 
     /// The sum over all shards of what `read` takes from one.

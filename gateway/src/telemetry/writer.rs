@@ -1,0 +1,307 @@
+//! A thread that writes lines, so that nobody who logs waits for a disk.
+//!
+//! The queue is bounded; a line that finds it full is dropped and counted.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use config::limits;
+use config::settings::{Retention, Rotation};
+use file_rotate::compression::Compression;
+use file_rotate::suffix::{AppendTimestamp, FileLimit};
+use file_rotate::{ContentLimit, FileRotate};
+
+enum Order {
+    Line(Vec<u8>),
+    Reopen,
+    Flush(SyncSender<()>),
+    Stop,
+}
+
+/// The way of lines to their writer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Lines {
+    queue: SyncSender<Order>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Order")
+    }
+}
+
+impl Lines {
+    /// Hands a line over, with its line feed. Never waits.
+    pub(crate) fn line(&self, line: Vec<u8>) {
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(Order::Line(line)) {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// How many lines found the queue full.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    /// Has the file opened by its name again, after somebody moved it away.
+    pub(crate) fn reopen(&self) {
+        let _ = self.queue.send(Order::Reopen);
+    }
+
+    /// Waits until everything handed over so far is written.
+    pub(crate) fn flush(&self) {
+        let (done, wait) = sync_channel(1);
+        if self.queue.send(Order::Flush(done)).is_ok() {
+            let _ = wait.recv();
+        }
+    }
+}
+
+/// The thread behind [`Lines`]; dropping it writes what is queued and ends it.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    lines: Lines,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts a writer to `sink`.
+    pub(crate) fn start(name: &str, mut sink: Sink) -> io::Result<Self> {
+        let (queue, orders) = sync_channel(limits::LOG_QUEUE_MAX);
+        let body = move || write(&orders, &mut sink);
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body)?;
+        Ok(Self { lines: Lines { queue, dropped: Arc::default() }, thread: Some(thread) })
+    }
+
+    /// The way to it.
+    pub(crate) fn lines(&self) -> &Lines {
+        &self.lines
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.lines.queue.send(Order::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write(orders: &Receiver<Order>, sink: &mut Sink) {
+    // A failing log has nowhere to complain: the lines are lost, the gateway goes on.
+    while let Ok(mut order) = orders.recv() {
+        // One flush for a burst.
+        loop {
+            match order {
+                Order::Line(line) => drop(sink.line(&line)),
+                Order::Reopen => drop(sink.reopen()),
+                Order::Flush(done) => {
+                    let _ = sink.flush();
+                    let _ = done.send(());
+                }
+                Order::Stop => {
+                    let _ = sink.flush();
+                    return;
+                }
+            }
+            match orders.try_recv() {
+                Ok(next) => order = next,
+                Err(_) => break,
+            }
+        }
+        let _ = sink.flush();
+    }
+}
+
+/// Where lines end up.
+pub(crate) enum Sink {
+    /// Standard output.
+    Stdout(io::Stdout),
+    /// Standard error.
+    Stderr(io::Stderr),
+    /// A file that is rotated.
+    File(Box<RotatedFile>),
+}
+
+impl Sink {
+    fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Stdout(out) => out.write_all(line),
+            Self::Stderr(out) => out.write_all(line),
+            Self::File(file) => file.line(line),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout(out) => out.flush(),
+            Self::Stderr(out) => out.flush(),
+            Self::File(file) => file.inner.flush(),
+        }
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        match self {
+            Self::Stdout(_) | Self::Stderr(_) => Ok(()),
+            Self::File(file) => file.reopen(),
+        }
+    }
+}
+
+/// A file that is moved aside when it is full or old.
+pub(crate) struct RotatedFile {
+    path: PathBuf,
+    rotation: Rotation,
+    retention: Retention,
+    inner: FileRotate<AppendTimestamp>,
+    bytes: u64,
+    since: SystemTime,
+}
+
+impl RotatedFile {
+    /// Opens or creates the file, and its directory.
+    pub(crate) fn open(path: &Path, rotation: Rotation, retention: Retention) -> io::Result<Self> {
+        // A bare name lies in the working directory; the rotating file wants a parent that it can name.
+        let path = if path.parent().is_none_or(|parent| parent.as_os_str().is_empty()) {
+            Path::new(".").join(path)
+        } else {
+            path.to_path_buf()
+        };
+        let (inner, bytes, since) = open(&path)?;
+        Ok(Self { path, rotation, retention, inner, bytes, since })
+    }
+
+    fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.is_due(line.len() as u64) {
+            self.rotate()?;
+        }
+        self.bytes += line.len() as u64;
+        self.inner.write_all(line)
+    }
+
+    fn is_due(&self, more: u64) -> bool {
+        match self.rotation {
+            Rotation::Bytes(max) => self.bytes > 0 && self.bytes + more > max,
+            Rotation::Age(max) => self.since.elapsed().is_ok_and(|age| age >= max),
+            Rotation::Off => false,
+        }
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        if !self.path.exists() {
+            self.reopen()?;
+        }
+        self.inner.rotate()?;
+        self.bytes = 0;
+        self.since = SystemTime::now();
+        let mut old = self.inner.log_paths();
+        match self.retention {
+            // Oldest first.
+            Retention::Files(keep) => old.truncate(old.len().saturating_sub(keep)),
+            Retention::Age(max) => old.retain(|path| age(path).is_some_and(|age| age > max)),
+        }
+        for path in old.into_iter().take(limits::LOG_FILES_PRUNED_MAX) {
+            let _ = std::fs::remove_file(path);
+        }
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        (self.inner, self.bytes, self.since) = open(&self.path)?;
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<(FileRotate<AppendTimestamp>, u64, SystemTime)> {
+    // Tried by hand first: the rotating file hides or panics on what goes wrong here.
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+    let metadata = file.metadata()?;
+    let since = metadata.created().or_else(|_| metadata.modified()).unwrap_or_else(|_| SystemTime::now());
+    let names = AppendTimestamp::default(FileLimit::Unlimited);
+    let inner = FileRotate::new(path, names, ContentLimit::None, Compression::None, None);
+    Ok((inner, metadata.len(), since))
+}
+
+fn age(path: &Path) -> Option<Duration> {
+    std::fs::metadata(path).ok()?.modified().ok()?.elapsed().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(dir: &Path) -> usize {
+        std::fs::read_dir(dir).unwrap().count()
+    }
+
+    #[test]
+    fn a_full_file_is_moved_aside_and_old_ones_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("logs/main.log");
+        let mut file = RotatedFile::open(&path, Rotation::Bytes(8), Retention::Files(2)).unwrap();
+
+        for line in 0..6 {
+            file.line(format!("line {line}\n").as_bytes()).unwrap();
+        }
+
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "line 5\n");
+        assert_eq!(files(path.parent().unwrap()), 3);
+    }
+
+    #[test]
+    fn an_old_file_is_moved_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("main.log");
+        let mut file = RotatedFile::open(&path, Rotation::Age(Duration::from_secs(60)), Retention::Files(9)).unwrap();
+        file.line(b"first\n").unwrap();
+        file.since = SystemTime::now() - Duration::from_secs(61);
+
+        file.line(b"second\n").unwrap();
+
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "second\n");
+        assert_eq!(files(dir.path()), 2);
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_made_anew_on_reopen() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("main.log");
+        let file = RotatedFile::open(&path, Rotation::Off, Retention::Files(1)).unwrap();
+        let writer = Writer::start("log", Sink::File(Box::new(file))).unwrap();
+        writer.lines().line(b"before\n".to_vec());
+        writer.lines().flush();
+        std::fs::rename(&path, dir.path().join("moved")).unwrap();
+
+        writer.lines().reopen();
+        writer.lines().line(b"after\n".to_vec());
+        drop(writer);
+
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "after\n");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), b"").unwrap();
+        assert!(RotatedFile::open(&dir.path().join("file/main.log"), Rotation::Off, Retention::Files(1)).is_err());
+    }
+
+    #[test]
+    fn a_line_that_finds_the_queue_full_is_counted() {
+        let (queue, _held) = sync_channel(1);
+        let lines = Lines { queue, dropped: Arc::default() };
+        lines.line(b"kept\n".to_vec());
+        lines.line(b"lost\n".to_vec());
+        assert_eq!(lines.dropped(), 1);
+    }
+}
