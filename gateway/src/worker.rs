@@ -4,19 +4,26 @@
 //! [`Worker`] is one thread's own (an `Rc`, never sent).
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use config::{limits, settings};
-use tokio::sync::Semaphore;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::drain::Drain;
 use crate::guard::Guard;
+use crate::listener::supervisor::Listed;
+use crate::listener::{Kind, accept};
 use crate::live::{Current, LiveCache, Pinned};
 use crate::session::Sessions;
-use crate::telemetry::{Access, Counters, Metrics};
+use crate::telemetry::{Access, Counters, Gauges, Metrics};
 
 /// What all workers have in common.
 pub struct Shared {
@@ -34,17 +41,26 @@ pub struct Shared {
     pub drain: Drain,
     /// Counters.
     pub metrics: Metrics,
+    /// What stands still between two changes: what is applied, and the stream to control.
+    pub gauges: Gauges,
     /// Where access records go.
     pub access: Access,
     /// What TLS handshakes are made with.
     pub tls: crate::tls::Acceptor,
     /// Every address this gateway listens on: never dialled (INVENTORY 2.2, rule 3).
     pub own_addresses: ArcSwap<Vec<SocketAddr>>,
+    /// The public listeners, open or paused.
+    pub listeners: ArcSwap<Vec<Listed>>,
 }
 
 impl Shared {
     /// What `workers` threads are to have in common; nothing in force, nothing open.
     pub fn new(settings: settings::Gateway, workers: usize) -> Arc<Self> {
+        Self::with_access(settings, workers, Access::default())
+    }
+
+    /// The same, with access records that go somewhere.
+    pub(crate) fn with_access(settings: settings::Gateway, workers: usize, access: Access) -> Arc<Self> {
         let current = Current::default();
         Arc::new(Self {
             settings,
@@ -55,8 +71,10 @@ impl Shared {
             ssh_unauthenticated: Arc::new(Semaphore::new(limits::SSH_UNAUTHENTICATED_MAX)),
             drain: Drain::default(),
             metrics: Metrics::new(workers),
-            access: Access::default(),
+            gauges: Gauges::default(),
+            access,
             own_addresses: ArcSwap::default(),
+            listeners: ArcSwap::default(),
         })
     }
 }
@@ -95,6 +113,83 @@ impl Worker {
     /// The generation in force, from this thread's cache: no shared reference count is touched unless it moved.
     pub fn pin(&self) -> Option<Pinned> {
         self.live.borrow_mut().pin()
+    }
+}
+
+/// What the main task tells a worker.
+pub(crate) enum Command {
+    /// Accept on a socket.
+    Listen(Listen),
+    /// End now, with whatever is open.
+    Stop,
+}
+
+/// A socket for one worker.
+pub(crate) struct Listen {
+    /// What is spoken there.
+    pub(crate) kind: Kind,
+    /// The socket; non-blocking.
+    pub(crate) socket: TcpListener,
+    /// Ends the accept loop.
+    pub(crate) close: CancellationToken,
+    /// Held until the last queued connection was taken.
+    pub(crate) alive: TaskTrackerToken,
+}
+
+/// The main task's end of a worker.
+pub(crate) struct Handle {
+    index: usize,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Handle {
+    /// Tells the worker; waits while it has too much to do already.
+    pub(crate) async fn send(&self, command: Command) {
+        if self.commands.send(command).await.is_err() {
+            tracing::error!(worker = self.index, "a worker thread is gone");
+        }
+    }
+
+    /// Waits until the worker takes no more commands, which is its end.
+    pub(crate) async fn ended(&self) {
+        self.commands.closed().await;
+    }
+}
+
+/// Starts a worker thread.
+pub(crate) fn spawn(shared: Arc<Shared>, index: usize) -> io::Result<(Handle, JoinHandle<()>)> {
+    let (commands, orders) = mpsc::channel(limits::WORKER_COMMANDS_MAX);
+    let (started, start) = std::sync::mpsc::sync_channel(1);
+    let body = move || match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+        Ok(runtime) => {
+            let _ = started.send(Ok(()));
+            runtime.block_on(obey(Worker::new(shared, index), orders));
+            // Not dropped in place: that would wait for resolver threads, which may take their time.
+            runtime.shutdown_background();
+        }
+        Err(cause) => drop(started.send(Err(cause))),
+    };
+    let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body)?;
+    match start.recv() {
+        Ok(Ok(())) => Ok((Handle { index, commands }, thread)),
+        Ok(Err(cause)) => Err(cause),
+        Err(_) => Err(io::Error::other("a worker thread ended at its start")),
+    }
+}
+
+async fn obey(worker: Rc<Worker>, mut orders: mpsc::Receiver<Command>) {
+    while let Some(order) = orders.recv().await {
+        let Listen { kind, socket, close, alive } = match order {
+            Command::Listen(listen) => listen,
+            Command::Stop => return,
+        };
+        match tokio::net::TcpListener::from_std(socket) {
+            Ok(listener) => {
+                let accept = accept::Loop { kind, listener, close, alive };
+                tokio::task::spawn_local(accept::run(Rc::clone(&worker), accept));
+            }
+            Err(cause) => tracing::error!(%kind, %cause, "a worker cannot watch a listener"),
+        }
     }
 }
 
