@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Cache};
 use certs::CertIndex;
-use config::snapshot::Snapshot;
-use config::table::RouteTable;
+use config::delta::Delta;
+use config::snapshot::{Kind, Snapshot, SshHostKey, Value};
+use config::table::{Conflicts, RouteTable};
+use russh::keys::PrivateKey;
 
 /// Everything of one generation, compiled.
 pub struct Live {
@@ -18,7 +20,66 @@ pub struct Live {
     /// Identities by SNI.
     pub certs: Arc<CertIndex>,
     /// The SSH listener's host keys, parsed.
-    pub host_keys: Arc<[russh::keys::PrivateKey]>,
+    pub host_keys: Arc<[PrivateKey]>,
+    key_faults: Arc<[String]>,
+}
+
+impl Live {
+    /// Compiles a whole snapshot. Cost: proportional to its size.
+    ///
+    /// Also returns what is wrong in it without making it useless: identities and host keys that cannot be read, each
+    /// named.
+    ///
+    /// Errors: routes that exclude each other, or objects that cannot be read.
+    pub fn compile(snapshot: Arc<Snapshot>) -> Result<(Self, Vec<String>), Conflicts> {
+        let table = RouteTable::compile(&snapshot)?;
+        let (certs, degraded) = CertIndex::build(&snapshot);
+        let (host_keys, key_faults) = host_keys(&snapshot);
+        let live = Self { snapshot, table, certs: Arc::new(certs), host_keys, key_faults };
+        let degraded = live.with_key_faults(degraded);
+        Ok((live, degraded))
+    }
+
+    /// Compiles the snapshot that `delta` makes of this one's. Cost: proportional to the delta.
+    ///
+    /// Returns and errors: as [`Live::compile`], with what is wrong in parts that did not change too.
+    pub fn recompile(&self, snapshot: Arc<Snapshot>, delta: &Delta) -> Result<(Self, Vec<String>), Conflicts> {
+        let table = self.table.recompile(&self.snapshot, &snapshot, delta)?;
+        let (certs, degraded) = self.certs.rebuild(&self.snapshot, &snapshot, delta);
+        let (host_keys, key_faults) = if touches(delta, Kind::SSH_HOST_KEY) {
+            host_keys(&snapshot)
+        } else {
+            (Arc::clone(&self.host_keys), Arc::clone(&self.key_faults))
+        };
+        let live = Self { snapshot, table, certs: Arc::new(certs), host_keys, key_faults };
+        let degraded = live.with_key_faults(degraded);
+        Ok((live, degraded))
+    }
+
+    fn with_key_faults(&self, mut degraded: Vec<String>) -> Vec<String> {
+        degraded.extend(self.key_faults.iter().cloned());
+        degraded
+    }
+}
+
+fn touches(delta: &Delta, kind: Kind) -> bool {
+    delta.upserts.iter().map(|object| object.key()).chain(delta.removals.iter().copied()).any(|key| key.kind == kind)
+}
+
+/// The host keys of a snapshot in the order of their ids, and what is wrong with the others.
+fn host_keys(snapshot: &Snapshot) -> (Arc<[PrivateKey]>, Arc<[String]>) {
+    let mut keys = Vec::new();
+    let mut faults = Vec::new();
+    for object in snapshot.objects().filter(|object| object.key().kind == Kind::SSH_HOST_KEY) {
+        // What cannot be decoded was refused with the table.
+        let Ok(Value::SshHostKey(SshHostKey { id, private_pem })) = object.decode() else { continue };
+        match PrivateKey::from_openssh(private_pem.expose()) {
+            Ok(key) => keys.push((id, key)),
+            Err(cause) => faults.push(format!("ssh host key {id} cannot be read: {cause}")),
+        }
+    }
+    keys.sort_by_key(|(id, _)| *id);
+    (keys.into_iter().map(|(_, key)| key).collect(), faults.into())
 }
 
 /// The one place where the generation in force stands. Empty until a first one arrives. A clone is the same place.
@@ -45,10 +106,7 @@ impl Current {
 /// A generation pinned by one worker thread for one request, handshake or channel. Cheap to clone: the count is the
 /// thread's own.
 #[derive(Clone)]
-#[expect(
-    clippy::redundant_allocation,
-    reason = "cloning the inner one would touch a count all threads share"
-)]
+#[expect(clippy::redundant_allocation, reason = "cloning the inner one would touch a count all threads share")]
 pub struct Pinned(Rc<Arc<Live>>);
 
 impl Deref for Pinned {
@@ -77,5 +135,63 @@ impl LiveCache {
                 Some(pinned)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::delta::diff;
+    use config::id::KeyId;
+    use config::secret::Secret;
+    use config::snapshot::{Generation, Lineage, Object};
+
+    fn host_key(id: u8, pem: &str) -> Object {
+        let id = KeyId::from_bytes([id; 16]);
+        Object::encode(&Value::SshHostKey(SshHostKey { id, private_pem: Secret::new(pem.into()) })).unwrap()
+    }
+
+    fn pem() -> String {
+        let key = PrivateKey::random(&mut rand::rng(), russh::keys::Algorithm::Ed25519).unwrap();
+        key.to_openssh(russh::keys::ssh_key::LineEnding::LF).unwrap().to_string()
+    }
+
+    fn snapshot(generation: u64, objects: impl IntoIterator<Item = Object>) -> Arc<Snapshot> {
+        Arc::new(Snapshot::of(Lineage::default(), Generation(generation), objects))
+    }
+
+    #[test]
+    fn a_host_key_that_cannot_be_read_degrades_alone() {
+        let (live, degraded) = Live::compile(snapshot(1, [host_key(1, &pem()), host_key(2, "no key")])).unwrap();
+        assert_eq!(live.host_keys.len(), 1);
+        assert_eq!(degraded.len(), 1);
+        assert!(degraded[0].starts_with("ssh host key 02020202-"), "{degraded:?}");
+    }
+
+    #[test]
+    fn a_delta_without_host_keys_keeps_them_and_what_is_wrong_with_them() {
+        let (old, _) = Live::compile(snapshot(1, [host_key(1, &pem()), host_key(2, "no key")])).unwrap();
+        let next = Arc::new(Snapshot::clone(&old.snapshot).numbered(Generation(2)));
+
+        let delta = diff(&old.snapshot, &next);
+        let (live, degraded) = old.recompile(next, &delta).unwrap();
+
+        assert!(Arc::ptr_eq(&live.host_keys, &old.host_keys));
+        assert_eq!(degraded.len(), 1);
+    }
+
+    #[test]
+    fn a_pin_is_the_same_until_the_generation_moves() {
+        let current = Current::default();
+        let mut cache = current.cache();
+        assert!(cache.pin().is_none());
+
+        current.replace(Arc::new(Live::compile(snapshot(1, [])).unwrap().0));
+        let first = cache.pin().unwrap();
+        assert!(Rc::ptr_eq(&first.0, &cache.pin().unwrap().0));
+
+        current.replace(Arc::new(Live::compile(snapshot(2, [])).unwrap().0));
+        assert_eq!(cache.pin().unwrap().snapshot.generation(), Generation(2));
+        assert_eq!(first.snapshot.generation(), Generation(1), "what was pinned does not move");
     }
 }

@@ -5,7 +5,6 @@ use certs::self_signed::{Authority, SubjectName};
 use config::id::IdentityId;
 use config::name::HostPattern;
 use config::snapshot::{Generation, Identity, Lineage, Object, Snapshot, Value};
-use config::table::RouteTable;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -48,14 +47,8 @@ impl Gate {
             Object::encode(&Value::Identity(identity)).unwrap()
         });
         let snapshot = Snapshot::of(Lineage::default(), Generation(generation), objects);
-        let (certs, degraded) = CertIndex::build(&snapshot);
+        let (live, degraded) = Live::compile(Arc::new(snapshot)).unwrap();
         assert_eq!(degraded, Vec::<String>::new());
-        let live = Live {
-            table: RouteTable::compile(&snapshot).unwrap(),
-            snapshot: Arc::new(snapshot),
-            certs: Arc::new(certs),
-            host_keys: Vec::new().into(),
-        };
         self.worker.shared.current.replace(Arc::new(live));
     }
 
