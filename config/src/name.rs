@@ -185,10 +185,10 @@ impl HostPattern {
             return Ok(Self::CatchAll);
         }
         let Some(suffix) = text.strip_prefix("*.") else { return HostName::parse(text).map(Self::Exact) };
-        let suffix = HostName::parse(suffix).map_err(|error| match error {
-            NameError::Empty => NameError::Wildcard { name: shown(text) },
-            other => other,
-        })?;
+        if suffix.is_empty() {
+            return Err(NameError::Wildcard { name: shown(text) });
+        }
+        let suffix = HostName::parse(suffix)?;
         // The shortest name it covers has a label of one byte and a dot more.
         if suffix.as_str().len() + 2 > limits::HOST_NAME_BYTES_MAX {
             return Err(NameError::TooLong { name: shown(text), max: limits::HOST_NAME_BYTES_MAX });

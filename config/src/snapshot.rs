@@ -225,6 +225,10 @@ impl Snapshot {
                 }
             }
             Err(place) => {
+                // By an eighth, not by doubling: a shard is as large as the state, and seldom grows.
+                if shard.len() == shard.capacity() {
+                    shard.reserve_exact(shard.len() / 8 + 1);
+                }
                 shard.insert(place, object);
                 self.len += 1;
             }

@@ -25,10 +25,10 @@ impl Machines {
     }
 
     /// VMs of this name in every namespace; case does not count.
-    pub(super) fn by_name<'a, 'n>(
+    pub(super) fn by_name<'a>(
         &'a self,
         hasher: &impl BuildHasher,
-        name: &'n str,
+        name: &str,
     ) -> impl Iterator<Item = &'a Arc<Vm>> {
         self.by_name
             .alike_everywhere(name_hash(hasher, name))

@@ -1,0 +1,184 @@
+//! A gate on a thread of its own, fake VMs, and generations to put in force.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use certs::CertIndex;
+use config::grant::Grants;
+use config::id::{KeyId, UserId, VmId};
+use config::name::{GatewayName, Namespace, NetworkName, UserName, VmName};
+use config::secret::Secret;
+use config::settings::{self, Level, Log, LogFormat, Mode, Retention, Rotation};
+use config::snapshot::{Generation, Lineage, Object, Principal, Snapshot, SshHostKey, SshKey, Value, Vm};
+use config::table::RouteTable;
+use gateway::live::Live;
+use gateway::worker::{Shared, Worker};
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::{Algorithm, PrivateKey};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const ALICE: UserId = UserId::from_bytes([1; 16]);
+
+/// A jump host that listens on a free port until it is dropped.
+pub(crate) struct Gate {
+    pub(crate) address: SocketAddr,
+    pub(crate) shared: Arc<Shared>,
+    host_key: PrivateKey,
+    generation: AtomicU64,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Gate {
+    /// A gate with nothing in force.
+    pub(crate) fn start() -> Self {
+        let shared = Shared::new(settings(), 1);
+        let stop = CancellationToken::new();
+        let (tell, told) = mpsc::channel();
+        let thread = std::thread::spawn({
+            let (shared, stop) = (Arc::clone(&shared), stop.clone());
+            move || accept(&shared, &stop, &tell)
+        });
+        let address = told.recv().unwrap();
+        let (generation, thread) = (AtomicU64::new(0), Some(thread));
+        Self { address, shared, host_key: new_key(), generation, stop, thread }
+    }
+
+    /// Puts these objects and the host key in force, as the sync task does.
+    pub(crate) fn put(&self, values: impl IntoIterator<Item = Value>) {
+        let private_pem = Secret::new(self.host_key.to_openssh(LineEnding::LF).unwrap().to_string());
+        let host_key = Value::SshHostKey(SshHostKey { id: KeyId::from_bytes([7; 16]), private_pem });
+        let objects = values.into_iter().chain([host_key]).map(|value| Object::encode(&value).unwrap());
+        let number = Generation(self.generation.fetch_add(1, Ordering::Relaxed) + 1);
+        let snapshot = Arc::new(Snapshot::of(Lineage([5; 16]), number, objects));
+        let live = Live {
+            table: RouteTable::compile(&snapshot).unwrap(),
+            certs: Arc::new(CertIndex::build(&snapshot).0),
+            host_keys: Arc::new([self.host_key.clone()]),
+            snapshot: Arc::clone(&snapshot),
+        };
+        if let Some(old) = self.shared.current.replace(Arc::new(live)) {
+            self.shared.sessions.reconcile(&old.snapshot, &snapshot);
+        }
+    }
+
+    /// Waits until this many sessions are open.
+    pub(crate) fn wait_for_sessions(&self, count: usize) {
+        wait_for(|| self.shared.sessions.len() == count);
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// Waits for a condition, and not for ever.
+pub(crate) fn wait_for(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < deadline, "the condition did not come true in time");
+        std::thread::yield_now();
+    }
+}
+
+fn accept(shared: &Arc<Shared>, stop: &CancellationToken, tell: &mpsc::Sender<SocketAddr>) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build_local(Default::default()).unwrap();
+    runtime.block_on(async {
+        let worker = Worker::new(Arc::clone(shared), 0);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        tell.send(listener.local_addr().unwrap()).unwrap();
+        let serving = async {
+            loop {
+                let (tcp, peer) = listener.accept().await.unwrap();
+                let permit = shared.guard.admit_connection(peer.ip()).ok().unwrap();
+                let _ = tokio::task::spawn_local(gateway::ssh::serve(Rc::clone(&worker), tcp, peer, permit));
+            }
+        };
+        tokio::select! {
+            () = serving => {}
+            () = stop.cancelled() => {}
+        }
+    });
+}
+
+pub(crate) fn new_key() -> PrivateKey {
+    PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap()
+}
+
+pub(crate) fn principal(id: UserId, grants: &str, keys: &[&PrivateKey]) -> Value {
+    let keys = keys.iter().map(|key| SshKey { blob: key.public_key().to_bytes().unwrap().into() });
+    Value::Principal(Principal {
+        id,
+        name: UserName::parse("alice").unwrap(),
+        keys: keys.collect(),
+        grants: grants.parse::<Grants>().unwrap(),
+    })
+}
+
+/// A VM whose sshd is at `at`; loopback is allowed, as root does for a VM on the gateway's own machine.
+pub(crate) fn vm(id: u8, name: &str, namespace: &str, at: SocketAddr) -> Vm {
+    Vm {
+        id: VmId::from_bytes([id; 16]),
+        name: VmName::parse(name).unwrap(),
+        namespace: Namespace::parse(namespace).unwrap(),
+        // Each in a network of its own: they share the one address of loopback.
+        network: NetworkName::parse(&format!("net{id}")).unwrap(),
+        address: at.ip(),
+        ssh_port: at.port(),
+        loopback_ok: true,
+    }
+}
+
+/// A VM that says back what it hears, and ends when the other end does.
+pub(crate) fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            std::thread::spawn(move || {
+                let mut buffer = [0; 16 * 1024];
+                while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                    if stream.write_all(&buffer[..read]).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+fn settings() -> settings::Gateway {
+    settings::Gateway {
+        data: std::env::temp_dir(),
+        http: Vec::new(),
+        https: Vec::new(),
+        ssh: Vec::new(),
+        novnc: Vec::new(),
+        ttyd: Vec::new(),
+        admin: None,
+        control: Vec::new(),
+        name: GatewayName::parse("test").unwrap(),
+        join_token: None,
+        workers: 1,
+        trusted_proxies: Vec::new(),
+        drain: Duration::from_secs(5),
+        log: Log {
+            level: Level::Info,
+            file: None,
+            rotation: Rotation::Off,
+            retention: Retention::Files(1),
+            format: LogFormat::Text,
+        },
+        mode: Mode::Development,
+    }
+}

@@ -1,0 +1,15 @@
+//! The jump host as OpenSSH's own client sees it, and as a client that knows no manners does.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test stops at the first surprise"
+)]
+
+mod client;
+mod gate;
+mod openssh;
+mod russh_client;
