@@ -8,14 +8,12 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use certs::CertIndex;
 use config::grant::Grants;
 use config::id::{KeyId, UserId, VmId};
 use config::name::{GatewayName, Namespace, NetworkName, UserName, VmName};
 use config::secret::Secret;
 use config::settings::{self, Level, Log, LogFormat, Mode, Retention, Rotation};
 use config::snapshot::{Generation, Lineage, Object, Principal, Snapshot, SshHostKey, SshKey, Value, Vm};
-use config::table::RouteTable;
 use gateway::live::Live;
 use gateway::worker::{Shared, Worker};
 use russh::keys::ssh_key::LineEnding;
@@ -56,12 +54,8 @@ impl Gate {
         let objects = values.into_iter().chain([host_key]).map(|value| Object::encode(&value).unwrap());
         let number = Generation(self.generation.fetch_add(1, Ordering::Relaxed) + 1);
         let snapshot = Arc::new(Snapshot::of(Lineage([5; 16]), number, objects));
-        let live = Live {
-            table: RouteTable::compile(&snapshot).unwrap(),
-            certs: Arc::new(CertIndex::build(&snapshot).0),
-            host_keys: Arc::new([self.host_key.clone()]),
-            snapshot: Arc::clone(&snapshot),
-        };
+        let (live, degraded) = Live::compile(Arc::clone(&snapshot)).unwrap();
+        assert!(degraded.is_empty(), "{degraded:?}");
         if let Some(old) = self.shared.current.replace(Arc::new(live)) {
             self.shared.sessions.reconcile(&old.snapshot, &snapshot);
         }
