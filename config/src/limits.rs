@@ -83,8 +83,13 @@ pub const SSH_READ_BUFFER_BYTES: usize = 64 * 1024;
 pub const SSH_LINGER_MS: u64 = 5_000;
 /// Longest jump target in bytes that is looked at: a name, a dot and a namespace, or an address, fit well.
 pub const SSH_TARGET_BYTES_MAX: usize = 255;
+/// Characters of an SSH login name that the log shows: it says nothing about who came.
+pub const SSH_LOGIN_CHARS_SHOWN: usize = 64;
 /// Channels open at once on one SSH connection.
 pub const SSH_CHANNELS_MAX: usize = 64;
+/// Channels opened in all on one SSH connection: russh 0.65 keeps a few KiB for each that we were first to close, until
+/// the connection ends.
+pub const SSH_CHANNELS_IN_ALL_MAX: usize = 10_000;
 /// SSH connections of one gateway that have not authenticated yet.
 pub const SSH_UNAUTHENTICATED_MAX: usize = 256;
 

@@ -45,6 +45,8 @@ pub(super) enum Refusal {
     Target(#[from] JumpRefusal),
     #[error("too many channels are open on this connection; close one first")]
     Channels,
+    #[error("this connection has carried as many channels as one may; connect again")]
+    Worn,
     #[error("you have too many open sessions; close one first")]
     Principal,
     #[error("this gate has too many open sessions; try again later")]
@@ -61,9 +63,12 @@ impl Refusal {
         let kind = match self {
             Self::Gone | Self::Target(_) | Self::Ended => ChannelOpenFailure::AdministrativelyProhibited,
             Self::Dial { .. } => ChannelOpenFailure::ConnectFailed,
-            Self::NotReady | Self::Stopping | Self::Channels | Self::Principal | Self::Sessions => {
-                ChannelOpenFailure::ResourceShortage
-            }
+            Self::NotReady
+            | Self::Stopping
+            | Self::Channels
+            | Self::Worn
+            | Self::Principal
+            | Self::Sessions => ChannelOpenFailure::ResourceShortage,
         };
         // russh's named kinds carry a fixed text; this one carries ours under the same code.
         ChannelOpenFailure::Other { code: kind.code(), reason: self.to_string() }

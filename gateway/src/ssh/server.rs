@@ -61,16 +61,28 @@ pub(super) struct Door {
     who: Option<Arc<Who>>,
     jumps: HashMap<ChannelId, CancellationToken>,
     shells: HashMap<ChannelId, OwnedSemaphorePermit>,
+    opened: usize,
 }
 
 impl Door {
     pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, who: None, jumps: HashMap::new(), shells: HashMap::new() }
+        Self { connection, who: None, jumps: HashMap::new(), shells: HashMap::new(), opened: 0 }
     }
 
     fn reject(&self) -> Auth {
         self.connection.counters.auth_failure();
         Auth::reject()
+    }
+
+    /// Makes room for one more channel.
+    fn room(&mut self) -> Result<OwnedSemaphorePermit, Refusal> {
+        if self.opened >= limits::SSH_CHANNELS_IN_ALL_MAX {
+            return Err(Refusal::Worn);
+        }
+        let room =
+            Arc::clone(&self.connection.channels).try_acquire_owned().map_err(|_| Refusal::Channels)?;
+        self.opened += 1;
+        Ok(room)
     }
 
     /// Tells a person that there is no shell, and ends the channel.
@@ -109,7 +121,8 @@ impl Handler for Door {
             return Ok(self.reject());
         };
         let peer = self.connection.peer;
-        tracing::info!(%peer, login, principal = %who.name, key = %who.fingerprint, "authenticated");
+        let login: String = login.chars().take(limits::SSH_LOGIN_CHARS_SHOWN).collect();
+        tracing::info!(%peer, ?login, principal = %who.name, key = %who.fingerprint, "authenticated");
         self.who = Some(Arc::new(who));
         self.connection.authenticated.cancel();
         Ok(Auth::Accept)
@@ -125,10 +138,14 @@ impl Handler for Door {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
-        let (Some(who), Ok(room)) = (&self.who, Arc::clone(&self.connection.channels).try_acquire_owned())
-        else {
-            reply.reject(Refusal::Channels.failure()).await;
-            return Ok(());
+        // Not reached: russh opens no channel before somebody authenticated. The dropped reply is a refusal.
+        let Some(who) = self.who.clone() else { return Ok(()) };
+        let room = match self.room() {
+            Ok(room) => room,
+            Err(refusal) => {
+                reply.reject(refusal.failure()).await;
+                return Ok(());
+            }
         };
         // Jumps that ended by themselves leave their tokens cancelled.
         self.jumps.retain(|_, closed| !closed.is_cancelled());
@@ -136,7 +153,7 @@ impl Handler for Door {
         self.jumps.insert(channel.id(), closed.clone());
         let asked = Asked {
             connection: Arc::clone(&self.connection),
-            who: Arc::clone(who),
+            who,
             host: host_to_connect.to_owned(),
             port: port_to_connect,
             closed,
@@ -156,12 +173,12 @@ impl Handler for Door {
         _session: &mut Session,
     ) -> Result<(), russh::Error> {
         // Accepted only to say why there is no shell.
-        match Arc::clone(&self.connection.channels).try_acquire_owned() {
+        match self.room() {
             Ok(room) => {
                 self.shells.insert(channel.id(), room);
                 reply.accept().await;
             }
-            Err(_) => reply.reject(Refusal::Channels.failure()).await,
+            Err(refusal) => reply.reject(refusal.failure()).await,
         }
         Ok(())
     }

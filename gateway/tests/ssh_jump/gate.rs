@@ -94,7 +94,7 @@ fn accept(shared: &Arc<Shared>, stop: &CancellationToken, tell: &mpsc::Sender<So
             loop {
                 let (tcp, peer) = listener.accept().await.unwrap();
                 let permit = shared.guard.admit_connection(peer.ip()).ok().unwrap();
-                let _ = tokio::task::spawn_local(gateway::ssh::serve(Rc::clone(&worker), tcp, peer, permit));
+                drop(tokio::task::spawn_local(gateway::ssh::serve(Rc::clone(&worker), tcp, peer, permit)));
             }
         };
         tokio::select! {

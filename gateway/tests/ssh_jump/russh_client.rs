@@ -40,10 +40,8 @@ fn gate(key: &PrivateKey) -> Gate {
 }
 
 fn failure(error: russh::Error) -> ChannelOpenFailure {
-    match error {
-        russh::Error::ChannelOpenFailure(failure) => failure,
-        other => panic!("{other}"),
-    }
+    let russh::Error::ChannelOpenFailure(failure) = error else { panic!("{error}") };
+    failure
 }
 
 #[test]
