@@ -2,6 +2,8 @@
 //!
 //! Host names are lower-case ASCII (A-labels) without a trailing dot from here on: nothing downstream folds again.
 
+mod path;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -9,6 +11,8 @@ use std::sync::Arc;
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
 use crate::limits;
+
+pub use path::PathPrefix;
 
 /// Why a name was refused; each names what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -229,100 +233,6 @@ impl fmt::Display for HostPattern {
             Self::Wildcard(suffix) => write!(f, "*.{suffix}"),
             Self::CatchAll => f.write_str("*"),
         }
-    }
-}
-
-/// A path prefix that matches on segment boundaries: `/a` covers `/a` and `/a/b`, not `/ab`.
-///
-/// Begins with `/`; ends with `/` only when it is `/` itself.
-// Without its trailing slash, so `/` is empty and takes no heap: most routes have no other path.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PathPrefix(Box<str>);
-
-impl PathPrefix {
-    /// Parses and drops one trailing slash.
-    ///
-    /// Errors: anything that a request could spell in a second way, or that no path may contain (RFC 3986 § 3.3).
-    pub fn parse(text: &str) -> Result<Self, NameError> {
-        let refuse = |why| NameError::Path { name: shown(text), why };
-        if text.len() > limits::PATH_PREFIX_BYTES_MAX {
-            return Err(NameError::TooLong { name: shown(text), max: limits::PATH_PREFIX_BYTES_MAX });
-        }
-        let Some(rest) = text.strip_prefix('/') else { return Err(refuse("does not begin with /")) };
-        if rest.is_empty() {
-            return Ok(Self::root());
-        }
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        for segment in rest.split('/') {
-            check_segment(segment).map_err(refuse)?;
-        }
-        Ok(Self(text.strip_suffix('/').unwrap_or(text).into()))
-    }
-
-    /// The prefix of every path.
-    pub fn root() -> Self {
-        Self("".into())
-    }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        if self.0.is_empty() { "/" } else { &self.0 }
-    }
-
-    /// The text without its trailing slash: empty for the root.
-    pub(crate) fn trimmed(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether `path` lies under this prefix.
-    pub fn covers(&self, path: &str) -> bool {
-        self.0.is_empty()
-            || path.strip_prefix(&*self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    }
-}
-
-fn check_segment(segment: &str) -> Result<(), &'static str> {
-    match segment {
-        "" => return Err("contains //"),
-        "." | ".." => return Err("contains a dot segment"),
-        _ => {}
-    }
-    let mut bytes = segment.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'%' => check_escape(bytes.next(), bytes.next())?,
-            b'?' | b'#' => return Err("contains a query or fragment; write the path alone"),
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {}
-            b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' => {}
-            0x80.. => return Err("contains a character that is not ASCII; write it percent-encoded"),
-            _ => return Err("contains a character that no path may (RFC 3986 § 3.3)"),
-        }
-    }
-    Ok(())
-}
-
-fn check_escape(high: Option<u8>, low: Option<u8>) -> Result<(), &'static str> {
-    let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-    let (Some(high), Some(low)) = (digit(high), digit(low)) else {
-        return Err("contains a % that two hexadecimal digits do not follow");
-    };
-    match high * 16 + low {
-        0x2f | 0x5c => Err("contains an encoded slash"),
-        0x2e => Err("contains an encoded dot"),
-        0x00..=0x1f | 0x7f => Err("contains an encoded control character"),
-        _ => Ok(()),
-    }
-}
-
-impl fmt::Display for PathPrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl fmt::Debug for PathPrefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 

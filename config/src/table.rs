@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use crate::delta::Delta;
 use crate::id::RouteId;
+use crate::name::Namespace;
 use crate::snapshot::{Route, Snapshot};
 use crate::table::changes::Changes;
 use crate::table::hosts::Hosts;
@@ -77,9 +78,26 @@ pub struct Conflicts {
     pub malformed: Vec<crate::snapshot::object::Malformed>,
 }
 
+/// Conflicts and unreadable objects that the message spells out; the rest is a number.
+const SPELLED_OUT_MAX: usize = 3;
+
 impl fmt::Display for Conflicts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} conflicting routes, {} unreadable objects", self.routes.len(), self.malformed.len())
+        let mut separator = "";
+        for conflict in self.routes.iter().take(SPELLED_OUT_MAX) {
+            let Conflict { what, first, second } = conflict;
+            write!(f, "{separator}{what} belongs to route {first}, so route {second} cannot have it")?;
+            separator = "; ";
+        }
+        for malformed in self.malformed.iter().take(SPELLED_OUT_MAX) {
+            write!(f, "{separator}{malformed}")?;
+            separator = "; ";
+        }
+        let unsaid = [self.routes.len(), self.malformed.len()].map(|n| n.saturating_sub(SPELLED_OUT_MAX));
+        match unsaid.iter().sum() {
+            0_usize => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
     }
 }
 
@@ -98,7 +116,8 @@ struct Parts {
     hosts: Hosts,
     people: People,
     machines: Machines,
-    namespaces: Sharded<crate::name::Namespace>,
+    // Every tenant's name once. Names of tenants that are gone stay until the next whole compile.
+    namespaces: Sharded<Namespace>,
 }
 
 impl RouteTable {
@@ -118,7 +137,7 @@ impl RouteTable {
 
     /// The table of `new`, derived from this one, which is the table of `old`. Cost: proportional to the delta.
     ///
-    /// Of the delta only the keys are read. Errors: those of [`RouteTable::compile`]; this table is untouched.
+    /// A changed route costs as much as its virtual host has routes. Of the delta only the keys are read. Errors: those of [`RouteTable::compile`]; this table is untouched.
     pub fn recompile(&self, old: &Snapshot, new: &Snapshot, delta: &Delta) -> Result<Self, Conflicts> {
         Parts::clone(&self.parts).changed(Changes::of_delta(old, new, delta)?)
     }

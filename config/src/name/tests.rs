@@ -162,7 +162,8 @@ fn a_path_prefix_loses_one_trailing_slash_and_nothing_else() {
         ("/a", "/a"),
         ("/a/", "/a"),
         ("/a/b.c/~d;e=f:@!$&'()*+,", "/a/b.c/~d;e=f:@!$&'()*+,"),
-        ("/caf%C3%A9", "/caf%C3%A9"),
+        ("/caf%c3%A9", "/caf%C3%A9"),
+        ("/a%20b%25", "/a%20b%25"),
         ("/.well-known", "/.well-known"),
         ("/...", "/..."),
     ] {
@@ -188,6 +189,8 @@ fn a_path_that_can_be_spelled_in_a_second_way_is_refused() {
         ("/a%2Fb", "encoded slash"),
         ("/a%5cb", "encoded slash"),
         ("/%2e%2e/b", "encoded dot"),
+        ("/%61dmin", "write it plainly"),
+        ("/%7Euser", "write it plainly"),
         ("/%00", "encoded control"),
         ("/%0d%0a", "encoded control"),
         ("/%zz", "two hexadecimal"),
@@ -238,7 +241,7 @@ proptest! {
     }
 
     #[test]
-    fn parsing_any_path_twice_gives_what_parsing_once_gave(text in "/[a-c/.%2?é]{0,12}") {
+    fn parsing_any_path_twice_gives_what_parsing_once_gave(text in "/([a-c/.%2?é]|%[0-9a-fA-F]{2}){0,12}") {
         if let Ok(path) = PathPrefix::parse(&text) {
             prop_assert!(path.covers(path.as_str()));
             prop_assert_eq!(PathPrefix::parse(path.as_str()), Ok(path));

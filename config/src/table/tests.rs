@@ -162,6 +162,8 @@ fn routes_with_one_host_and_path_are_a_conflict_that_names_both_oldest_first() {
     let routes = [route(3, "a.example", "/x"), route(1, "A.example", "/x/"), route(2, "a.example", "/")];
     let conflicts = RouteTable::compile(&snapshot(routes)).unwrap_err();
     let wanted = Conflict { what: "a.example/x".into(), first: id(1), second: id(3) };
+    let said = format!("a.example/x belongs to route {}, so route {} cannot have it", id(1), id(3));
+    assert_eq!(conflicts.to_string(), said);
     assert_eq!(conflicts, Conflicts { routes: vec![wanted], malformed: vec![] });
 }
 
@@ -171,6 +173,7 @@ fn a_thousand_conflicts_are_named_up_to_the_bound() {
     let conflicts = RouteTable::compile(&snapshot(routes)).unwrap_err();
     assert_eq!(conflicts.routes.len(), crate::limits::CONFLICTS_NAMED_MAX);
     assert!(conflicts.routes.iter().all(|conflict| conflict.first == id(0)));
+    assert!(conflicts.to_string().ends_with("; and 61 more"), "{conflicts}");
 }
 
 #[test]

@@ -77,7 +77,6 @@ pub(crate) fn routes_of(world: &World) -> Vec<&Route> {
 }
 
 /// Leaves one route of each host and path.
-#[allow(dead_code, reason = "each test target uses its own part of this file")]
 pub(crate) fn without_conflicts(mut world: World) -> World {
     let mut seen = std::collections::BTreeSet::new();
     world.retain(|_, value| {
