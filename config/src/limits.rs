@@ -58,6 +58,15 @@ pub const RESOLVED_FOR_MS: u64 = 5_000;
 /// Addresses of one upstream name that are tried.
 pub const RESOLVED_ADDRESSES_MAX: usize = 8;
 
+/// Listeners of one kind in the settings.
+pub const LISTENERS_MAX: usize = 64;
+/// Networks of trusted proxies: they are compared one by one on each connection.
+pub const TRUSTED_PROXIES_MAX: usize = 64;
+/// Addresses of control that a gateway tries in order.
+pub const CONTROL_ADDRESSES_MAX: usize = 16;
+/// Worker threads of one gateway.
+pub const WORKERS_MAX: usize = 1_024;
+
 /// Downstream connections of one gateway, all listeners together.
 pub const CONNECTIONS_MAX: usize = 100_000;
 /// Downstream connections from one address: well above a large office behind NAT.

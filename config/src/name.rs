@@ -291,5 +291,12 @@ plain_name! {
     GatewayName,
 }
 
+impl GatewayName {
+    /// The name of a gateway that was given none.
+    pub fn local() -> Self {
+        Self("local".into())
+    }
+}
+
 #[cfg(test)]
 mod tests;
