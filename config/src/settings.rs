@@ -1,7 +1,19 @@
 //! Process settings: raw text from file, environment and flags, checked once into values.
 //!
 //! Flag over environment over file. Every error of a configuration is found in one run, with file, line and key.
-//! Reading files and the environment is the caller's work; this module takes their text.
+//! Reading files and the environment is the caller's work; this module takes their text ([`Sources`]) and gives
+//! [`load_control`], [`load_gateway`] and, for both on one machine, [`load_both`]. What can be written is in
+//! `settings/REFERENCE.md`.
+
+mod check;
+mod env;
+mod error;
+mod file;
+mod key;
+mod load;
+mod parse;
+mod raw;
+mod units;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +23,14 @@ use ipnet::IpNet;
 
 use crate::name::GatewayName;
 use crate::secret::Secret;
+
+pub use error::{Origin, SettingsError, SettingsErrors};
+pub use load::{
+    Loaded, WebPorts, default_ports, load_both, load_control, load_gateway, search_paths,
+    unprivileged_default_ports,
+};
+pub use parse::ReadSecret;
+pub use raw::{Flags, Sources, data_directory};
 
 /// Whether placeholders and conveniences are refused or warned about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,3 +158,6 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
+
+#[cfg(test)]
+mod tests;
