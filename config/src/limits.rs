@@ -53,6 +53,19 @@ pub const HANDSHAKES_PER_WORKER_MAX: usize = 256;
 pub const TUNNEL_IDLE_MS: u64 = 24 * 60 * 60 * 1000;
 /// Idle upstream connections kept for one endpoint by one worker.
 pub const IDLE_PER_ENDPOINT_MAX: usize = 64;
+/// Idle upstream connections kept by one worker, all endpoints together: a share of the open files.
+pub const IDLE_PER_WORKER_MAX: usize = 4_096;
+/// Tries of one request: the first, one after a reused connection turned out dead, one more endpoint.
+pub const FORWARD_TRIES_MAX: usize = 3;
+/// Interim responses (1xx) of one request; more are an origin out of order.
+pub const INTERIM_RESPONSES_MAX: usize = 16;
+/// Time a request goes on after its sender closed its writing side before the response began, in milliseconds: it may
+/// have gone (then the work is for nobody) or wait with half the connection closed.
+pub const HALF_CLOSED_MS: u64 = 3_000;
+/// Time that a closing connection is still read, in milliseconds, so that the answer is not lost to a reset.
+pub const LINGER_MS: u64 = 2_000;
+/// Names of upstreams whose addresses one worker remembers.
+pub const RESOLVED_NAMES_MAX: usize = 4_096;
 /// Time an answer of the resolver is used again, in milliseconds.
 pub const RESOLVED_FOR_MS: u64 = 5_000;
 /// Addresses of one upstream name that are tried.

@@ -1,0 +1,166 @@
+//! Answers of our own on a downstream connection, and the record of every one.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+
+use config::id::{EndpointId, RouteId};
+use config::snapshot::Generation;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::codec::{Known, list};
+use super::door::Asked;
+use super::downstream::Connection;
+use super::headers::Policy;
+use super::redirect;
+use super::respond::{self, Answer};
+use super::scratch::Scratch;
+use super::serve::Next;
+use crate::fault::{Fault, Kind};
+use crate::telemetry::Record;
+
+/// Longest `X-Request-Id` that is taken over from a client.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// How an answer of our own is given.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    is_head: bool,
+    wants_html: bool,
+    pub(super) closes: bool,
+    policy: Policy,
+}
+
+impl Manner {
+    /// For what could not be read.
+    pub(super) const CLOSING: Self =
+        Self { is_head: false, wants_html: false, closes: true, policy: Policy::NONE };
+}
+
+/// What became of a request.
+pub(super) struct Told {
+    pub(super) status: u16,
+    generation: Generation,
+    route: Option<RouteId>,
+    pub(super) endpoint: Option<EndpointId>,
+    pub(super) bytes: (u64, u64),
+}
+
+impl Told {
+    pub(super) const fn new(generation: Generation, route: Option<RouteId>) -> Self {
+        Self { status: 0, generation, route, endpoint: None, bytes: (0, 0) }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
+    /// Takes the client's id over, or makes one: unique by connection and request, without a system call.
+    pub(super) fn name_request(&self, scratch: &mut Scratch) {
+        let Scratch { request, request_id, .. } = scratch;
+        let bytes = self.link.intake.head();
+        let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        let theirs = request
+            .all(Known::XRequestId)
+            .next()
+            .map(|field| field.value.of(bytes))
+            .filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.iter().all(is_plain));
+        request_id.clear();
+        // Writing to a String cannot fail.
+        let _ = match theirs.and_then(|id| std::str::from_utf8(id).ok()) {
+            Some(id) => write!(request_id, "{id}"),
+            None => write!(request_id, "{:016x}{:016x}", self.id, self.requests),
+        };
+    }
+
+    /// How to answer a request that was understood.
+    pub(super) fn manner(&self, scratch: &Scratch, asked: &Asked, policy: Policy) -> Manner {
+        let bytes = self.link.intake.head();
+        let names_html = |value: &[u8]| list(value).any(|sort| sort.starts_with(b"text/html"));
+        Manner {
+            is_head: asked.is_head,
+            wants_html: scratch.request.all(Known::Accept).any(|field| names_html(field.value.of(bytes))),
+            closes: !asked.keep_alive || !asked.body.is_done(),
+            policy,
+        }
+    }
+
+    /// Answers a fault.
+    pub(super) async fn refuse(&mut self, scratch: &mut Scratch, fault: &Fault, mut manner: Manner) -> Next {
+        self.worker.counters.fault(fault.side);
+        log(&scratch.request_id, fault);
+        let Some(status) = respond::status(fault) else { return Next::Abort };
+        manner.closes |= matches!(fault.kind, Kind::BadRequest | Kind::RequestTimeout);
+        self.answer(scratch, status, manner, None).await
+    }
+
+    /// Sends the request to https.
+    pub(super) async fn redirect(&mut self, scratch: &mut Scratch, asked: &Asked) -> Next {
+        let origin = redirect::origin(&self.worker.shared, &scratch.names.host);
+        let mut location = origin.into_bytes();
+        let rest = asked.path_and_query.of(self.link.intake.head());
+        if !rest.starts_with(b"/") {
+            location.push(b'/');
+        }
+        if !asked.asterisk {
+            location.extend_from_slice(rest);
+        }
+        let manner = self.manner(scratch, asked, Policy::NONE);
+        let status = self.redirect_status(scratch);
+        self.answer(scratch, status, manner, Some(&location)).await
+    }
+
+    pub(super) fn redirect_status(&self, scratch: &Scratch) -> u16 {
+        redirect::status(scratch.request.method.of(self.link.intake.head()))
+    }
+
+    async fn answer(
+        &mut self,
+        scratch: &mut Scratch,
+        status: u16,
+        manner: Manner,
+        location: Option<&[u8]>,
+    ) -> Next {
+        let Manner { is_head, wants_html, closes, policy } = manner;
+        let closes = closes || self.worker.shared.drain.is_draining();
+        let Scratch { request_id, to_downstream, .. } = scratch;
+        let answer = Answer { status, request_id, is_head, wants_html, closes, policy, location };
+        to_downstream.clear();
+        respond::render(to_downstream, &answer);
+        self.worker.counters.response(status);
+        match self.write(to_downstream).await {
+            Ok(()) if closes => Next::Close,
+            Ok(()) => Next::Again,
+            Err(_) => Next::Abort,
+        }
+    }
+
+    /// Hands the record over, if somebody reads records: `began` says so.
+    pub(super) fn record(&self, scratch: &Scratch, asked: &Asked, told: &Told, began: Option<Instant>) {
+        let Some(began) = began else { return };
+        let bytes = self.link.intake.head();
+        let text = |piece: super::codec::Piece| String::from_utf8_lossy(piece.of(bytes)).into_owned();
+        self.worker.shared.access.record(Record {
+            request: scratch.request_id.clone(),
+            peer: self.meta.peer,
+            host: scratch.names.host.clone(),
+            method: text(scratch.request.method),
+            path: text(asked.path),
+            status: told.status,
+            generation: Some(told.generation),
+            route: told.route,
+            endpoint: told.endpoint,
+            bytes: told.bytes,
+            micros: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+        });
+    }
+}
+
+/// The cause goes to the log, where it may name addresses. What strangers can cause at will is not a warning.
+pub(super) fn log(request: &str, fault: &Fault) {
+    let cause = fault.source();
+    match fault.side {
+        crate::fault::Side::Downstream => tracing::debug!(request, %fault, cause, "request refused"),
+        crate::fault::Side::Upstream | crate::fault::Side::Internal => {
+            tracing::info!(request, %fault, cause, "request failed");
+        }
+    }
+}

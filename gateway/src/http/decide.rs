@@ -1,0 +1,128 @@
+//! What a request that passed the door leads to.
+
+use std::sync::Arc;
+
+use config::snapshot::{Action, Endpoint, Route, Service};
+use config::table::Facts;
+use config::target::Target;
+
+use super::client::Client;
+use super::codec::Piece;
+use super::codec::head::View;
+use super::door::{self, Asked, Upgrade};
+use super::downstream::Connection;
+use super::redirect;
+use super::scratch::Scratch;
+use crate::fault::{Fault, Kind};
+use crate::guard::SessionPermit;
+use crate::listener;
+use crate::live::Live;
+
+/// What is to be done with a request.
+pub(super) enum Decision<'a> {
+    Forward {
+        endpoints: Endpoints<'a>,
+        /// Room for the session that an upgrade becomes.
+        session: Option<SessionPermit>,
+    },
+    Redirect,
+}
+
+pub(super) enum Endpoints<'a> {
+    Many(&'a [Endpoint]),
+    One(Endpoint),
+}
+
+impl Endpoints<'_> {
+    pub(super) fn all(&self) -> &[Endpoint] {
+        match self {
+            Self::Many(endpoints) => endpoints,
+            Self::One(endpoint) => std::slice::from_ref(endpoint),
+        }
+    }
+}
+
+impl<IO> Connection<IO> {
+    /// Finds the route, on both readings of the path.
+    pub(super) fn route<'a>(
+        &self,
+        live: &'a Live,
+        scratch: &Scratch,
+        asked: &Asked,
+        client: &Client,
+    ) -> Result<&'a Route, Fault> {
+        if matches!(self.meta.kind, listener::Kind::Novnc | listener::Kind::Ttyd) {
+            return Err(Fault::downstream(
+                Kind::TicketRequired,
+                "a console listener was asked without a ticket",
+            ));
+        }
+        let host = scratch.names.host.as_str();
+        let sni = self.meta.secured.as_ref().and_then(|secured| secured.sni.as_deref());
+        if !door::agrees(sni, host) {
+            return Err(Fault::downstream(Kind::Misdirected, "the Host is not the connection's server name"));
+        }
+        let bytes = self.link.intake.head();
+        let text = |piece: Piece| std::str::from_utf8(piece.of(bytes)).unwrap_or_default();
+        let path = text(asked.path);
+        let facts = Facts {
+            host,
+            path: if path.is_empty() { "/" } else { path },
+            query: text(asked.query),
+            method: text(scratch.request.method),
+            fields: &View { head: &scratch.request, bytes },
+            client: client.address,
+        };
+        let route = live.table.route(&facts);
+        if asked.has_other_path {
+            let other = live.table.route(&Facts { path: &scratch.names.path, ..facts });
+            if other.map(|route| route.id) != route.map(|route| route.id) {
+                return Err(Fault::downstream(
+                    Kind::BadRequest,
+                    "the path leads to two routes, by how it is read",
+                ));
+            }
+        }
+        route.map(Arc::as_ref).ok_or(Fault::downstream(Kind::NoRoute, "no route for this host and path"))
+    }
+
+    /// What `route` does with the request.
+    pub(super) fn decide<'a>(
+        &self,
+        route: &'a Route,
+        asked: &Asked,
+        client: &Client,
+    ) -> Result<Decision<'a>, Fault> {
+        let path = asked.path.of(self.link.intake.head());
+        if redirect::applies(route, client, path) {
+            return Ok(Decision::Redirect);
+        }
+        let endpoints = match &route.action {
+            Action::Forward(upstream) => Endpoints::Many(&upstream.endpoints),
+            Action::Service(Service::Control { id, address }) => Endpoints::One(Endpoint {
+                id: *id,
+                target: Target::Address(*address),
+                loopback_ok: true,
+                vm: None,
+            }),
+            Action::Service(Service::Novnc | Service::Ttyd) => {
+                return Err(Fault::downstream(Kind::TicketRequired, "a console was asked without a ticket"));
+            }
+        };
+        let session = match asked.upgrade {
+            None => None,
+            Some(Upgrade::WebSocket | Upgrade::Other) if !route.websocket => {
+                return Err(Fault::downstream(Kind::UpgradeRequired, "an upgrade on a route without"));
+            }
+            Some(Upgrade::WebSocket | Upgrade::Other) => Some(self.admit_session()?),
+        };
+        Ok(Decision::Forward { endpoints, session })
+    }
+
+    fn admit_session(&self) -> Result<SessionPermit, Fault> {
+        self.worker.shared.guard.admit_session(None).map_err(|full| {
+            self.worker.counters.full(full);
+            Fault::internal(Kind::Overloaded)
+        })
+    }
+}

@@ -1,0 +1,289 @@
+//! One request and its response: two connections driven by one task, both directions at once.
+//!
+//! A direction moves only as fast as its receiver takes: nothing is read while something waits to be written. The
+//! response may begin, and end, before the request is whole. Order of states: [`Up`] `Head`, `Body`, `Done` (or
+//! `Stopped`, when the origin takes no more); [`Down`] `Head`, `Out` (again for each interim response), `Body`, `Flush`,
+//! `Done`.
+
+mod down;
+mod up;
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use config::limits;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::codec::{Body, Version};
+use super::deadline::Deadline;
+use super::door::Asked;
+use super::headers::Policy;
+use super::intake::Intake;
+use super::scratch::Scratch;
+use crate::fault::{Cause, Fault, Kind, Retry};
+use crate::worker::Worker;
+
+pub(super) use up::Upward;
+
+/// The downstream connection.
+pub(super) struct Link<IO> {
+    pub(super) io: IO,
+    pub(super) intake: Intake,
+    pub(super) deadline: Deadline,
+    /// Whether the other end sends no more.
+    pub(super) is_eof: bool,
+}
+
+/// What the response has to fit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) is_head: bool,
+    pub(super) keep_alive: bool,
+    pub(super) may_switch: bool,
+    pub(super) expects_continue: bool,
+    pub(super) version: Version,
+    pub(super) policy: Policy,
+}
+
+impl Terms {
+    pub(super) fn of(asked: &Asked, version: Version, policy: Policy) -> Self {
+        Self {
+            is_head: asked.is_head,
+            keep_alive: asked.keep_alive,
+            may_switch: asked.upgrade.is_some(),
+            expects_continue: asked.expects_continue,
+            version,
+            policy,
+        }
+    }
+}
+
+/// How an exchange ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The whole response went out.
+    Done { downstream_goes_on: bool, upstream_goes_on: bool },
+    /// Both sides speak another protocol from here.
+    Switched,
+}
+
+/// What went through.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tally {
+    /// Status of the response whose head began to go out; 0 if none did.
+    pub(super) status: u16,
+    pub(super) bytes_down: u64,
+}
+
+/// The response's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Down {
+    Head,
+    Out(After),
+    Body,
+    Flush,
+    Done,
+    Switched,
+}
+
+/// What follows a head that goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    NextHead,
+    Body,
+    Switched,
+}
+
+/// One request and its response.
+pub(super) struct Exchange<'a, IO> {
+    worker: &'a Worker,
+    link: &'a mut Link<IO>,
+    upstream: &'a mut TcpStream,
+    from_upstream: &'a mut Intake,
+    scratch: &'a mut Scratch,
+    up: &'a mut Upward,
+    terms: Terms,
+    is_reused: bool,
+    down: Down,
+    /// Of what goes out first: how much went.
+    sent: usize,
+    body: Body,
+    /// Bytes in the upstream's intake that are to pass on.
+    pass: usize,
+    interims: usize,
+    downstream_goes_on: bool,
+    upstream_goes_on: bool,
+    has_moved: bool,
+    tally: Tally,
+}
+
+/// The two ends of an exchange.
+pub(super) struct Ends<'a, IO> {
+    pub(super) link: &'a mut Link<IO>,
+    pub(super) upstream: &'a mut TcpStream,
+    pub(super) from_upstream: &'a mut Intake,
+    /// Whether the upstream connection carried an earlier request.
+    pub(super) is_reused: bool,
+}
+
+impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
+    pub(super) fn new(
+        worker: &'a Worker,
+        ends: Ends<'a, IO>,
+        scratch: &'a mut Scratch,
+        up: &'a mut Upward,
+        terms: Terms,
+    ) -> Self {
+        scratch.response.reset();
+        Self {
+            worker,
+            link: ends.link,
+            upstream: ends.upstream,
+            from_upstream: ends.from_upstream,
+            is_reused: ends.is_reused,
+            scratch,
+            up,
+            terms,
+            down: Down::Head,
+            sent: 0,
+            body: Body::Empty,
+            pass: 0,
+            interims: 0,
+            downstream_goes_on: terms.keep_alive,
+            upstream_goes_on: true,
+            has_moved: true,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Drives both directions to the end.
+    pub(super) async fn run(mut self) -> (Tally, Result<End, Fault>) {
+        let result = std::future::poll_fn(|context| self.poll(context)).await;
+        (self.tally, result)
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<End, Fault>> {
+        self.poll_up(context)?;
+        self.poll_down(context)?;
+        if let Some(end) = self.poll_end(context) {
+            return Poll::Ready(Ok(end));
+        }
+        self.poll_early(context)?;
+        if std::mem::take(&mut self.has_moved) {
+            self.link.deadline.set_ms(self.silence_ms());
+        }
+        match self.link.deadline.poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(self.timeout())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Option<End> {
+        match self.down {
+            Down::Switched => return Some(End::Switched),
+            Down::Done => {}
+            Down::Head | Down::Out(_) | Down::Body | Down::Flush => return None,
+        }
+        if !self.up.is_over() && self.request_is_pointless(context) {
+            self.up.stop();
+        }
+        self.up.is_over().then(|| End::Done {
+            downstream_goes_on: self.downstream_goes_on && self.up.is_done() && !self.link.is_eof,
+            upstream_goes_on: self.upstream_goes_on && self.up.is_done() && self.from_upstream.is_empty(),
+        })
+    }
+
+    /// The response is over and the rest of the request is not: whether anybody still wants it.
+    fn request_is_pointless(&mut self, context: &mut Context<'_>) -> bool {
+        if !self.downstream_goes_on || !self.upstream_goes_on {
+            return true;
+        }
+        if self.terms.expects_continue && !self.up.has_begun_body() {
+            return true;
+        }
+        // Nothing may follow the response; the end of the stream says that the origin takes no more either.
+        let more = self.from_upstream.poll_body(context, self.upstream, &self.worker.buffers, false);
+        more.is_ready()
+    }
+
+    /// Watches the downstream while only the response is awaited: it may leave, or send the next request early.
+    fn poll_early(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
+        if !self.up.is_over() || self.link.is_eof {
+            return Ok(());
+        }
+        while let Some(Poll::Ready(read)) = self.link.intake.poll_early(context, &mut self.link.io) {
+            let count = read.map_err(downstream_gone)?;
+            if count == 0 {
+                self.link.is_eof = true;
+                self.has_moved = true;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn silence_ms(&self) -> u64 {
+        if self.down != Down::Head || !self.up.is_over() {
+            return limits::BODY_IDLE_DEADLINE_MS;
+        }
+        if self.link.is_eof { limits::HALF_CLOSED_MS } else { limits::RESPONSE_HEAD_DEADLINE_MS }
+    }
+
+    fn timeout(&self) -> Fault {
+        if self.link.is_eof {
+            return downstream_gone(io::ErrorKind::ConnectionAborted.into());
+        }
+        if self.up.waits_for_downstream() {
+            return Fault::downstream(Kind::RequestTimeout, "the request body stopped coming");
+        }
+        Fault::upstream(Kind::Timeout, Retry::Never, Cause::Rule("the origin stopped moving"))
+    }
+}
+
+/// The downstream left: nobody is there to be told.
+fn downstream_gone(cause: io::Error) -> Fault {
+    Fault {
+        side: crate::fault::Side::Downstream,
+        kind: Kind::Closed,
+        retry: Retry::Never,
+        cause: Some(cause.into()),
+    }
+}
+
+/// One write; nothing written is an error.
+fn poll_write<W: AsyncWrite + Unpin>(
+    context: &mut Context<'_>,
+    writer: &mut W,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    match Pin::new(writer).poll_write(context, bytes) {
+        Poll::Ready(Ok(0)) if !bytes.is_empty() => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+        other => other,
+    }
+}
+
+/// Moves the beginning of a body from `intake` to the end of `out`, as far as one buffer holds it. Returns the bytes
+/// that pass on but did not fit.
+fn take_first(
+    body: &mut Body,
+    intake: &mut Intake,
+    out: &mut Vec<u8>,
+) -> Result<usize, super::codec::Broken> {
+    while out.len() < limits::BUFFER_BYTES {
+        match body.next(intake.unread())? {
+            super::codec::Span::Pass(count) => {
+                let fits = count.min(limits::BUFFER_BYTES - out.len());
+                out.extend_from_slice(intake.unread().get(..fits).unwrap_or_default());
+                intake.consume(fits);
+                if fits < count {
+                    return Ok(count - fits);
+                }
+            }
+            super::codec::Span::Drop(count) => intake.consume(count),
+            super::codec::Span::More | super::codec::Span::Done => break,
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,204 @@
+//! Which fields pass, and what the gateway adds: forwarding facts upstream (INVENTORY A-48), policy downstream.
+//!
+//! Lines that pass are copied as they came, in runs. The door has marked hop-by-hop fields already.
+
+use std::io::Write as _;
+
+use config::snapshot::Route;
+
+use super::client::Client;
+use super::codec::{Body, Dialect, Head, Known, Version};
+use super::door::Asked;
+
+/// What a request head is made of.
+pub(super) struct Outbound<'a> {
+    pub(super) head: &'a Head,
+    pub(super) bytes: &'a [u8],
+    pub(super) asked: &'a Asked,
+    pub(super) client: &'a Client,
+    pub(super) request_id: &'a str,
+}
+
+/// Writes the request head that goes upstream. Also decides which of the client's forwarding fields count.
+pub(super) fn outbound(out: &mut Vec<u8>, parts: &Outbound<'_>) {
+    let Outbound { head, bytes, asked, client, request_id } = parts;
+    out.extend_from_slice(head.method.of(bytes));
+    out.push(b' ');
+    let target = asked.path_and_query.of(bytes);
+    if !asked.asterisk && !target.starts_with(b"/") {
+        out.push(b'/');
+    }
+    out.extend_from_slice(target);
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    copy(out, head, bytes, |known| passes_upstream(known, client.is_trusted));
+    if asked.upgrade.is_some() {
+        for field in head.all(Known::Upgrade) {
+            out.extend_from_slice(field.line.of(bytes));
+        }
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+    }
+    if matches!(asked.body, Body::Chunked(_)) {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    forwarding(out, parts);
+    out.extend_from_slice(b"X-Request-Id: ");
+    out.extend_from_slice(request_id.as_bytes());
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+fn passes_upstream(known: Known, is_trusted: bool) -> bool {
+    match known {
+        // Written anew, from what is known.
+        Known::XRealIp | Known::XForwardedFor | Known::XRequestId => false,
+        Known::Forwarded
+        | Known::XForwardedHost
+        | Known::XForwardedProto
+        | Known::XForwardedPort
+        | Known::XForwardedOther => is_trusted,
+        Known::Connection
+        | Known::TransferEncoding
+        | Known::Upgrade
+        | Known::KeepAlive
+        | Known::ProxyConnection
+        | Known::ProxyAuthenticate
+        | Known::ProxyAuthorization
+        | Known::Proxy
+        | Known::Te
+        | Known::Trailer
+        | Known::Http2Settings
+        | Known::Disguised => false,
+        Known::Host
+        | Known::ContentLength
+        | Known::Expect
+        | Known::StrictTransportSecurity
+        | Known::Accept
+        | Known::Other => true,
+    }
+}
+
+// Writing to a Vec cannot fail, so the results below are dropped.
+fn forwarding(out: &mut Vec<u8>, parts: &Outbound<'_>) {
+    let Outbound { head, bytes, client, .. } = parts;
+    let _ = write!(out, "X-Real-IP: {}\r\nX-Forwarded-For: ", client.address);
+    if client.is_trusted {
+        for field in head.all(Known::XForwardedFor) {
+            out.extend_from_slice(field.value.of(bytes));
+            out.extend_from_slice(b", ");
+        }
+    }
+    let _ = write!(out, "{}\r\n", client.peer);
+    let is_said = |known| client.is_trusted && head.all(known).next().is_some();
+    if !is_said(Known::XForwardedProto) {
+        let proto: &[u8] = if client.is_secured { b"https" } else { b"http" };
+        out.extend_from_slice(b"X-Forwarded-Proto: ");
+        out.extend_from_slice(proto);
+        out.extend_from_slice(b"\r\n");
+    }
+    if !is_said(Known::XForwardedHost) {
+        let host = head.all(Known::Host).next().map_or(&b""[..], |field| field.value.of(bytes));
+        out.extend_from_slice(b"X-Forwarded-Host: ");
+        out.extend_from_slice(host);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What a response head is made of.
+pub(super) struct Inbound<'a> {
+    pub(super) head: &'a Head,
+    pub(super) bytes: &'a [u8],
+    pub(super) body: &'a Body,
+    /// The downstream's version.
+    pub(super) version: Version,
+    pub(super) connection: Connection,
+    pub(super) policy: Policy,
+}
+
+/// What is said about the downstream connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Connection {
+    KeepAlive,
+    Close,
+    /// Of a `101`.
+    Upgrade,
+    /// Of another interim response.
+    Unsaid,
+}
+
+/// What a route adds to answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Policy {
+    is_secured: bool,
+    hsts_seconds: Option<u32>,
+}
+
+impl Policy {
+    /// Nothing is added, on a plain connection.
+    pub(super) const NONE: Self = Self { is_secured: false, hsts_seconds: None };
+
+    /// The policy of `route` on a connection that is TLS or not.
+    pub(super) fn of(route: &Route, is_secured: bool) -> Self {
+        Self { is_secured, hsts_seconds: route.hsts_seconds.filter(|_| is_secured) }
+    }
+
+    /// Writes its fields; on every answer, our own included.
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        if let Some(seconds) = self.hsts_seconds {
+            let _ = write!(out, "Strict-Transport-Security: max-age={seconds}\r\n");
+        }
+    }
+
+    /// Whether the origin's own field passes: never over plain HTTP, and not beside ours.
+    fn passes_hsts(self) -> bool {
+        self.is_secured && self.hsts_seconds.is_none()
+    }
+}
+
+/// Writes the response head that goes downstream.
+pub(super) fn inbound(out: &mut Vec<u8>, parts: &Inbound<'_>) {
+    let Inbound { head, bytes, body, version, connection, policy } = parts;
+    out.extend_from_slice(b"HTTP/1.1 ");
+    let _ = write!(out, "{:03} ", head.status);
+    out.extend_from_slice(head.reason.of(bytes));
+    out.extend_from_slice(b"\r\n");
+    let has_length = head.status != 204 && head.status >= 200;
+    copy(out, head, bytes, |known| {
+        !known.is_hop_by_hop()
+            && (has_length || known != Known::ContentLength)
+            && (policy.passes_hsts() || known != Known::StrictTransportSecurity)
+    });
+    if let Body::Chunked(chunked) = body
+        && chunked.dialect() == Dialect::Chunks
+    {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    match (connection, version) {
+        (Connection::Close, _) => out.extend_from_slice(b"Connection: close\r\n"),
+        (Connection::KeepAlive, Version::Http10) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (Connection::Upgrade, _) => {
+            for field in head.all(Known::Upgrade) {
+                out.extend_from_slice(field.line.of(bytes));
+            }
+            out.extend_from_slice(b"Connection: upgrade\r\n");
+        }
+        (Connection::KeepAlive, Version::Http11) | (Connection::Unsaid, _) => {}
+    }
+    policy.write(out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Copies the lines that are kept, neighbours together.
+fn copy(out: &mut Vec<u8>, head: &Head, bytes: &[u8], passes: impl Fn(Known) -> bool) {
+    let mut run = 0..0;
+    for field in head.fields() {
+        if !field.keep || !passes(field.known) {
+            continue;
+        }
+        if run.end != field.line.start() {
+            out.extend_from_slice(bytes.get(run).unwrap_or_default());
+            run = field.line.start()..field.line.end();
+        } else {
+            run.end = field.line.end();
+        }
+    }
+    out.extend_from_slice(bytes.get(run).unwrap_or_default());
+}

@@ -1,0 +1,139 @@
+//! What was read from one side and not yet passed on.
+
+use std::io::Result;
+use std::task::{Context, Poll};
+
+use config::limits;
+use tokio::io::AsyncRead;
+
+use crate::buffers::{Buffer, Buffers};
+
+/// The read side of a connection: a buffer that begins with the head, and a larger one while a large body flows. Both
+/// are lent only while something is in them or somebody still needs the head.
+#[derive(Default)]
+pub(super) struct Intake {
+    main: Option<Buffer>,
+    bulk: Option<Buffer>,
+    /// Where the head ends in `main`, once it is complete.
+    head_len: usize,
+}
+
+impl Intake {
+    /// The head, or what has come of it, and whatever came with it.
+    pub(super) fn head(&self) -> &[u8] {
+        self.main.as_ref().map_or(&[], Buffer::whole)
+    }
+
+    /// What follows the part that was consumed.
+    pub(super) fn unread(&self) -> &[u8] {
+        match (&self.main, &self.bulk) {
+            (Some(main), _) if !main.is_empty() => main.unread(),
+            (_, Some(bulk)) => bulk.unread(),
+            _ => &[],
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.unread().is_empty()
+    }
+
+    pub(super) fn consume(&mut self, count: usize) {
+        match (&mut self.main, &mut self.bulk) {
+            (Some(main), _) if !main.is_empty() => main.consume(count),
+            (_, Some(bulk)) => bulk.consume(count),
+            _ => {}
+        }
+    }
+
+    /// Marks the head as complete: it stays in place until [`Intake::next_message`].
+    pub(super) fn end_head(&mut self, len: usize) {
+        self.head_len = len;
+        self.consume(len);
+    }
+
+    /// Reads while a head is awaited; 0 is the end of the stream. Holds no buffer while nothing has come.
+    pub(super) fn poll_head<R: AsyncRead + Unpin>(
+        &mut self,
+        context: &mut Context<'_>,
+        reader: &mut R,
+        store: &Buffers,
+    ) -> Poll<Result<usize>> {
+        let mut main = self.main.take().unwrap_or_else(|| store.take());
+        if main.is_full() {
+            // A quarter more than a head may have: what follows it must not be the reason for a read of nothing.
+            main.grow(limits::HEAD_BYTES_MAX + limits::BUFFER_BYTES);
+        }
+        let filled = main.poll_fill(context, reader);
+        if main.whole().is_empty() {
+            store.put(main);
+        } else {
+            self.main = Some(main);
+        }
+        filled
+    }
+
+    /// Reads on in a body of which nothing is unread; 0 is the end of the stream.
+    pub(super) fn poll_body<R: AsyncRead + Unpin>(
+        &mut self,
+        context: &mut Context<'_>,
+        reader: &mut R,
+        store: &Buffers,
+        is_long: bool,
+    ) -> Poll<Result<usize>> {
+        if let Some(main) = &mut self.main {
+            main.rewind_to(self.head_len);
+            if !is_long && !main.is_full() {
+                if let Some(bulk) = self.bulk.take() {
+                    store.put(bulk);
+                }
+                return main.poll_fill(context, reader);
+            }
+        }
+        let mut bulk = self.bulk.take().unwrap_or_else(|| store.take_bulk());
+        bulk.rewind_to(0);
+        let filled = bulk.poll_fill(context, reader);
+        if bulk.is_empty() {
+            store.put(bulk);
+        } else {
+            self.bulk = Some(bulk);
+        }
+        filled
+    }
+
+    /// Reads what comes early, as far as there is room beside the head; `None` when there is none.
+    pub(super) fn poll_early<R: AsyncRead + Unpin>(
+        &mut self,
+        context: &mut Context<'_>,
+        reader: &mut R,
+    ) -> Option<Poll<Result<usize>>> {
+        if self.bulk.as_ref().is_some_and(|bulk| !bulk.is_empty()) {
+            return None;
+        }
+        let main = self.main.as_mut().filter(|main| !main.is_full())?;
+        Some(main.poll_fill(context, reader))
+    }
+
+    /// Forgets the head. What is unread becomes the beginning of the next message.
+    pub(super) fn next_message(&mut self, store: &Buffers) {
+        self.head_len = 0;
+        let (main, bulk) = (self.main.take(), self.bulk.take());
+        for buffer in [bulk, main].into_iter().flatten() {
+            if buffer.is_empty() || self.main.is_some() {
+                store.put(buffer);
+            } else {
+                self.main = Some(buffer);
+            }
+        }
+        if let Some(main) = &mut self.main {
+            main.compact();
+        }
+    }
+
+    /// Gives everything back, read or not.
+    pub(super) fn release(&mut self, store: &Buffers) {
+        for buffer in [self.main.take(), self.bulk.take()].into_iter().flatten() {
+            store.put(buffer);
+        }
+        self.head_len = 0;
+    }
+}

@@ -1,0 +1,191 @@
+//! The life of one downstream connection: heads in, each handled to its end, then the next.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use config::id::RouteId;
+use config::snapshot::{Generation, Route};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::ConnMeta;
+use super::answer::{Manner, Told, log};
+use super::client::Client;
+use super::decide::Decision;
+use super::door::{self, Asked};
+use super::downstream::{Arrival, Connection};
+use super::exchange::Terms;
+use super::forward::{self, Forwarded, Job, Outcome};
+use super::headers::{self, Outbound, Policy};
+use super::respond;
+use super::scratch::Scratch;
+use super::upgrade::{self, Tunnel};
+use crate::fault::{Fault, Kind, Side};
+use crate::guard::{Permit, SessionPermit};
+use crate::worker::Worker;
+
+/// What happens after a request.
+pub(super) enum Next {
+    Again,
+    /// What was written is to arrive first.
+    Close,
+    /// Nobody is there any more, or may not be told: a response was cut short.
+    Abort,
+    Tunnel(Box<Tunnel>, RouteId, SessionPermit),
+}
+
+/// Serves one downstream connection to its end.
+pub async fn serve<IO>(worker: Rc<Worker>, io: IO, meta: ConnMeta, permit: Permit)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let shared = Arc::clone(&worker.shared);
+    let mut stopping = pin!(shared.drain.begun());
+    let mut connection = Connection::new(Rc::clone(&worker), io, meta);
+    loop {
+        let mut scratch = None;
+        let arrival = connection.arrival(&mut scratch, stopping.as_mut()).await;
+        let next = match (arrival, &mut scratch) {
+            (Arrival::Head(len), Some(scratch)) => {
+                connection.link.intake.end_head(len);
+                connection.requests += 1;
+                connection.request(scratch).await
+            }
+            (Arrival::Refused(fault), Some(scratch)) => {
+                worker.counters.refused_request();
+                connection.name_request(scratch);
+                connection.refuse(scratch, &fault, Manner::CLOSING).await
+            }
+            (Arrival::Head(_) | Arrival::Refused(_) | Arrival::Over, _) => Next::Abort,
+        };
+        if let Some(scratch) = scratch {
+            worker.http.put(scratch);
+        }
+        connection.link.intake.next_message(&worker.buffers);
+        match next {
+            Next::Again => {}
+            Next::Close => {
+                connection.close().await;
+                break;
+            }
+            Next::Abort => {
+                connection.link.intake.release(&worker.buffers);
+                break;
+            }
+            Next::Tunnel(tunnel, route, session) => {
+                // Boxed: its size would be every idle connection's.
+                Box::pin(upgrade::relay(connection, tunnel, route, session)).await;
+                break;
+            }
+        }
+    }
+    drop(permit);
+}
+
+/// A request that went upstream, with what is needed to end it.
+struct Served<'a> {
+    done: Forwarded,
+    route: &'a Route,
+    policy: Policy,
+    session: Option<SessionPermit>,
+    generation: Generation,
+    began: Option<Instant>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
+    async fn request(&mut self, scratch: &mut Scratch) -> Next {
+        let began = self.worker.shared.access.is_on().then(Instant::now);
+        let checked = door::check(&mut scratch.request, self.link.intake.head(), &mut scratch.names);
+        self.name_request(scratch);
+        let asked = match checked {
+            Ok(asked) => asked,
+            Err(fault) => {
+                self.worker.counters.refused_request();
+                return self.refuse(scratch, &fault, Manner::CLOSING).await;
+            }
+        };
+        let client = self.client(scratch);
+        let pinned = self.worker.pin();
+        let Some(live) = pinned.as_deref() else {
+            let manner = self.manner(scratch, &asked, Policy::NONE);
+            return self.refuse(scratch, &Fault::internal(Kind::NotReady), manner).await;
+        };
+        let generation = live.snapshot.generation();
+        let (route, decision) = match self.route(live, scratch, &asked, &client) {
+            Ok(route) => (Some(route), self.decide(route, &asked, &client)),
+            Err(fault) => (None, Err(fault)),
+        };
+        let policy = route.map_or(Policy::NONE, |route| Policy::of(route, client.is_secured));
+        let mut told = Told::new(generation, route.map(|route| route.id));
+        let next = match (decision, route) {
+            (Ok(Decision::Forward { endpoints, session }), Some(route)) => {
+                self.outbound(scratch, &asked, &client);
+                let terms = Terms::of(&asked, scratch.request.version, policy);
+                let job = Job { endpoints: endpoints.all(), asked: &asked, terms };
+                let done = forward::forward(&self.worker, &mut self.link, scratch, &job).await;
+                return self
+                    .finish(scratch, &asked, Served { done, route, policy, session, generation, began })
+                    .await;
+            }
+            (Ok(Decision::Redirect | Decision::Forward { .. }), _) => {
+                told.status = self.redirect_status(scratch);
+                self.redirect(scratch, &asked).await
+            }
+            (Err(fault), _) => {
+                told.status = respond::status(&fault).unwrap_or(0);
+                let manner = self.manner(scratch, &asked, policy);
+                self.refuse(scratch, &fault, manner).await
+            }
+        };
+        self.record(scratch, &asked, &told, began);
+        next
+    }
+
+    fn client(&self, scratch: &Scratch) -> Client {
+        let trusted = &self.worker.shared.settings.trusted_proxies;
+        let is_tls = self.meta.secured.is_some();
+        Client::of(self.meta.peer, is_tls, trusted, &scratch.request, self.link.intake.head())
+    }
+
+    fn outbound(&self, scratch: &mut Scratch, asked: &Asked, client: &Client) {
+        let Scratch { request, request_id, to_upstream, .. } = scratch;
+        to_upstream.clear();
+        let bytes = self.link.intake.head();
+        headers::outbound(to_upstream, &Outbound { head: request, bytes, asked, client, request_id });
+    }
+
+    async fn finish(&mut self, scratch: &mut Scratch, asked: &Asked, served: Served<'_>) -> Next {
+        let Served { done, route, policy, session, generation, began } = served;
+        let Forwarded { tally, bytes_up, endpoint, result } = done;
+        self.worker.counters.bytes(bytes_up, tally.bytes_down);
+        let mut told = Told::new(generation, Some(route.id));
+        told.status = tally.status;
+        told.endpoint = endpoint;
+        told.bytes = (bytes_up, tally.bytes_down);
+        if result.is_ok() {
+            self.worker.counters.response(tally.status);
+        }
+        let next = match (result, session) {
+            (Ok(Outcome::Done { goes_on: true }), _) => Next::Again,
+            (Ok(Outcome::Done { goes_on: false }), _) => Next::Close,
+            (Ok(Outcome::Tunnel(tunnel)), Some(permit)) => Next::Tunnel(tunnel, route.id, permit),
+            (Ok(Outcome::Tunnel(_)), None) => Next::Abort,
+            // Half a response went out: only a closed connection can say so.
+            (Err(fault), _) if tally.status != 0 => {
+                self.worker.counters.fault(fault.side);
+                log(&scratch.request_id, &fault);
+                Next::Abort
+            }
+            (Err(fault), _) => {
+                told.status = respond::status(&fault).unwrap_or(0);
+                let mut manner = self.manner(scratch, asked, policy);
+                // A request that broke a rule while it was sent is as doubtful as one refused at the door.
+                manner.closes |= fault.side == Side::Downstream;
+                self.refuse(scratch, &fault, manner).await
+            }
+        };
+        self.record(scratch, asked, &told, began);
+        next
+    }
+}

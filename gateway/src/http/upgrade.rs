@@ -1,0 +1,60 @@
+//! After a `101`: two connections relayed as bytes, registered as a session.
+
+use std::time::Duration;
+
+use config::id::{EndpointId, RouteId, VmId};
+use config::limits;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::downstream::Connection;
+use super::intake::Intake;
+use crate::guard::SessionPermit;
+use crate::relay::RelayLimits;
+use crate::session::{SessionKind, Subject};
+
+/// The upstream's side of an upgraded connection.
+pub(super) struct Tunnel {
+    pub(super) upstream: TcpStream,
+    /// Holds what came glued to the `101`.
+    pub(super) from_upstream: Intake,
+    pub(super) endpoint: EndpointId,
+    pub(super) vm: Option<VmId>,
+}
+
+/// Relays until both ends are done or the session is to end. What came glued to the handshake goes first.
+pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
+    mut connection: Connection<IO>,
+    mut tunnel: Box<Tunnel>,
+    route: RouteId,
+    permit: SessionPermit,
+) {
+    let subject = Subject {
+        kind: SessionKind::Upgrade,
+        peer: connection.meta.peer,
+        principal: None,
+        route: Some(route),
+        endpoint: Some(tunnel.endpoint),
+        vm: tunnel.vm,
+    };
+    let worker = std::rc::Rc::clone(&connection.worker);
+    let session = worker.shared.sessions.open(subject);
+    let link = &mut connection.link;
+    let glued = async {
+        link.io.write_all(tunnel.from_upstream.unread()).await?;
+        link.io.flush().await?;
+        tunnel.upstream.write_all(link.intake.unread()).await
+    };
+    let deadline = Duration::from_millis(limits::BODY_IDLE_DEADLINE_MS);
+    let sent = tokio::time::timeout(deadline, glued).await;
+    let (up, down) = (link.intake.unread().len() as u64, tunnel.from_upstream.unread().len() as u64);
+    worker.counters.bytes(up, down);
+    link.intake.release(&worker.buffers);
+    tunnel.from_upstream.release(&worker.buffers);
+    if matches!(sent, Ok(Ok(()))) {
+        let idle = Duration::from_millis(limits::TUNNEL_IDLE_MS);
+        let totals = session.relay(&mut link.io, &mut tunnel.upstream, RelayLimits { idle }).await;
+        worker.counters.bytes(totals.up, totals.down);
+    }
+    drop(permit);
+}
