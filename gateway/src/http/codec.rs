@@ -37,7 +37,8 @@ pub(crate) const fn is_token(byte: u8) -> bool {
 }
 
 /// [`is_token`] for each byte.
-pub(crate) const TOKEN: [bool; 256] = {
+#[expect(clippy::indexing_slicing, reason = "evaluated while compiling; there is no `get_mut` in constants")]
+const TOKEN: [bool; 256] = {
     let mut table = [false; 256];
     let mut byte = 0;
     while byte < 256 {

@@ -9,7 +9,7 @@ use config::target::Target;
 use super::client::Client;
 use super::codec::Piece;
 use super::codec::head::View;
-use super::door::{self, Asked, Upgrade};
+use super::door::{Asked, Upgrade};
 use super::downstream::Connection;
 use super::redirect;
 use super::scratch::Scratch;
@@ -59,7 +59,7 @@ impl<IO> Connection<IO> {
         }
         let host = scratch.names.host.as_str();
         let sni = self.meta.secured.as_ref().and_then(|secured| secured.sni.as_deref());
-        if !door::agrees(sni, host) {
+        if !sni.is_none_or(|sni| sni == host || live.certs.same_identity(sni, host)) {
             return Err(Fault::downstream(Kind::Misdirected, "the Host is not the connection's server name"));
         }
         let bytes = self.link.intake.head();

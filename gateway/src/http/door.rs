@@ -271,11 +271,6 @@ fn upgrade(head: &Head, bytes: &[u8]) -> Option<Upgrade> {
     if is_declined { None } else { Some(Upgrade::Other) }
 }
 
-/// Whether a server name and a host are one and the same to whoever trusts the certificate.
-pub fn agrees(sni: Option<&str>, host: &str) -> bool {
-    sni.is_none_or(|sni| sni.trim_end_matches('.').eq_ignore_ascii_case(host))
-}
-
 const _: () = assert!(limits::HEAD_BYTES_MAX <= u32::MAX as usize, "positions in a head are 32 bits wide");
 
 #[cfg(test)]

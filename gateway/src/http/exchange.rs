@@ -260,7 +260,7 @@ fn poll_write<W: AsyncWrite + Unpin>(
 ) -> Poll<io::Result<usize>> {
     match Pin::new(writer).poll_write(context, bytes) {
         Poll::Ready(Ok(0)) if !bytes.is_empty() => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-        other => other,
+        outcome @ (Poll::Ready(_) | Poll::Pending) => outcome,
     }
 }
 

@@ -3,6 +3,7 @@
 use config::snapshot::{Route, TlsMode};
 
 use super::client::Client;
+use crate::listener::Kind;
 use crate::worker::Shared;
 
 /// Where certificate authorities look for answers over plain HTTP (RFC 8555 § 8.3): never redirected.
@@ -26,7 +27,9 @@ pub(super) fn origin(shared: &Shared, host: &str) -> String {
 }
 
 fn https_port(shared: &Shared) -> Option<u16> {
-    shared.settings.https.first().map(|address| address.port()).filter(|port| *port != 0)
+    let listeners = shared.listeners.load();
+    let https = listeners.iter().find(|listed| listed.kind == Kind::Https && listed.paused.is_none())?;
+    Some(https.address.port())
 }
 
 /// 301 where every client repeats the request as it is; 308 keeps method and body (RFC 9110 § 15.4.9).

@@ -39,6 +39,7 @@ impl Scratch {
 
 /// A worker's scratches that are not in use.
 #[derive(Default)]
+#[expect(clippy::vec_box, reason = "lent by handing the box over, not by copying what is in it")]
 pub struct Scratches(RefCell<Vec<Box<Scratch>>>);
 
 impl Scratches {

@@ -25,7 +25,11 @@ pub async fn dial_address(
         Ok(Ok(io)) => io,
         Ok(Err(cause)) => return Err(Fault::upstream(kind(&cause), Retry::Safe, cause)),
         Err(_) => {
-            return Err(Fault::upstream(Kind::Timeout, Retry::Safe, Cause::Rule("the connect took too long")));
+            return Err(Fault::upstream(
+                Kind::Timeout,
+                Retry::Safe,
+                Cause::Rule("the connect took too long"),
+            ));
         }
     };
     io.set_nodelay(true).map_err(|cause| Fault::upstream(Kind::Refused, Retry::Safe, cause))?;

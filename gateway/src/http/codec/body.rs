@@ -240,7 +240,7 @@ impl Chunked {
                 self.at = At::SizeEnd;
                 Ok(Part::Frame)
             }
-            _ if self.counted > limits::CHUNK_LINE_BYTES_MAX => {
+            _ if self.counted >= limits::CHUNK_LINE_BYTES_MAX => {
                 Err(Broken::bad("a chunk extension is too long"))
             }
             b'\t' | 0x20..=0x7e => Ok(Part::Dropped),
