@@ -2,7 +2,7 @@
 //! and sees the process in and out.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,10 @@ use tokio::sync::{Mutex, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::directory::Directory;
+use super::install::Install;
 use super::{End, StartError};
 use crate::admin;
+use crate::checkpoint::Checkpoint;
 use crate::listener::Wanted;
 use crate::listener::bind::Bound;
 use crate::listener::ports::Ports;
@@ -62,16 +64,22 @@ impl Process {
             Ok(up) => up,
             Err(error) => return drop(started.send(Err(error))),
         };
-        let admin = match up.listen(&shared).await {
-            Ok(admin) => admin,
+        let opened = async {
+            let install = restore(&shared, &up.listeners).await?;
+            Ok((install, up.listen(&shared).await?))
+        };
+        let (install, admin) = match opened.await {
+            Ok(opened) => opened,
             Err(error) => {
                 up.stop_workers().await;
+                // Nothing of it is left behind when the caller hears of it.
+                drop(directory);
                 return drop(started.send(Err(error)));
             }
         };
         let address = admin.as_ref().map(|(address, _)| *address);
         let background = [
-            tokio::spawn(follow(Arc::clone(&shared), Arc::clone(&up.listeners))),
+            tokio::spawn(follow(install)),
             tokio::spawn(serve_admin(admin, Arc::clone(&shared))),
         ];
         let _ = started.send(Ok(address));
@@ -198,8 +206,27 @@ async fn serve_admin(admin: Option<(SocketAddr, Bound)>, shared: Arc<Shared>) {
     }
 }
 
+/// Opens the checkpoint and puts what it holds in force.
+async fn restore(shared: &Arc<Shared>, listeners: &Listeners) -> Result<Install, StartError> {
+    let data = &shared.settings.data;
+    let opened = Checkpoint::open(data);
+    let (checkpoint, saved, notes) =
+        opened.map_err(|cause| StartError::Data { path: data.join("gateway"), cause })?;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+    let checkpoint = Arc::new(StdMutex::new(checkpoint));
+    let install = Install { shared: Arc::clone(shared), listeners: Arc::clone(listeners), checkpoint };
+    if let Some(saved) = saved
+        && let Err(cause) = install.install_saved(Arc::new(saved)).await
+    {
+        tracing::error!(%cause, "the checkpoint does not compile: waiting for control");
+    }
+    Ok(install)
+}
+
 /// Follows what control publishes, for ever.
-async fn follow(shared: Arc<Shared>, listeners: Listeners) {
-    let _ = (shared, listeners);
+async fn follow(install: Install) {
+    let _ = install;
     std::future::pending::<()>().await;
 }

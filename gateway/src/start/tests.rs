@@ -153,3 +153,26 @@ async fn a_second_signal_cuts_at_once() {
     running.cut();
     assert_eq!(running.ended().await, End::Cut);
 }
+
+#[tokio::test]
+async fn a_gateway_without_control_is_ready_from_its_checkpoint() {
+    use config::snapshot::{Generation, Lineage, Snapshot};
+    let dir = tempfile::tempdir().unwrap();
+    let saved = Snapshot::empty(Lineage([3; 16]), Generation(12));
+    crate::checkpoint::Checkpoint::open(dir.path()).unwrap().0.save(&saved, None).unwrap();
+
+    let running = Gateway::start(settings(dir.path())).await.unwrap();
+
+    running.wait_ready().await;
+    let admin = running.addresses().admin.unwrap();
+    assert!(get(admin, "/readyz").await.starts_with("HTTP/1.1 200 "));
+    assert!(get(admin, "/generation").await.contains("\"generation\":12"));
+}
+
+#[tokio::test]
+async fn a_data_directory_that_cannot_be_used_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), b"").unwrap();
+    let error = Gateway::start(settings(&dir.path().join("file"))).await.err().unwrap().to_string();
+    assert!(error.contains("/file/gateway cannot be used"), "{error}");
+}
