@@ -1,1 +1,117 @@
-//! sync
+//! The stream to control: enrols once, then follows what control publishes.
+//!
+//! Owns the gateway's own identity ([`identity`]), the framed TLS stream ([`stream`]) and the driver of
+//! [`config::sync::follower::Follower`] ([`drive`]). Deliberately does not compile or bind: that is the [`Installer`]'s
+//! work. Start at [`run`].
+//!
+//! A generation is acknowledged after the installer put it in force and the checkpoint made it durable.
+
+mod drive;
+mod enrol;
+mod identity;
+mod retry;
+mod stream;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use config::delta::Delta;
+use config::name::GatewayName;
+use config::secret::Secret;
+use config::snapshot::Snapshot;
+use config::sync::message::{Hello, Report};
+
+use crate::checkpoint::Checkpoint;
+
+/// What the stream needs of the rest of the gateway.
+pub trait Installer {
+    /// Puts `snapshot` in force: compile, bind, swap. `delta` is what made it of the one before, if it came as one.
+    ///
+    /// Returns what is paused in it. Errors: why the whole of it is refused; the one before stays in force.
+    fn install(
+        &self,
+        snapshot: Arc<Snapshot>,
+        delta: Option<Delta>,
+    ) -> impl Future<Output = Result<Vec<String>, String>> + Send;
+
+    /// What this gateway is: boot, version, listeners, draining. The rest is filled in here.
+    fn hello(&self) -> Hello;
+
+    /// What happens at this gateway.
+    fn report(&self) -> Report;
+
+    /// The stream came up or went down; told on every change and every failed try.
+    fn link(&self, link: Link);
+}
+
+/// State of the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Link {
+    /// Control answers.
+    Up,
+    /// It does not, or this gateway is not enrolled.
+    Down {
+        /// Why, for people.
+        why: String,
+    },
+}
+
+/// What the stream starts from.
+#[derive(Debug)]
+pub struct Start {
+    /// `DIR`.
+    pub data: PathBuf,
+    /// Where control takes the stream, as `host:port`, tried in order. Empty: where the join token says.
+    pub control: Vec<String>,
+    /// The name to enrol under.
+    pub name: GatewayName,
+    /// For the first start.
+    pub join_token: Option<Secret<String>>,
+    /// Opened, and read before the start.
+    pub checkpoint: Checkpoint,
+    /// What is in force: the checkpoint's generation, if it could be compiled.
+    pub have: Option<Arc<Snapshot>>,
+    /// What is paused in it.
+    pub degraded: Vec<String>,
+}
+
+/// Why the stream is down.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant is its documentation")]
+pub enum SyncError {
+    #[error("control at {address} cannot be reached: {cause}")]
+    Dial { address: String, cause: std::io::Error },
+    #[error("no secure stream with control at {address}: {cause}")]
+    Handshake { address: String, cause: std::io::Error },
+    #[error("the stream to control broke: {0}")]
+    Broken(std::io::Error),
+    #[error("control ended the stream")]
+    Ended,
+    #[error("control was silent for {seconds} s")]
+    Silent { seconds: u64 },
+    #[error(transparent)]
+    Malformed(#[from] config::sync::message::MalformedMessage),
+    #[error("{0}")]
+    Closed(String),
+    #[error("control refused to enrol this gateway: {0}")]
+    NotEnrolled(String),
+    #[error("this gateway has no identity and no join token: make a token on control and start with it once")]
+    NoToken,
+    #[error("no address of control is known: set [gateway] control = [\"host:port\"]")]
+    NoAddress,
+    #[error("join token: {0}")]
+    Token(#[from] config::sync::join::JoinTokenError),
+    #[error("the gateway's own identity ({what}) cannot be used: {why}")]
+    Identity { what: &'static str, why: String },
+}
+
+/// Follows control for ever; dropping it ends the stream.
+///
+/// Order: the identity, by enrolling if there is none; then stream after stream, with a growing pause between failures.
+pub async fn run<I: Installer + Sync>(start: Start, installer: &I) {
+    let Start { data, control, name, join_token, checkpoint, have, degraded } = start;
+    let newcomer = enrol::Newcomer { data, control: control.clone(), name, join_token };
+    let identity = enrol::identity(&newcomer, installer).await;
+    let addresses = if control.is_empty() { identity.addresses.clone() } else { control };
+    drive::run(drive::Origin { identity, addresses, checkpoint, have, degraded }, installer).await;
+}

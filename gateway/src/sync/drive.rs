@@ -1,0 +1,231 @@
+//! Drives the follower: stream after stream on one side, install after install on the other.
+//!
+//! The two sides meet in channels of one place, since the follower has at most one install outstanding. So an install
+//! goes on while the stream breaks and is dialled again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use config::delta::Delta;
+use config::limits;
+use config::snapshot::Snapshot;
+use config::sync::follower::{Action, Follower};
+use config::sync::message::Message;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::identity::Identity;
+use super::retry::Backoff;
+use super::stream::{Framed, connect, decode};
+use super::{Installer, Link, SyncError};
+use crate::checkpoint::Checkpoint;
+
+/// What following starts from.
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) identity: Identity,
+    pub(super) addresses: Vec<String>,
+    pub(super) checkpoint: Checkpoint,
+    pub(super) have: Option<Arc<Snapshot>>,
+    pub(super) degraded: Vec<String>,
+}
+
+struct Job {
+    snapshot: Arc<Snapshot>,
+    delta: Option<Delta>,
+}
+
+type Outcome = Result<Vec<String>, String>;
+
+/// Follows for ever.
+pub(super) async fn run<I: Installer + Sync>(origin: Origin, installer: &I) {
+    let Origin { identity, addresses, checkpoint, have, degraded } = origin;
+    let (jobs, asked) = mpsc::channel(1);
+    let (answers, outcomes) = mpsc::channel(1);
+    let mut follower = Follower::new(have);
+    follower.set_degraded(degraded);
+    let timers = Timers::default();
+    let mut driver = Driver { follower, installer, jobs, outcomes, timers, heard_any: false };
+    tokio::select! {
+        () = install(installer, checkpoint, asked, answers) => {}
+        () = driver.follow(&identity, &addresses) => {}
+    }
+}
+
+/// Installs what the follower asks for, and makes it durable before it says so.
+async fn install<I: Installer>(
+    installer: &I,
+    checkpoint: Checkpoint,
+    mut jobs: mpsc::Receiver<Job>,
+    outcomes: mpsc::Sender<Outcome>,
+) {
+    let checkpoint = Arc::new(Mutex::new(checkpoint));
+    while let Some(Job { snapshot, delta }) = jobs.recv().await {
+        let outcome = installer.install(Arc::clone(&snapshot), delta.clone()).await;
+        match &outcome {
+            Ok(_) => persist(&checkpoint, snapshot, delta).await,
+            Err(why) => tracing::warn!(generation = %snapshot.generation(), %why, "generation refused"),
+        }
+        if outcomes.send(outcome).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Saves until it succeeds: what is served but not durable is not acknowledged, and control shows this gateway behind.
+async fn persist(checkpoint: &Arc<Mutex<Checkpoint>>, snapshot: Arc<Snapshot>, delta: Option<Delta>) {
+    let mut backoff = Backoff::new();
+    let delta = Arc::new(delta);
+    loop {
+        let (checkpoint, snapshot, delta) =
+            (Arc::clone(checkpoint), Arc::clone(&snapshot), Arc::clone(&delta));
+        let generation = snapshot.generation();
+        let saved = tokio::task::spawn_blocking(move || {
+            let mut checkpoint = checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
+            checkpoint.save(&snapshot, delta.as_ref().as_ref())
+        });
+        match saved.await.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::error!(%generation, %error, "the checkpoint cannot be written; the generation serves and is not acknowledged");
+            }
+        }
+        tokio::time::sleep(backoff.next()).await;
+    }
+}
+
+/// How long silence may last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timers {
+    pub(super) ping: Duration,
+    pub(super) dead: Duration,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self {
+            ping: Duration::from_millis(limits::SYNC_PING_MS),
+            dead: Duration::from_millis(limits::SYNC_DEAD_MS),
+        }
+    }
+}
+
+struct Driver<'a, I> {
+    follower: Follower,
+    installer: &'a I,
+    jobs: mpsc::Sender<Job>,
+    outcomes: mpsc::Receiver<Outcome>,
+    timers: Timers,
+    /// Whether control answered on the stream at hand.
+    heard_any: bool,
+}
+
+enum Event {
+    Frame(Result<Bytes, SyncError>),
+    Installed(Option<Outcome>),
+    Tick,
+}
+
+impl<I: Installer> Driver<'_, I> {
+    async fn follow(&mut self, identity: &Identity, addresses: &[String]) {
+        let mut backoff = Backoff::new();
+        loop {
+            if addresses.is_empty() {
+                backoff.failed(&SyncError::NoAddress, self.installer);
+            }
+            for address in addresses {
+                let error = match connect(address, Arc::clone(&identity.config)).await {
+                    Ok(io) => self.converse(Framed::new(io, limits::MESSAGE_BYTES_MAX)).await,
+                    Err(error) => error,
+                };
+                if std::mem::take(&mut self.heard_any) {
+                    // This one works: a short pause, and then from the first address again.
+                    backoff.reset();
+                    backoff.failed(&error, self.installer);
+                    break;
+                }
+                backoff.failed(&error, self.installer);
+            }
+            tokio::time::sleep(backoff.next()).await;
+        }
+    }
+
+    /// One stream from greeting to end; returns why it ended.
+    async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&mut self, mut framed: Framed<S>) -> SyncError {
+        self.follower.handle_connected(self.installer.hello());
+        let mut ticks = interval_at(Instant::now() + self.timers.ping, self.timers.ping);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let end = loop {
+            if let Err(error) = self.act(&mut framed).await {
+                break error;
+            }
+            let event = tokio::select! {
+                frame = framed.receive() => Event::Frame(frame),
+                outcome = self.outcomes.recv() => Event::Installed(outcome),
+                _ = ticks.tick() => Event::Tick,
+            };
+            if let Err(error) = self.handle(event, &mut framed).await {
+                break error;
+            }
+        };
+        self.follower.handle_disconnected();
+        end
+    }
+
+    async fn handle<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        event: Event,
+        framed: &mut Framed<S>,
+    ) -> Result<(), SyncError> {
+        match event {
+            Event::Frame(frame) => {
+                let message = decode(frame?).await?;
+                // A refusal is not yet an answer that makes this stream a good one.
+                if !self.heard_any && !matches!(message, Message::Refused(_)) {
+                    self.heard_any = true;
+                    tracing::info!("connected to control");
+                    self.installer.link(Link::Up);
+                }
+                self.follower.handle_message(message);
+            }
+            Event::Installed(Some(Ok(degraded))) => self.follower.handle_installed(degraded),
+            Event::Installed(Some(Err(reason))) => self.follower.handle_refused(reason),
+            Event::Installed(None) => return Err(SyncError::Closed("the gateway is ending".to_owned())),
+            Event::Tick => {
+                let silence = framed.heard().elapsed();
+                if silence >= self.timers.dead {
+                    return Err(SyncError::Silent { seconds: silence.as_secs() });
+                }
+                framed.send(&Message::Report(self.installer.report())).await?;
+                framed.send(&Message::Ping(0)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what the follower wants done.
+    async fn act<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        framed: &mut Framed<S>,
+    ) -> Result<(), SyncError> {
+        while let Some(action) = self.follower.poll() {
+            match action {
+                Action::Send(message) => {
+                    framed.send(&message).await?;
+                    if matches!(message, Message::Hello(_)) {
+                        // A gateway that has everything hears nothing; the answer shows that control took it.
+                        framed.send(&Message::Ping(1)).await?;
+                    }
+                }
+                Action::Install { snapshot, delta } => {
+                    // Never waits: one place, and one install outstanding.
+                    let _ = self.jobs.send(Job { snapshot, delta }).await;
+                }
+                Action::Close(why) => return Err(SyncError::Closed(why)),
+            }
+        }
+        Ok(())
+    }
+}
