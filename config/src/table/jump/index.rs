@@ -47,6 +47,15 @@ impl Machines {
             .filter(move |vm| vm.address.to_canonical() == address)
     }
 
+    #[cfg(test)]
+    pub(super) fn shards_not_shared(&self, other: &Self) -> [usize; 3] {
+        [
+            self.by_id.not_shared(&other.by_id),
+            self.by_name.not_shared(&other.by_name),
+            self.by_address.not_shared(&other.by_address),
+        ]
+    }
+
     pub(in crate::table) fn apply(&mut self, hasher: &impl BuildHasher, change: Change<VmId, Vm>) {
         let id = change.id;
         let shard = shard(id.to_bytes());
@@ -90,6 +99,11 @@ impl People {
         let hash = hasher.hash_one(blob);
         let holders = self.by_key.alike(shard_of(hash), hash).filter(|key| *key.blob == *blob);
         holders.map(|key| &key.holder).min_by_key(|principal| principal.id)
+    }
+
+    #[cfg(test)]
+    pub(super) fn shards_not_shared(&self, other: &Self) -> [usize; 2] {
+        [self.by_id.not_shared(&other.by_id), self.by_key.not_shared(&other.by_key)]
     }
 
     pub(in crate::table) fn apply(&mut self, hasher: &impl BuildHasher, change: Change<UserId, Principal>) {

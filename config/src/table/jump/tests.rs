@@ -196,3 +196,25 @@ fn a_change_of_a_vm_or_a_person_takes_the_old_words_away() {
     assert_eq!(after.jump(person, "web-new", 22).unwrap(), after.jump(person, "10.0.0.7", 22).unwrap());
     assert!(after.vm(DB).is_none() && after.principal(UserId::from_bytes([6; 16])).is_none());
 }
+
+#[test]
+fn what_a_change_of_one_vm_or_person_does_not_touch_is_shared() {
+    let mut everybody = Vec::new();
+    for n in 0..=255 {
+        everybody.push(Value::Vm(vm(VmId::from_bytes([n; 16]), "web", &format!("ns{n}"), "10.0.0.1")));
+        everybody.push(Value::Principal(principal(n, "guest", &[&[n]])));
+    }
+    let old = snapshot(everybody);
+    let before = RouteTable::compile(&old).unwrap();
+    let changed = |value: Value| {
+        let mut new = old.clone().numbered(Generation(2));
+        new.put(Object::encode(&value).unwrap());
+        let after = before.recompile(&old, &new, &delta::diff(&old, &new)).unwrap();
+        let machines = before.parts.machines.shards_not_shared(&after.parts.machines);
+        (machines, before.parts.people.shards_not_shared(&after.parts.people))
+    };
+    let moved = vm(VmId::from_bytes([7; 16]), "web", "ns7", "10.0.0.2");
+    assert_eq!(changed(Value::Vm(moved)), ([1, 1, 1], [0, 0]));
+    // The key is the same and so in the same shard.
+    assert_eq!(changed(Value::Principal(principal(7, "root", &[&[7]]))), ([0, 0, 0], [1, 1]));
+}
