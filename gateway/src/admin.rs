@@ -99,9 +99,11 @@ fn answer(shared: &Shared, method: &Method, path: &str, host: Option<&str>) -> A
         (&Method::GET, "/listeners") => json(StatusCode::OK, &listeners(shared)),
         (&Method::GET, "/sessions") => json(StatusCode::OK, &json!({ "items": shared.sessions.list() })),
         (&Method::DELETE, _) if id.is_some() => end_session(shared, id.unwrap_or_default()),
-        (_, "/livez" | "/readyz" | "/healthz" | "/ping" | "/metrics" | "/generation" | "/listeners" | "/sessions") => {
-            text(StatusCode::METHOD_NOT_ALLOWED, "this resource has no such method\n".into())
-        }
+        (
+            _,
+            "/livez" | "/readyz" | "/healthz" | "/ping" | "/metrics" | "/generation" | "/listeners"
+            | "/sessions",
+        ) => text(StatusCode::METHOD_NOT_ALLOWED, "this resource has no such method\n".into()),
         _ => text(StatusCode::NOT_FOUND, "there is nothing here\n".into()),
     }
 }

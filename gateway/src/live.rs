@@ -43,7 +43,11 @@ impl Live {
     /// Compiles the snapshot that `delta` makes of this one's. Cost: proportional to the delta.
     ///
     /// Returns and errors: as [`Live::compile`], with what is wrong in parts that did not change too.
-    pub fn recompile(&self, snapshot: Arc<Snapshot>, delta: &Delta) -> Result<(Self, Vec<String>), Conflicts> {
+    pub fn recompile(
+        &self,
+        snapshot: Arc<Snapshot>,
+        delta: &Delta,
+    ) -> Result<(Self, Vec<String>), Conflicts> {
         let table = self.table.recompile(&self.snapshot, &snapshot, delta)?;
         let (certs, degraded) = self.certs.rebuild(&self.snapshot, &snapshot, delta);
         let (host_keys, key_faults) = if touches(delta, Kind::SSH_HOST_KEY) {
@@ -63,7 +67,12 @@ impl Live {
 }
 
 fn touches(delta: &Delta, kind: Kind) -> bool {
-    delta.upserts.iter().map(|object| object.key()).chain(delta.removals.iter().copied()).any(|key| key.kind == kind)
+    delta
+        .upserts
+        .iter()
+        .map(|object| object.key())
+        .chain(delta.removals.iter().copied())
+        .any(|key| key.kind == kind)
 }
 
 /// The host keys of a snapshot in the order of their ids, and what is wrong with the others.
@@ -106,7 +115,10 @@ impl Current {
 /// A generation pinned by one worker thread for one request, handshake or channel. Cheap to clone: the count is the
 /// thread's own.
 #[derive(Clone)]
-#[expect(clippy::redundant_allocation, reason = "cloning the inner one would touch a count all threads share")]
+#[expect(
+    clippy::redundant_allocation,
+    reason = "cloning the inner one would touch a count all threads share"
+)]
 pub struct Pinned(Rc<Arc<Live>>);
 
 impl Deref for Pinned {
@@ -162,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_host_key_that_cannot_be_read_degrades_alone() {
-        let (live, degraded) = Live::compile(snapshot(1, [host_key(1, &pem()), host_key(2, "no key")])).unwrap();
+        let (live, degraded) =
+            Live::compile(snapshot(1, [host_key(1, &pem()), host_key(2, "no key")])).unwrap();
         assert_eq!(live.host_keys.len(), 1);
         assert_eq!(degraded.len(), 1);
         assert!(degraded[0].starts_with("ssh host key 02020202-"), "{degraded:?}");

@@ -77,7 +77,12 @@ pub async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, permit:
     let cuttable = Cuttable::new(tcp, connection.closed.clone());
     let stream = BufReader::with_capacity(limits::SSH_READ_BUFFER_BYTES, cuttable);
     let door = Door::new(Arc::clone(&connection));
-    let end = match timeout_at(deadline, russh::server::run_stream(config, stream, door)).await {
+    let greeting = timeout_at(deadline, russh::server::run_stream(config, stream, door));
+    let greeted = tokio::select! {
+        greeted = greeting => greeted,
+        () = worker.shared.drain.begun() => return,
+    };
+    let end = match greeted {
         Err(_) => return debug!(%peer, "closed: no greeting in time"),
         Ok(Err(error)) => Err(error),
         Ok(Ok(session)) => attend(session, &connection, waiting, deadline).await,
@@ -105,6 +110,7 @@ async fn attend(
             debug!(peer = %connection.peer, "closed: not authenticated in time");
             connection.closed.cancel();
         }
+        () = connection.shared.drain.begun() => connection.closed.cancel(),
     }
     tokio::select! {
         end = &mut session => return end,
@@ -120,3 +126,6 @@ async fn no_more_to_do(connection: &Connection) {
     // Waiting for all of the room also keeps new channels out.
     let _ = connection.channels.acquire_many(all).await;
 }
+
+#[cfg(test)]
+mod tests;

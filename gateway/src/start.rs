@@ -47,7 +47,9 @@ pub enum StartError {
     #[error("{}", lines(.0))]
     Listen(Vec<BindError>),
     /// The admin endpoint needs no credentials, so it is for this machine alone.
-    #[error("the gateway's admin endpoint cannot listen on {0}: only loopback is safe, for it asks for no credentials")]
+    #[error(
+        "the gateway's admin endpoint cannot listen on {0}: only loopback is safe, for it asks for no credentials"
+    )]
     AdminNotLoopback(SocketAddr),
     /// The access log.
     #[error(transparent)]

@@ -18,7 +18,8 @@ fn put_in_force(shared: &Shared, generation: u64) {
 fn ask(shared: &Shared, method: Method, path: &str) -> (u16, String) {
     let answer = answer(shared, &method, path, Some("127.0.0.1:1882"));
     let status = answer.status().as_u16();
-    let body = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(answer.into_body().collect());
+    let body =
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(answer.into_body().collect());
     (status, String::from_utf8(body.unwrap().to_bytes().to_vec()).unwrap())
 }
 

@@ -158,8 +158,12 @@ mod tests {
         close.cancel();
 
         for socket in bound.sockets {
-            let listen =
-                crate::worker::Listen { kind: Kind::Http, socket, close: close.clone(), alive: tracker.token() };
+            let listen = crate::worker::Listen {
+                kind: Kind::Http,
+                socket,
+                close: close.clone(),
+                alive: tracker.token(),
+            };
             handle.send(crate::worker::Command::Listen(listen)).await;
         }
         tracker.close();

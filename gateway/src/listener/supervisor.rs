@@ -68,7 +68,14 @@ pub struct Supervisor {
 impl Supervisor {
     /// Nothing applied yet.
     pub(crate) fn new(workers: Arc<[Handle]>, ports: Ports) -> Self {
-        Self { workers, ports, applied: BTreeMap::new(), loops: TaskTracker::new(), admin: None, started: false }
+        Self {
+            workers,
+            ports,
+            applied: BTreeMap::new(),
+            loops: TaskTracker::new(),
+            admin: None,
+            started: false,
+        }
     }
 
     /// Opens everything or nothing: at the start of the process a taken port is a mistake that somebody is there to
@@ -223,7 +230,9 @@ impl Supervisor {
         let close = CancellationToken::new();
         for (worker, socket) in self.workers.iter().zip(bound.sockets) {
             let alive = self.loops.token();
-            worker.send(Command::Listen(Listen { kind: wanted.kind, socket, close: close.clone(), alive })).await;
+            worker
+                .send(Command::Listen(Listen { kind: wanted.kind, socket, close: close.clone(), alive }))
+                .await;
         }
         tracing::info!(kind = %wanted.kind, address = %bound.address, "listening");
         self.applied.insert(wanted, State::Open { address: bound.address, close });

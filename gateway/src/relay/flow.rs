@@ -148,3 +148,31 @@ fn shut_down<W: AsyncWrite + Unpin>(context: &mut Context<'_>, to: &mut W) -> Po
         answer => Poll::Ready(answer),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::{AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_flow_holds_a_buffer_only_while_bytes_are_on_their_way() {
+        let (mut person, mut downstream) = duplex(64);
+        let (mut upstream, _origin) = duplex(8);
+        let (mut flow, count) = (Flow::default(), AtomicU64::new(0));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(flow.poll(&mut context, &mut downstream, &mut upstream, &count).is_pending());
+        assert!(flow.in_flight.is_none());
+        assert_eq!(KEPT.with_borrow(Vec::len), 1);
+
+        person.write_all(b"more than eight bytes").await.unwrap();
+        assert!(flow.poll(&mut context, &mut downstream, &mut upstream, &count).is_pending());
+
+        assert!(flow.in_flight.is_some());
+        assert_eq!((count.load(Ordering::Relaxed), KEPT.with_borrow(Vec::len)), (8, 0));
+        drop(flow);
+        assert_eq!(KEPT.with_borrow(Vec::len), 1);
+    }
+}

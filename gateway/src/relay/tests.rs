@@ -132,3 +132,17 @@ async fn counts_are_readable_while_it_runs() {
     assert_eq!((counts.up(), counts.down()), (4, 0));
     relay.abort();
 }
+
+#[tokio::test]
+async fn what_waits_in_a_writer_is_flushed_when_the_source_pauses() {
+    let (mut person, mut downstream) = duplex(64);
+    let (near, mut origin) = duplex(64);
+    // As a TLS stream does, this one keeps what is written until it is told to send it.
+    let mut upstream = tokio::io::BufStream::new(near);
+    let relay = tokio::spawn(async move { run(&mut downstream, &mut upstream, LONG, pending()).await });
+    person.write_all(b"now").await.unwrap();
+    let mut heard = [0; 3];
+    origin.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"now");
+    relay.abort();
+}

@@ -114,9 +114,6 @@ impl Asked {
     /// comes later finds it and ends it.
     fn admit(&self) -> Result<Admitted, Refusal> {
         let shared = &self.connection.shared;
-        if shared.drain.is_draining() {
-            return Err(Refusal::Stopping);
-        }
         let live = shared.current.pin().ok_or(Refusal::NotReady)?;
         let target = self.target(&live)?;
         let permit = shared.guard.admit_session(Some(self.who.user)).map_err(|full| {

@@ -76,6 +76,9 @@ impl Door {
 
     /// Makes room for one more channel.
     fn room(&mut self) -> Result<OwnedSemaphorePermit, Refusal> {
+        if self.connection.shared.drain.is_draining() {
+            return Err(Refusal::Stopping);
+        }
         if self.opened >= limits::SSH_CHANNELS_IN_ALL_MAX {
             return Err(Refusal::Worn);
         }

@@ -62,7 +62,11 @@ fn traffic(page: &mut Page, shared: &Shared) {
         page.labelled(name, "kind", kind, metrics.open(kind));
     }
     let name = "gatehouse_worker_open_connections";
-    page.family(name, "gauge", "Connections open now, by worker: the kernel spreads them by hash, not by load.");
+    page.family(
+        name,
+        "gauge",
+        "Connections open now, by worker: the kernel spreads them by hash, not by load.",
+    );
     for (index, shard) in metrics.shards().iter().enumerate().take(metrics.shards().len().saturating_sub(1)) {
         let open: i64 = shard.open.iter().map(|n| n.load(Relaxed)).sum();
         page.labelled(name, "worker", index, open.max(0));
@@ -76,7 +80,8 @@ fn traffic(page: &mut Page, shared: &Shared) {
 
 fn trouble(page: &mut Page, shared: &Shared) {
     let metrics = &shared.metrics;
-    let sum = |read: fn(&Counters) -> &std::sync::atomic::AtomicU64| metrics.sum(|shard| read(shard).load(Relaxed));
+    let sum =
+        |read: fn(&Counters) -> &std::sync::atomic::AtomicU64| metrics.sum(|shard| read(shard).load(Relaxed));
     let name = "gatehouse_http_requests_refused_total";
     page.counter(name, "Requests refused at the strict door.", sum(|shard| &shard.refused_requests));
     let name = "gatehouse_faults_total";
@@ -96,7 +101,11 @@ fn trouble(page: &mut Page, shared: &Shared) {
     page.labelled(name, "result", "done", sum(|shard| &shard.handshakes));
     page.labelled(name, "result", "failed", sum(|shard| &shard.handshakes_failed));
     let name = "gatehouse_auth_failures_total";
-    page.counter(name, "Authentication attempts on SSH that were refused.", sum(|shard| &shard.auth_failures));
+    page.counter(
+        name,
+        "Authentication attempts on SSH that were refused.",
+        sum(|shard| &shard.auth_failures),
+    );
     let name = "gatehouse_accept_errors_total";
     page.counter(name, "Accepts that failed.", sum(|shard| &shard.accept_errors));
     let name = "gatehouse_connection_panics_total";
@@ -118,7 +127,11 @@ fn state(page: &mut Page, shared: &Shared) {
     let help = "Whether the last generation that came was put in force.";
     page.gauge(name, help, u8::from(gauges.last_apply_succeeded()));
     let name = "gatehouse_config_last_apply_timestamp_seconds";
-    page.gauge(name, "When a generation last came into force.", Duration::from_millis(gauges.applied_at_ms()).as_secs_f64());
+    page.gauge(
+        name,
+        "When a generation last came into force.",
+        Duration::from_millis(gauges.applied_at_ms()).as_secs_f64(),
+    );
     let name = "gatehouse_config_apply_duration_seconds";
     page.gauge(name, "How long that took.", gauges.apply_duration().as_secs_f64());
     let name = "gatehouse_config_degraded";
@@ -128,7 +141,11 @@ fn state(page: &mut Page, shared: &Shared) {
     let name = "gatehouse_snapshot_age_seconds";
     let help = "Time since control last vouched for what is served; 0 while connected.";
     page.gauge(name, help, gauges.snapshot_age().as_secs_f64());
-    page.gauge("gatehouse_draining", "Whether the process is on its way out.", u8::from(shared.drain.is_draining()));
+    page.gauge(
+        "gatehouse_draining",
+        "Whether the process is on its way out.",
+        u8::from(shared.drain.is_draining()),
+    );
     let paused = shared.listeners.load().iter().filter(|listed| listed.paused.is_some()).count();
     page.gauge("gatehouse_listeners_paused", "Listeners that cannot bind at the moment.", paused);
 }
@@ -148,7 +165,8 @@ fn process(page: &mut Page) {
     page.gauge("process_threads", "Threads.", stat.threads);
     let name = "process_cpu_seconds_total";
     page.family(name, "counter", "Processor time used, user and system.");
-    let _ = writeln!(page.0, "{name} {}", stat.cpu_ticks as f64 / rustix::param::clock_ticks_per_second() as f64);
+    let _ =
+        writeln!(page.0, "{name} {}", stat.cpu_ticks as f64 / rustix::param::clock_ticks_per_second() as f64);
 }
 
 struct Stat {
@@ -215,6 +233,8 @@ mod tests {
             assert_eq!(families.iter().filter(|family| **family == name).count(), 1, "{line}");
             assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
         }
-        assert!(families.contains(&"process_open_fds") && families.contains(&"process_resident_memory_bytes"));
+        assert!(
+            families.contains(&"process_open_fds") && families.contains(&"process_resident_memory_bytes")
+        );
     }
 }

@@ -262,7 +262,8 @@ mod tests {
     fn an_old_file_is_moved_aside() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("main.log");
-        let mut file = RotatedFile::open(&path, Rotation::Age(Duration::from_secs(60)), Retention::Files(9)).unwrap();
+        let mut file =
+            RotatedFile::open(&path, Rotation::Age(Duration::from_secs(60)), Retention::Files(9)).unwrap();
         file.line(b"first\n").unwrap();
         file.since = SystemTime::now() - Duration::from_secs(61);
 
@@ -293,7 +294,9 @@ mod tests {
     fn a_directory_that_cannot_be_written_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("file"), b"").unwrap();
-        assert!(RotatedFile::open(&dir.path().join("file/main.log"), Rotation::Off, Retention::Files(1)).is_err());
+        assert!(
+            RotatedFile::open(&dir.path().join("file/main.log"), Rotation::Off, Retention::Files(1)).is_err()
+        );
     }
 
     #[test]

@@ -159,6 +159,27 @@ fn a_jump_ends_with_the_connection_that_carried_it() {
     wait_for(|| gate.shared.sessions.is_empty());
 }
 
+#[test]
+fn a_vm_that_never_reads_holds_up_no_other_connection() {
+    // Never accepted from, so never read: what is sent fills the kernel's buffers and then the gate's.
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = deaf.local_addr().unwrap();
+    let Some((gate, alice, _)) = gate_of([vm(1, "deaf", "ns1", at), vm(2, "web-01", "ns1", echo())]) else {
+        return;
+    };
+    let mut stalled = alice.start(&["-W", "deaf:22"], &[]);
+    let mut stdin = stalled.stdin.take().unwrap();
+    let feeding = std::thread::spawn(move || while stdin.write_all(&[0; 65_536]).is_ok() {});
+    wait_for(|| gate.shared.sessions.list().iter().any(|session| session.bytes_up > 100_000));
+
+    let output = alice.run(&["-W", "web-01:22"], &[], b"hello");
+
+    assert_eq!(output.stdout, b"hello", "{}", said(&output));
+    assert!(gate.shared.sessions.end(gate.shared.sessions.list()[0].id.parse().unwrap()));
+    stalled.wait().unwrap();
+    feeding.join().unwrap();
+}
+
 /// An address where nobody listens: the port was free a moment ago.
 fn closed_port() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()

@@ -97,7 +97,10 @@ async fn at_the_start_every_taken_port_is_named_and_nothing_is_opened() {
 #[tokio::test]
 async fn port_zero_becomes_the_same_port_at_the_next_start() {
     let Fixture { mut supervisor, shared: _shared, dir } = fixture();
-    let wanted = [Wanted { kind: Kind::Http, address: ANY, nth: 0 }, Wanted { kind: Kind::Http, address: ANY, nth: 1 }];
+    let wanted = [
+        Wanted { kind: Kind::Http, address: ANY, nth: 0 },
+        Wanted { kind: Kind::Http, address: ANY, nth: 1 },
+    ];
     supervisor.start(&wanted).await.unwrap();
     let before = supervisor.list();
     supervisor.close_all().await;

@@ -1,0 +1,174 @@
+use config::id::{KeyId, UserId, VmId};
+use config::name::{Namespace, NetworkName, UserName, VmName};
+use config::secret::Secret;
+use config::snapshot::{Generation, Lineage, Object, Principal, Snapshot, SshHostKey, SshKey, Value, Vm};
+use russh::ChannelOpenFailure;
+use russh::client;
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::live::Live;
+use crate::worker::testing;
+
+struct Trusting;
+
+impl client::Handler for Trusting {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, _key: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        Ok(true)
+    }
+}
+
+/// A worker whose jump host serves `web-01` to the holder of `key`.
+struct Gate {
+    worker: Rc<Worker>,
+    address: SocketAddr,
+    key: PrivateKey,
+    _data: tempfile::TempDir,
+}
+
+impl Gate {
+    async fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let (worker, key) = (testing::worker(data.path()), new_key());
+        let snapshot = Arc::new(generation(&key, echo().await));
+        worker.shared.current.replace(Arc::new(Live::compile(snapshot).unwrap().0));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = Rc::clone(&worker);
+        tokio::task::spawn_local(async move {
+            while let Ok((tcp, peer)) = listener.accept().await {
+                let permit = serving.shared.guard.admit_connection(peer.ip()).unwrap();
+                tokio::task::spawn_local(serve(Rc::clone(&serving), tcp, peer, permit));
+            }
+        });
+        Self { worker, address, key, _data: data }
+    }
+
+    async fn log_in(&self) -> client::Handle<Trusting> {
+        let mut session = client::connect(Arc::default(), self.address, Trusting).await.unwrap();
+        let key = PrivateKeyWithHashAlg::new(Arc::new(self.key.clone()), None);
+        assert!(session.authenticate_publickey("openidcs", key).await.unwrap().success());
+        session
+    }
+}
+
+fn new_key() -> PrivateKey {
+    PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap()
+}
+
+fn generation(key: &PrivateKey, vm: SocketAddr) -> Snapshot {
+    let private_pem = Secret::new(new_key().to_openssh(LineEnding::LF).unwrap().to_string());
+    let values = [
+        Value::SshHostKey(SshHostKey { id: KeyId::from_bytes([1; 16]), private_pem }),
+        Value::Principal(Principal {
+            id: UserId::from_bytes([2; 16]),
+            name: UserName::parse("alice").unwrap(),
+            keys: Box::new([SshKey { blob: key.public_key().to_bytes().unwrap().into() }]),
+            grants: "operator:ns1".parse().unwrap(),
+        }),
+        Value::Vm(Vm {
+            id: VmId::from_bytes([3; 16]),
+            name: VmName::parse("web-01").unwrap(),
+            namespace: Namespace::parse("ns1").unwrap(),
+            network: NetworkName::parse("default").unwrap(),
+            address: vm.ip(),
+            ssh_port: vm.port(),
+            loopback_ok: true,
+        }),
+    ];
+    let objects = values.iter().map(|value| Object::encode(value).unwrap());
+    Snapshot::of(Lineage([4; 16]), Generation(1), objects)
+}
+
+async fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::task::spawn_local(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::task::spawn_local(async move {
+                let (mut reader, mut writer) = stream.split();
+                tokio::io::copy(&mut reader, &mut writer).await
+            });
+        }
+    });
+    address
+}
+
+/// Runs a test as a worker runs: on one thread, with local tasks, and not for ever.
+fn on_a_worker(test: impl Future<Output = ()>) {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build_local(Default::default()).unwrap();
+    let deadline = Duration::from_secs(20);
+    runtime.block_on(async { tokio::time::timeout(deadline, test).await.expect("it took too long") });
+}
+
+async fn closed(session: &client::Handle<Trusting>) {
+    while !session.is_closed() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn on_the_way_out_a_jump_may_finish_and_an_idle_connection_is_closed() {
+    on_a_worker(async {
+        let gate = Gate::start().await;
+        let (idle, busy) = (gate.log_in().await, gate.log_in().await);
+        let channel = busy.channel_open_direct_tcpip("web-01", 22, "127.0.0.1", 1).await.unwrap();
+        let mut jump = channel.into_stream();
+
+        gate.worker.shared.drain.begin();
+
+        closed(&idle).await;
+        let refused = busy.channel_open_direct_tcpip("web-01", 22, "127.0.0.1", 1).await.unwrap_err();
+        let russh::Error::ChannelOpenFailure(refused) = refused else { panic!("{refused}") };
+        assert_eq!(refused.code(), ChannelOpenFailure::ResourceShortage.code());
+        jump.write_all(b"last words").await.unwrap();
+        let mut heard = [0; 10];
+        jump.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"last words");
+        drop(jump);
+        closed(&busy).await;
+        gate.worker.shared.guard.idle().await;
+    });
+}
+
+#[test]
+fn on_the_way_out_nobody_is_waited_for_who_has_not_authenticated() {
+    on_a_worker(async {
+        let gate = Gate::start().await;
+        let mut silent = TcpStream::connect(gate.address).await.unwrap();
+        assert_eq!(silent.read_u8().await.unwrap(), b'S');
+        let unproved = client::connect(Arc::default(), gate.address, Trusting).await.unwrap();
+
+        gate.worker.shared.drain.begin();
+
+        gate.worker.shared.guard.idle().await;
+        closed(&unproved).await;
+    });
+}
+
+#[test]
+fn connections_that_have_not_authenticated_are_bounded() {
+    on_a_worker(async {
+        let gate = Gate::start().await;
+        let room = &gate.worker.shared.ssh_unauthenticated;
+        let session = gate.log_in().await;
+        assert_eq!(
+            room.available_permits(),
+            limits::SSH_UNAUTHENTICATED_MAX,
+            "authenticating gives room back"
+        );
+
+        let _taken =
+            room.acquire_many(u32::try_from(limits::SSH_UNAUTHENTICATED_MAX).unwrap()).await.unwrap();
+        let mut refused = TcpStream::connect(gate.address).await.unwrap();
+
+        assert_eq!(refused.read(&mut [0; 64]).await.unwrap(), 0);
+        assert!(!session.is_closed());
+    });
+}
