@@ -96,8 +96,8 @@ pub struct Sessions {
     open: DashMap<SessionId, Arc<Entry>>,
 }
 
-/// An open session, held by the task that relays it; dropping it closes the entry.
 // Not Clone: two owners could close it twice.
+/// An open session, held by the task that relays it; dropping it closes the entry.
 pub struct SessionHandle {
     sessions: Arc<Sessions>,
     entry: Arc<Entry>,
