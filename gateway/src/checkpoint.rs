@@ -149,11 +149,11 @@ impl Checkpoint {
             .sealer
             .open_record(Part::Base, number, 0, sealed)
             .ok_or("it is damaged or sealed by another key")?;
-        let snapshot = match Message::decode(&plain).map_err(|error| error.to_string())? {
-            Message::Snapshot(snapshot) => snapshot,
-            Message::Damaged(nack) => return Err(nack.reason),
-            other => return Err(format!("it holds something else: {other:?}")),
-        };
+        let message = Message::decode(&plain).map_err(|error| error.to_string())?;
+        if let Message::Damaged(nack) = message {
+            return Err(nack.reason);
+        }
+        let Message::Snapshot(snapshot) = message else { return Err("it holds no snapshot".to_owned()) };
         Ok(self.read_log(number, snapshot, base_bytes))
     }
 

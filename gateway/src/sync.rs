@@ -115,3 +115,6 @@ pub async fn run<I: Installer + Sync>(start: Start, installer: &I) {
     let addresses = if control.is_empty() { identity.addresses.clone() } else { control };
     drive::run(drive::Origin { identity, addresses, checkpoint, have, degraded }, installer).await;
 }
+
+#[cfg(test)]
+mod tests;

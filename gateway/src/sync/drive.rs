@@ -229,3 +229,6 @@ impl<I: Installer> Driver<'_, I> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
