@@ -51,6 +51,8 @@ pub enum AuthorityError {
     Name { name: String },
     #[error("the signing request is not acceptable: {0}")]
     Request(#[source] rcgen::Error),
+    #[error("the signing request is for a key that is not ECDSA P-256")]
+    RequestKey,
     #[error("making or signing a certificate failed")]
     Sign(#[source] rcgen::Error),
     #[error("the system's random generator failed")]
@@ -155,7 +157,7 @@ impl Authority {
     ///
     /// Returns the chain, leaf first.
     ///
-    /// Errors: the request cannot be read, or was not signed by the key it asks for.
+    /// Errors: the request cannot be read, was not signed by the key it asks for, or that key is not ECDSA P-256.
     pub fn sign_gateway_csr(
         &self,
         csr_der: &[u8],
@@ -165,6 +167,10 @@ impl Authority {
     ) -> Result<Vec<Vec<u8>>, AuthorityError> {
         let request =
             CertificateSigningRequestParams::from_der(&csr_der.into()).map_err(AuthorityError::Request)?;
+        // What we make ourselves; a weak key or an odd curve has no business here.
+        if request.public_key.algorithm() != &PKCS_ECDSA_P256_SHA256 {
+            return Err(AuthorityError::RequestKey);
+        }
         let signed = client_params(name, now, days)?
             .signed_by(&request.public_key, &self.issuer)
             .map_err(AuthorityError::Sign)?;

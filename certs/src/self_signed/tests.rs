@@ -145,6 +145,45 @@ fn a_request_that_was_changed_on_its_way_is_refused() {
 }
 
 #[test]
+fn a_request_for_another_kind_of_key_is_refused() {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let csr = CertificateParams::default().serialize_request(&key).unwrap();
+    let name = ClientName { common_name: "gate-1", uri: "urn:gatehouse:gateway:1" };
+    let error = authority().sign_gateway_csr(csr.der(), name, NOW, 90).unwrap_err();
+    assert!(matches!(error, AuthorityError::RequestKey), "{error}");
+}
+
+// One byte of each input changed at each place: an answer, never a panic.
+#[test]
+fn damaged_bytes_are_refused_or_read_and_nothing_panics() {
+    let authority = authority();
+    let leaf = authority.issue_server(&[host("app.example")], NOW, 90).unwrap();
+    let request = Request::create("gate-1").unwrap();
+    let name = ClientName { common_name: "gate-1", uri: "urn:gatehouse:gateway:1" };
+    for bits in [0x01, 0x80, 0xff] {
+        for place in 0..leaf.chain[0].len() {
+            let mut chain = leaf.chain.clone();
+            chain[0][place] ^= bits;
+            let _ = crate::identity::Parts::parse(&chain, leaf.key.expose());
+        }
+        for place in 0..leaf.key.expose().len() {
+            let mut key = leaf.key.expose().clone();
+            key[place] ^= bits;
+            let _ = crate::identity::Parts::parse(&leaf.chain, &key);
+            let _ = Authority::from_parts(authority.certificate_der(), &Secret::new(key));
+        }
+        for place in 0..request.csr_der.len() {
+            let mut csr = request.csr_der.clone();
+            csr[place] ^= bits;
+            // The few bytes that no signature covers may change; the key that is signed may not.
+            if let Ok(chain) = authority.sign_gateway_csr(&csr, name, NOW, 90) {
+                crate::identity::Parts::parse(&chain, request.key.expose()).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
 fn serials_are_random() {
     let authority = authority();
     let serial = || {
