@@ -30,7 +30,7 @@ pub use load::{
     unprivileged_default_ports,
 };
 pub use parse::ReadSecret;
-pub use raw::{Flags, Sources, data_directory};
+pub use raw::{Flags, Sources, data_directory, named_file};
 
 /// Whether placeholders and conveniences are refused or warned about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -90,13 +90,19 @@ fn unknown(variable: &Variable, strictness: Strictness, report: &mut Report) {
     if CLIENT_VARIABLES.contains(&name.as_str()) {
         return;
     }
-    if name.starts_with("GATEHOUSE_") {
+    if let Some(rest) = name.strip_prefix("GATEHOUSE_") {
         let ours: Vec<_> = SPECS.iter().map(Spec::variable).collect();
-        let problem = match nearest(name, ours.iter().map(String::as_str)) {
-            Some(near) => format!("is no setting; did you mean {near}?"),
-            None => "is no setting; names are GATEHOUSE_SECTION__KEY".to_owned(),
+        let near = nearest(name, ours.iter().map(String::as_str));
+        let meant = near.map_or_else(
+            || "is no setting; names are GATEHOUSE_SECTION__KEY".to_owned(),
+            |near| format!("is no setting; did you mean {near}?"),
+        );
+        // Without the two underscores it may be another's: Kubernetes sets GATEHOUSE_PORT for a service of that name.
+        return match strictness {
+            _ if rest.contains("__") => report.error(origin, name, meant),
+            Strictness::Environment if near.is_none() => {}
+            Strictness::Environment | Strictness::File => report.warn(origin, name, meant),
         };
-        return report.error(origin, name, problem);
     }
     if strictness == Strictness::File {
         let known = SPECS.iter().flat_map(|spec| spec.aliases.iter().copied());

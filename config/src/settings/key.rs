@@ -116,8 +116,12 @@ pub(super) const RENAMED: &[(&str, &str)] = &[
 /// Variables that the reference itself took out.
 pub(super) const RENAMED_VARIABLES: &[(&str, &str)] = &[("DATA_FILE", "DATA_DB or GATEHOUSE_DATABASE__URL")];
 
-/// Variables of the command line client, which are no settings of a process.
-pub(super) const CLIENT_VARIABLES: &[&str] = &["GATEHOUSE_URL", "GATEHOUSE_TOKEN", "GATEHOUSE_CA"];
+/// Variables of ours that are no settings: those of the command line client, and the name of the file.
+pub(super) const CLIENT_VARIABLES: &[&str] =
+    &[CONFIG_VARIABLE, "GATEHOUSE_URL", "GATEHOUSE_TOKEN", "GATEHOUSE_CA", "GATEHOUSE_SETUP_TOKEN"];
+
+/// The variable that names the settings file, as `--config` does.
+pub(super) const CONFIG_VARIABLE: &str = "GATEHOUSE_CONFIG";
 
 /// What a variable that is not in force yet must look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

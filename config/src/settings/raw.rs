@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::error::{Origin, Report};
-use super::key::Key;
+use super::key::{CONFIG_VARIABLE, Key};
 use super::{env, file};
 
 /// The texts that settings come from, in rising order of weight. Reading them is the caller's work.
@@ -142,6 +142,19 @@ pub fn data_directory(sources: &Sources) -> PathBuf {
     given
         .filter(|text| !text.is_empty())
         .map_or_else(|| sources.default_data.clone(), |text| Path::new(text).into())
+}
+
+/// The settings file that the environment or the env file names with `GATEHOUSE_CONFIG`; `--config` goes over it.
+///
+/// A file that is named must exist; only without one is [`super::search_paths`] gone through.
+pub fn named_file(sources: &Sources) -> Option<PathBuf> {
+    let lines =
+        sources.env_file.as_ref().map(|(path, text)| env::parse_file(path, text, &mut Report::default()));
+    let in_file = lines.iter().flatten().map(|variable| (&variable.name, &variable.value));
+    let mut variables = in_file.chain(sources.env.iter().map(|(name, value)| (name, value)));
+    variables
+        .rfind(|(name, value)| *name == CONFIG_VARIABLE && !value.is_empty())
+        .map(|(_, value)| value.into())
 }
 
 fn flags(flags: &Flags, raw: &mut Raw) {

@@ -233,6 +233,12 @@ fn an_unknown_variable_is_an_error_if_it_is_ours_and_a_warning_in_an_env_file() 
         ours,
         ["environment: GATEHOUSE_LOG__LEVLE: is no setting; did you mean GATEHOUSE_LOG__LEVEL?"]
     );
+    let (_, _, loaded) =
+        both(&env(&[("GATEHOUSE_PORT", "tcp://10.0.0.1:80"), ("GATEHOUSE_LOG_LEVEL", "info")]));
+    assert_eq!(
+        loaded.warnings,
+        ["environment: GATEHOUSE_LOG_LEVEL: is no setting; did you mean GATEHOUSE_LOG__LEVEL?"]
+    );
     let (_, _, loaded) = both(&env_file("TZ=UTC\nLOG_LEVLE=info\n"));
     assert_eq!(
         loaded.warnings,
@@ -318,6 +324,34 @@ fn the_data_directory_is_known_before_the_file_is() {
     assert_eq!(both(&sources).0.data, Path::new("/from/flag"));
     assert_eq!(data_directory(&self::sources()), Path::new("/data"));
     assert_eq!(search_paths(Path::new("/d"))[0], Path::new("/d/gatehouse.toml"));
+}
+
+#[test]
+fn the_settings_file_may_be_named_by_a_variable() {
+    let mut sources = env_file("GATEHOUSE_CONFIG=/one.toml\n");
+    assert_eq!(named_file(&sources).as_deref(), Some(Path::new("/one.toml")));
+    sources.env = vec![("GATEHOUSE_CONFIG".into(), "/two.toml".into())];
+    assert_eq!(named_file(&sources).as_deref(), Some(Path::new("/two.toml")));
+    assert_eq!(both(&sources).2.warnings, Vec::<String>::new());
+    assert_eq!(named_file(&env(&[("GATEHOUSE_CONFIG", "")])), None);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_the_loaders_panic(text in ".{0,200}", value in "\\PC{0,40}", number in 0..SPECS.len()) {
+        let spec = &SPECS[number];
+        let quoted = toml_edit::Value::from(value.as_str()).to_string();
+        let line = format!("[{}]\n{} = {quoted}\n", spec.section, spec.name);
+        let variable = format!("{}={value}\n", spec.variable());
+        for (file, env_file) in [(text.clone(), text.clone()), (line, variable.clone()), (text, variable)] {
+            let mut sources = sources();
+            sources.file = Some(("a".into(), file));
+            sources.env_file = Some(("b".into(), env_file));
+            // A mistake has words, and loading twice says the same.
+            let said = |sources: &Sources| load_both(sources, &no_file).map_err(|error| error.to_string()).err();
+            proptest::prop_assert_eq!(said(&sources), said(&sources));
+        }
+    }
 }
 
 #[test]
