@@ -126,7 +126,8 @@ fn generation(shared: &Shared) -> Value {
         "routes": live.as_ref().map(|live| live.table.routes_len()),
         "objects": live.as_ref().map(|live| live.snapshot.len()),
         "control_connected": shared.gauges.control_connected(),
-        "snapshot_age_seconds": shared.gauges.snapshot_age().as_secs(),
+        "control_away_because": shared.gauges.link_down(),
+        "snapshot_age_seconds": shared.gauges.snapshot_age().map(|age| age.as_secs()),
         "degraded": *shared.gauges.degraded(),
         "draining": shared.drain.is_draining(),
     })

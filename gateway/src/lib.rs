@@ -19,6 +19,7 @@
 )]
 
 pub mod admin;
+pub mod arguments;
 pub mod buffers;
 pub mod checkpoint;
 pub mod drain;

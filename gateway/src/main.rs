@@ -1,1 +1,99 @@
-fn main() {}
+//! The program `gatehouse-gateway`: arguments, settings, start, signals.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use gateway::arguments::{Arguments, Output};
+use gateway::start::{End, process};
+use gateway::telemetry::log::{Console, Log};
+use gateway::{Gateway, Running};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    // Wrong usage ends here, with 2.
+    let arguments = Arguments::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime.context("no runtime").and_then(|runtime| runtime.block_on(run(&arguments)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "gatehouse-gateway: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let (settings, loaded) = arguments.settings()?;
+    let console = if arguments.output == Output::Json { Console::Stderr } else { Console::Stdout };
+    let log = Log::start(&settings.log, console)?;
+    process::log_panics();
+    tracing::info!(file = ?loaded.file, "settings");
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    process::raise_open_files();
+    let mut signals = Signals::new().context("signals cannot be watched")?;
+    let running = Gateway::start(settings).await?;
+    if arguments.output == Output::Json {
+        let line = serde_json::to_string(&running.addresses())?;
+        // Whoever started us may be gone; the traffic is not theirs.
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+    process::notify(&[NotifyState::Ready]);
+    let end = signals.obey(&running, arguments, &log).await;
+    tracing::info!(?end, "stopped");
+    Ok(())
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The first order to stop drains, the second cuts.
+    async fn obey(&mut self, running: &Running, arguments: &Arguments, log: &Log) -> End {
+        let mut stopping = false;
+        loop {
+            tokio::select! {
+                end = running.ended() => return end,
+                Some(()) = self.hang_up.recv() => reload(running, arguments, log),
+                Some(()) = async { tokio::select! { s = self.terminate.recv() => s, s = self.interrupt.recv() => s } } => {
+                    if stopping {
+                        running.cut();
+                    } else {
+                        tracing::info!("draining");
+                        process::notify(&[NotifyState::Stopping]);
+                        running.stop();
+                    }
+                    stopping = true;
+                }
+            }
+        }
+    }
+}
+
+/// The level and the files of the log follow the settings; listeners take a restart.
+fn reload(running: &Running, arguments: &Arguments, log: &Log) {
+    match arguments.settings() {
+        Ok((settings, _)) => {
+            log.reload(&settings.log);
+            running.shared().access.reopen();
+            tracing::info!("log reloaded");
+        }
+        Err(error) => tracing::error!(%error, "the settings are as they were"),
+    }
+}

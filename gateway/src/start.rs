@@ -5,6 +5,7 @@
 
 pub(crate) mod directory;
 pub(crate) mod install;
+pub mod process;
 pub(crate) mod run;
 
 use std::io;

@@ -1,16 +1,21 @@
-//! Puts a generation in force: compile, bind, swap, then what open flows have to do about it, and the checkpoint.
+//! Puts a generation in force: compile, bind, swap, then what open flows have to do about it.
+//!
+//! What makes it durable is the stream's business (`sync`): a generation is served before it is on disk, and on disk
+//! before it is acknowledged.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use config::delta::Delta;
 use config::snapshot::Snapshot;
+use config::sync::message::{FORMATS, Hello, Listening, Report};
 use config::table::Conflicts;
 
 use super::run::Listeners;
-use crate::checkpoint::Checkpoint;
 use crate::listener::Wanted;
 use crate::live::Live;
+use crate::sync::{Installer, Link};
 use crate::worker::Shared;
 
 /// What a generation goes through on its way into force.
@@ -18,41 +23,90 @@ use crate::worker::Shared;
 pub(crate) struct Install {
     pub(crate) shared: Arc<Shared>,
     pub(crate) listeners: Listeners,
-    pub(crate) checkpoint: Arc<Mutex<Checkpoint>>,
+    /// Random number of this start of the process.
+    pub(crate) boot: u64,
+}
+
+impl Installer for Install {
+    async fn install(&self, snapshot: Arc<Snapshot>, delta: Option<Delta>) -> Result<Vec<String>, String> {
+        self.put_in_force(snapshot, delta.as_ref()).await.map_err(|conflicts| {
+            self.shared.gauges.refused();
+            conflicts.to_string()
+        })
+    }
+
+    fn hello(&self) -> Hello {
+        let listed = self.shared.listeners.load();
+        let open = listed.iter().filter(|one| one.paused.is_none());
+        Hello {
+            boot: self.boot,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            formats: FORMATS.to_vec(),
+            have: None,
+            listeners: open
+                .map(|one| Listening { kind: one.kind.name().to_owned(), address: one.address })
+                .collect(),
+            draining: self.shared.drain.is_draining(),
+            degraded: Vec::new(),
+        }
+    }
+
+    fn report(&self) -> Report {
+        let answered = |class: usize| {
+            self.shared.metrics.sum(|shard| shard.responses.get(class).map_or(0, |count| count.load(Relaxed)))
+        };
+        Report {
+            connections: self.shared.guard.connections() as u64,
+            sessions: self.shared.sessions.len() as u64,
+            // 1xx are no answers.
+            requests: (1..5).map(answered).sum(),
+        }
+    }
+
+    fn link(&self, link: Link) {
+        let was = self.shared.gauges.link_down();
+        match link {
+            Link::Up => {
+                self.shared.gauges.set_link(None);
+                tracing::info!("following control");
+            }
+            Link::Down { why } => {
+                // Told at every failed try; said once for each cause.
+                if was.as_deref() != Some(&why) {
+                    tracing::warn!(%why, "not following control: serving what is in force");
+                }
+                self.shared.gauges.set_link(Some(why));
+            }
+        }
+    }
 }
 
 impl Install {
-    /// Puts `snapshot` in force and on disk; `delta` is what made it of the one in force, if it came as a delta.
+    /// Puts `snapshot` in force; `delta` is what made it of the one in force, if it came as a delta.
     ///
-    /// Returns what is paused in it, each part named; a disk that does not take it is one of them.
+    /// Returns what is paused in it, each part named.
     ///
     /// Errors: it does not compile. The one before stays in force.
-    pub(crate) async fn install(
+    pub(crate) async fn put_in_force(
         &self,
         snapshot: Arc<Snapshot>,
-        delta: Option<Delta>,
+        delta: Option<&Delta>,
     ) -> Result<Vec<String>, Conflicts> {
         let began = Instant::now();
-        let live = self.compile(Arc::clone(&snapshot), delta.as_ref()).await;
-        let (live, mut degraded) = live.inspect_err(|_| self.shared.gauges.refused())?;
+        let (live, mut degraded) = self.compile(Arc::clone(&snapshot), delta).await?;
         // Bind before the swap: a request routed by the new generation must find its port open.
         degraded.extend(self.bind().await);
-        self.swap(live);
-        // Durable before it is acknowledged, and served before it is durable: nobody waits for a disk.
-        degraded.extend(self.save(Arc::clone(&snapshot), delta).await);
-        self.report(&snapshot, began, degraded.clone());
+        let live = Arc::new(live);
+        if let Some(before) = self.shared.current.replace(Arc::clone(&live)) {
+            self.shared.sessions.reconcile(&before.snapshot, &live.snapshot);
+        }
+        let (generation, objects, took) = (snapshot.generation(), snapshot.len(), began.elapsed());
+        tracing::info!(%generation, objects, degraded = degraded.len(), ?took, "in force");
+        for what in &degraded {
+            tracing::warn!(%generation, what, "degraded");
+        }
+        self.shared.gauges.applied(took, degraded.clone());
         Ok(degraded)
-    }
-
-    /// Puts the checkpoint's generation in force, before anything listens.
-    ///
-    /// Errors: it does not compile, so it is of a program that knew other rules. Nothing is in force then.
-    pub(crate) async fn install_saved(&self, snapshot: Arc<Snapshot>) -> Result<(), Conflicts> {
-        let began = Instant::now();
-        let (live, degraded) = self.compile(Arc::clone(&snapshot), None).await?;
-        self.swap(live);
-        self.report(&snapshot, began, degraded);
-        Ok(())
     }
 
     async fn compile(
@@ -64,37 +118,6 @@ impl Install {
             (Some(live), Some(delta)) if follows(&live, delta) => live.recompile(snapshot, delta),
             _ => compile_aside(snapshot).await,
         }
-    }
-
-    fn swap(&self, live: Live) {
-        let live = Arc::new(live);
-        if let Some(before) = self.shared.current.replace(Arc::clone(&live)) {
-            self.shared.sessions.reconcile(&before.snapshot, &live.snapshot);
-        }
-    }
-
-    async fn save(&self, snapshot: Arc<Snapshot>, delta: Option<Delta>) -> Option<String> {
-        let checkpoint = Arc::clone(&self.checkpoint);
-        let save = move || {
-            // A save that panicked left its files as they were: they are written aside.
-            checkpoint.lock().unwrap_or_else(PoisonError::into_inner).save(&snapshot, delta.as_ref())
-        };
-        let cause = match tokio::task::spawn_blocking(save).await {
-            Ok(Ok(())) => return None,
-            Ok(Err(cause)) => cause.to_string(),
-            Err(cause) => cause.to_string(),
-        };
-        tracing::error!(%cause, "the checkpoint cannot be written: a restart would go back");
-        Some(format!("checkpoint: cannot be written: {cause}"))
-    }
-
-    fn report(&self, snapshot: &Snapshot, began: Instant, degraded: Vec<String>) {
-        let (generation, objects, took) = (snapshot.generation(), snapshot.len(), began.elapsed());
-        tracing::info!(%generation, objects, degraded = degraded.len(), ?took, "in force");
-        for what in &degraded {
-            tracing::warn!(%generation, what, "degraded");
-        }
-        self.shared.gauges.applied(took, degraded);
     }
 
     /// Brings the listeners to what is wanted; names those that are paused.

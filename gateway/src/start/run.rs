@@ -2,7 +2,7 @@
 //! and sees the process in and out.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex as StdMutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use crate::listener::Wanted;
 use crate::listener::bind::Bound;
 use crate::listener::ports::Ports;
 use crate::listener::supervisor::Supervisor;
+use crate::sync;
 use crate::worker::{self, Command, Handle, Shared};
 
 /// Everything the main thread needs.
@@ -65,10 +66,10 @@ impl Process {
             Err(error) => return drop(started.send(Err(error))),
         };
         let opened = async {
-            let install = restore(&shared, &up.listeners).await?;
-            Ok((install, up.listen(&shared).await?))
+            let restored = restore(&shared, &up.listeners).await?;
+            Ok((restored, up.listen(&shared).await?))
         };
-        let (install, admin) = match opened.await {
+        let (restored, admin) = match opened.await {
             Ok(opened) => opened,
             Err(error) => {
                 up.stop_workers().await;
@@ -78,10 +79,8 @@ impl Process {
             }
         };
         let address = admin.as_ref().map(|(address, _)| *address);
-        let background = [
-            tokio::spawn(follow(install)),
-            tokio::spawn(serve_admin(admin, Arc::clone(&shared))),
-        ];
+        let background =
+            [tokio::spawn(follow(restored)), tokio::spawn(serve_admin(admin, Arc::clone(&shared)))];
         let _ = started.send(Ok(address));
         tokio::select! {
             () = stop.cancelled() => {}
@@ -206,27 +205,37 @@ async fn serve_admin(admin: Option<(SocketAddr, Bound)>, shared: Arc<Shared>) {
     }
 }
 
-/// Opens the checkpoint and puts what it holds in force.
-async fn restore(shared: &Arc<Shared>, listeners: &Listeners) -> Result<Install, StartError> {
-    let data = &shared.settings.data;
-    let opened = Checkpoint::open(data);
+/// Opens the checkpoint and puts what it holds in force, before anything listens.
+async fn restore(shared: &Arc<Shared>, listeners: &Listeners) -> Result<(Install, sync::Start), StartError> {
+    let settings = &shared.settings;
+    let opened = Checkpoint::open(&settings.data);
     let (checkpoint, saved, notes) =
-        opened.map_err(|cause| StartError::Data { path: data.join("gateway"), cause })?;
+        opened.map_err(|cause| StartError::Data { path: settings.data.join("gateway"), cause })?;
     for note in notes {
         tracing::warn!("{note}");
     }
-    let checkpoint = Arc::new(StdMutex::new(checkpoint));
-    let install = Install { shared: Arc::clone(shared), listeners: Arc::clone(listeners), checkpoint };
-    if let Some(saved) = saved
-        && let Err(cause) = install.install_saved(Arc::new(saved)).await
-    {
-        tracing::error!(%cause, "the checkpoint does not compile: waiting for control");
+    let install =
+        Install { shared: Arc::clone(shared), listeners: Arc::clone(listeners), boot: rand::random() };
+    let mut start = sync::Start {
+        data: settings.data.clone(),
+        control: settings.control.clone(),
+        name: settings.name.clone(),
+        join_token: settings.join_token.clone(),
+        checkpoint,
+        have: None,
+        degraded: Vec::new(),
+    };
+    if let Some(saved) = saved.map(Arc::new) {
+        match install.put_in_force(Arc::clone(&saved), None).await {
+            Ok(degraded) => (start.have, start.degraded) = (Some(saved), degraded),
+            // It is of a program that knew other rules.
+            Err(cause) => tracing::error!(%cause, "the checkpoint does not compile: waiting for control"),
+        }
     }
-    Ok(install)
+    Ok((install, start))
 }
 
 /// Follows what control publishes, for ever.
-async fn follow(install: Install) {
-    let _ = install;
-    std::future::pending::<()>().await;
+async fn follow((install, start): (Install, sync::Start)) {
+    sync::run(start, &install).await;
 }

@@ -1,5 +1,6 @@
 //! What stands still between two changes: the generation applied last, and the stream to control.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,6 +11,7 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub struct Gauges {
     control_connected: AtomicBool,
+    link_down: ArcSwap<Option<String>>,
     refused: AtomicBool,
     applied_at_ms: AtomicU64,
     apply_micros: AtomicU64,
@@ -19,10 +21,19 @@ pub struct Gauges {
 }
 
 impl Gauges {
-    /// Says whether the stream to control is up. While it is, what is served is what control wants.
-    pub fn set_control_connected(&self, connected: bool) {
-        self.fresh_at_ms.store(now_ms(), Relaxed);
+    /// Says why the stream to control is down; `None` is up. While it is up, what is served is what control wants.
+    pub fn set_link(&self, down: Option<String>) {
+        let connected = down.is_none();
+        self.link_down.store(Arc::new(down));
+        if connected || self.control_connected() {
+            self.fresh_at_ms.store(now_ms(), Relaxed);
+        }
         self.control_connected.store(connected, Relaxed);
+    }
+
+    /// Why the stream to control is down, if anybody tried and it is.
+    pub fn link_down(&self) -> Option<String> {
+        Option::clone(&self.link_down.load())
     }
 
     /// Whether the stream to control is up.
@@ -33,7 +44,6 @@ impl Gauges {
     /// A generation came into force, and this took so long; `degraded` names what is paused in it.
     pub fn applied(&self, took: Duration, degraded: Vec<String>) {
         self.applied_at_ms.store(now_ms(), Relaxed);
-        self.fresh_at_ms.store(now_ms(), Relaxed);
         self.apply_micros.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
         self.refused.store(false, Relaxed);
         self.degraded.store(degraded.into());
@@ -60,16 +70,18 @@ impl Gauges {
         Duration::from_micros(self.apply_micros.load(Relaxed))
     }
 
-    /// How long ago control last vouched for what is served: nothing while its stream is up.
-    pub fn snapshot_age(&self) -> Duration {
+    /// How long ago control last vouched for what is served: nothing while its stream is up. `None` if it never did
+    /// since the process started.
+    pub fn snapshot_age(&self) -> Option<Duration> {
         if self.control_connected() {
-            return Duration::ZERO;
+            return Some(Duration::ZERO);
         }
-        Duration::from_millis(now_ms().saturating_sub(self.fresh_at_ms.load(Relaxed)))
+        let fresh_at = self.fresh_at_ms.load(Relaxed);
+        (fresh_at > 0).then(|| Duration::from_millis(now_ms().saturating_sub(fresh_at)))
     }
 
     /// What is paused in the generation in force.
-    pub fn degraded(&self) -> std::sync::Arc<Vec<String>> {
+    pub fn degraded(&self) -> Arc<Vec<String>> {
         self.degraded.load_full()
     }
 
@@ -88,4 +100,22 @@ impl Gauges {
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_served_is_fresh_while_control_is_there_and_ages_when_it_is_gone() {
+        let gauges = Gauges::default();
+        gauges.set_link(Some("away".into()));
+        assert_eq!(gauges.snapshot_age(), None, "it was never there");
+
+        gauges.set_link(None);
+        assert_eq!(gauges.snapshot_age(), Some(Duration::ZERO));
+
+        gauges.set_link(Some("away".into()));
+        assert!(gauges.snapshot_age().unwrap() < Duration::from_secs(60));
+    }
 }

@@ -140,7 +140,9 @@ fn state(page: &mut Page, shared: &Shared) {
     page.gauge(name, "Whether the stream to control is up.", u8::from(gauges.control_connected()));
     let name = "gatehouse_snapshot_age_seconds";
     let help = "Time since control last vouched for what is served; 0 while connected.";
-    page.gauge(name, help, gauges.snapshot_age().as_secs_f64());
+    if let Some(age) = gauges.snapshot_age() {
+        page.gauge(name, help, age.as_secs_f64());
+    }
     page.gauge(
         "gatehouse_draining",
         "Whether the process is on its way out.",

@@ -9,16 +9,15 @@ use config::snapshot::{Action, FlowPolicy, Generation, Lineage, Object, Route, S
 
 struct Fixture {
     install: Install,
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
 }
 
 fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let shared = Shared::new(testing::settings(dir.path()), 1);
     let supervisor = Supervisor::new(Vec::new().into(), Ports::load(dir.path()));
-    let checkpoint = Arc::new(Mutex::new(Checkpoint::open(dir.path()).unwrap().0));
     let listeners = Arc::new(tokio::sync::Mutex::new(supervisor));
-    Fixture { install: Install { shared, listeners, checkpoint }, dir }
+    Fixture { install: Install { shared, listeners, boot: 7 }, _dir: dir }
 }
 
 fn route(id: u8, host: &str) -> Object {
@@ -46,14 +45,10 @@ impl Fixture {
     fn in_force(&self) -> Option<u64> {
         self.install.shared.current.pin().map(|live| live.snapshot.generation().0)
     }
-
-    fn on_disk(&self) -> Option<u64> {
-        Some(Checkpoint::open(self.dir.path()).unwrap().1?.generation().0)
-    }
 }
 
 #[tokio::test]
-async fn what_is_installed_is_in_force_and_durable() {
+async fn what_is_installed_is_in_force() {
     let fixture = fixture();
     let first = snapshot(1, [route(1, "one.example")]);
     assert_eq!(fixture.install.install(Arc::clone(&first), None).await.unwrap(), Vec::<String>::new());
@@ -62,7 +57,7 @@ async fn what_is_installed_is_in_force_and_durable() {
 
     fixture.install.install(second, Some(delta)).await.unwrap();
 
-    assert_eq!((fixture.in_force(), fixture.on_disk()), (Some(2), Some(2)));
+    assert_eq!(fixture.in_force(), Some(2));
     assert_eq!(fixture.install.shared.current.pin().unwrap().table.routes_len(), 2);
     assert!(fixture.install.shared.gauges.applied_at_ms() > 0);
 }
@@ -75,8 +70,8 @@ async fn a_generation_that_does_not_compile_changes_nothing() {
     let twice = snapshot(2, [route(1, "one.example"), route(2, "one.example")]);
     let error = fixture.install.install(twice, None).await.unwrap_err();
 
-    assert_eq!(error.routes.len(), 1);
-    assert_eq!((fixture.in_force(), fixture.on_disk()), (Some(1), Some(1)));
+    assert!(error.contains("one.example/ belongs to route"), "{error}");
+    assert_eq!(fixture.in_force(), Some(1));
     assert!(!fixture.install.shared.gauges.last_apply_succeeded());
 }
 
@@ -93,14 +88,34 @@ async fn a_delta_of_another_base_is_compiled_whole() {
 }
 
 #[tokio::test]
-async fn a_disk_that_does_not_take_it_degrades_and_is_named() {
+async fn hello_names_the_listeners_that_are_open() {
+    use crate::listener::Kind;
+    use crate::listener::supervisor::Listed;
     let fixture = fixture();
-    std::fs::remove_dir_all(fixture.dir.path().join("gateway")).unwrap();
-    std::fs::write(fixture.dir.path().join("gateway"), b"").unwrap();
+    let open = Listed { kind: Kind::Ssh, address: ([127, 0, 0, 1], 2222).into(), paused: None };
+    let paused = Listed { kind: Kind::Http, paused: Some("address in use".into()), ..open.clone() };
+    fixture.install.shared.listeners.store(Arc::new(vec![paused, open]));
+    fixture.install.shared.drain.begin();
 
-    let degraded = fixture.install.install(snapshot(1, []), None).await.unwrap();
+    let hello = fixture.install.hello();
 
-    assert_eq!(degraded.len(), 1);
-    assert!(degraded[0].starts_with("checkpoint: cannot be written"), "{degraded:?}");
-    assert_eq!(fixture.in_force(), Some(1), "it serves all the same");
+    let named: Vec<String> =
+        hello.listeners.iter().map(|one| format!("{} {}", one.kind, one.address)).collect();
+    assert_eq!(named, ["ssh 127.0.0.1:2222"]);
+    assert_eq!((hello.boot, hello.draining), (7, true));
+}
+
+#[tokio::test]
+async fn the_link_to_control_is_shown() {
+    let fixture = fixture();
+    fixture.install.link(Link::Down { why: "control at c:1881 cannot be reached".into() });
+    assert_eq!(
+        fixture.install.shared.gauges.link_down().as_deref(),
+        Some("control at c:1881 cannot be reached")
+    );
+
+    fixture.install.link(Link::Up);
+
+    assert!(fixture.install.shared.gauges.control_connected());
+    assert_eq!(fixture.install.shared.gauges.link_down(), None);
 }
