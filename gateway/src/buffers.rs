@@ -32,6 +32,12 @@ impl Buffers {
         self.bulk.borrow_mut().pop().unwrap_or_else(|| Buffer::sized(limits::BUFFER_BULK_BYTES))
     }
 
+    /// How many small buffers are kept.
+    #[cfg(test)]
+    pub(crate) fn kept_len(&self) -> usize {
+        self.small.borrow().len()
+    }
+
     /// Takes a buffer back; what is in it is forgotten. Buffers of another size, or too many, are freed.
     pub fn put(&self, mut buffer: Buffer) {
         buffer.clear();

@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 
 use crate::listener::Kind;
 
-pub use scratch::Scratches;
+pub use scratch::Store;
 pub use serve::serve;
 
 /// What is known of a downstream connection before its first byte.
@@ -47,3 +47,6 @@ pub struct SecuredMeta {
     /// The server name asked for, in lower case.
     pub sni: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,8 +93,8 @@ pub struct Worker {
     pub upstream: crate::upstream::Upstreams,
     /// This thread's buffers.
     pub buffers: crate::buffers::Buffers,
-    /// This thread's room for requests under way.
-    pub http: crate::http::Scratches,
+    /// What this thread keeps for its HTTP connections.
+    pub http: crate::http::Store,
     live: RefCell<LiveCache>,
 }
 
@@ -106,7 +106,7 @@ impl Worker {
             handshakes: Arc::new(Semaphore::new(limits::HANDSHAKES_PER_WORKER_MAX)),
             upstream: crate::upstream::Upstreams::default(),
             buffers: crate::buffers::Buffers::default(),
-            http: crate::http::Scratches::default(),
+            http: crate::http::Store::default(),
             live: RefCell::new(shared.current.cache()),
             shared,
             index,

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use config::limits;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::ConnMeta;
@@ -41,7 +40,7 @@ pub(super) enum Arrival {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     pub(super) fn new(worker: Rc<Worker>, io: IO, meta: ConnMeta) -> Self {
-        let deadline = Deadline::in_ms(limits::KEEP_ALIVE_IDLE_MS);
+        let deadline = Deadline::in_ms(worker.http.deadlines().keep_alive_ms);
         let link = Link { io, intake: Intake::default(), deadline, is_eof: false };
         Self { worker, meta, link, id: rand::random(), requests: 0 }
     }
@@ -53,7 +52,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         scratch: &mut Option<Box<Scratch>>,
         mut stopping: Pin<&mut impl Future<Output = ()>>,
     ) -> Arrival {
-        self.link.deadline.set_ms(limits::KEEP_ALIVE_IDLE_MS);
+        self.link.deadline.set_ms(self.worker.http.deadlines().keep_alive_ms);
         let mut has_begun = false;
         std::future::poll_fn(|context| self.poll_arrival(context, scratch, &mut has_begun, stopping.as_mut()))
             .await
@@ -87,7 +86,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             return Poll::Ready(Arrival::Over);
         }
         if !is_idle && !std::mem::replace(has_begun, true) {
-            self.link.deadline.set_ms(limits::REQUEST_HEAD_DEADLINE_MS);
+            self.link.deadline.set_ms(self.worker.http.deadlines().request_head_ms);
         }
         if self.link.deadline.poll(context).is_pending() {
             return Poll::Pending;
@@ -101,7 +100,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
 
     /// Writes all of `bytes`, or as much as the other end takes in time.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        let deadline = Duration::from_millis(limits::BODY_IDLE_DEADLINE_MS);
+        let deadline = Duration::from_millis(self.worker.http.deadlines().body_idle_ms);
         let all = async {
             self.link.io.write_all(bytes).await?;
             self.link.io.flush().await
@@ -123,7 +122,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             std::io::Result::Ok(())
         };
         // An end that is not reached in time, or not cleanly, is an end all the same.
-        let _ = tokio::time::timeout(Duration::from_millis(limits::LINGER_MS), until_end).await;
+        let _ =
+            tokio::time::timeout(Duration::from_millis(self.worker.http.deadlines().linger_ms), until_end)
+                .await;
         self.link.intake.release(&self.worker.buffers);
     }
 }

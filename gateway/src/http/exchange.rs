@@ -225,10 +225,11 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
     }
 
     fn silence_ms(&self) -> u64 {
+        let deadlines = self.worker.http.deadlines();
         if self.down != Down::Head || !self.up.is_over() {
-            return limits::BODY_IDLE_DEADLINE_MS;
+            return deadlines.body_idle_ms;
         }
-        if self.link.is_eof { limits::HALF_CLOSED_MS } else { limits::RESPONSE_HEAD_DEADLINE_MS }
+        if self.link.is_eof { deadlines.half_closed_ms } else { deadlines.response_head_ms }
     }
 
     fn timeout(&self) -> Fault {

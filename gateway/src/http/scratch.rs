@@ -1,7 +1,7 @@
 //! What one request needs room for. Lent from the worker while the request is under way, so that an idle connection has
 //! none of it and a busy worker allocates none of it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use config::limits;
 
@@ -37,21 +37,58 @@ impl Scratch {
     }
 }
 
-/// A worker's scratches that are not in use.
-#[derive(Default)]
-#[expect(clippy::vec_box, reason = "lent by handing the box over, not by copying what is in it")]
-pub struct Scratches(RefCell<Vec<Box<Scratch>>>);
+/// How long a worker's connections may be silent, in milliseconds; each from [`limits`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadlines {
+    pub(super) request_head_ms: u64,
+    pub(super) body_idle_ms: u64,
+    pub(super) response_head_ms: u64,
+    pub(super) keep_alive_ms: u64,
+    pub(super) half_closed_ms: u64,
+    pub(super) linger_ms: u64,
+}
 
-impl Scratches {
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            request_head_ms: limits::REQUEST_HEAD_DEADLINE_MS,
+            body_idle_ms: limits::BODY_IDLE_DEADLINE_MS,
+            response_head_ms: limits::RESPONSE_HEAD_DEADLINE_MS,
+            keep_alive_ms: limits::KEEP_ALIVE_IDLE_MS,
+            half_closed_ms: limits::HALF_CLOSED_MS,
+            linger_ms: limits::LINGER_MS,
+        }
+    }
+}
+
+/// What a worker keeps for its HTTP connections: scratches that are not in use, and how long to wait.
+#[derive(Default)]
+pub struct Store {
+    #[expect(clippy::vec_box, reason = "lent by handing the box over, not by copying what is in it")]
+    scratches: RefCell<Vec<Box<Scratch>>>,
+    deadlines: Cell<Deadlines>,
+}
+
+impl Store {
     pub(super) fn take(&self) -> Box<Scratch> {
-        self.0.borrow_mut().pop().unwrap_or_default()
+        self.scratches.borrow_mut().pop().unwrap_or_default()
     }
 
     pub(super) fn put(&self, mut scratch: Box<Scratch>) {
-        let mut store = self.0.borrow_mut();
+        let mut store = self.scratches.borrow_mut();
         if store.len() < limits::BUFFERS_KEPT_MAX {
             scratch.reset();
             store.push(scratch);
         }
+    }
+
+    pub(super) fn deadlines(&self) -> Deadlines {
+        self.deadlines.get()
+    }
+
+    /// Shorter ones, so that a test need not wait.
+    #[cfg(test)]
+    pub(super) fn set_deadlines(&self, deadlines: Deadlines) {
+        self.deadlines.set(deadlines);
     }
 }

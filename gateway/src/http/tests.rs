@@ -1,0 +1,9 @@
+//! Whole connections over real sockets: raw bytes in, raw bytes out, and what the origin saw.
+
+mod ends;
+mod faults;
+mod forwarding;
+mod gate;
+mod stage;
+mod streams;
+mod upgrades;

@@ -1,0 +1,102 @@
+//! How connections end: by the client, half, by the origin, by the gateway's own stop.
+
+use tokio::io::AsyncWriteExt as _;
+
+use super::stage::{GET, OK, field, on_a_worker, status};
+
+#[test]
+fn a_client_that_leaves_cancels_what_it_asked_for() {
+    on_a_worker(async |stage| {
+        stage.deadlines(|deadlines| deadlines.half_closed_ms = 20);
+        let mut client = stage.connect().await;
+        client.send(GET).await;
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        drop(client);
+        assert!(origin.is_closed().await);
+    });
+}
+
+#[test]
+fn a_client_that_leaves_in_the_middle_of_its_body_cancels_the_request() {
+    on_a_worker(async |stage| {
+        let mut client = stage.connect().await;
+        client.send("POST / HTTP/1.1\r\nHost: app.example\r\nContent-Length: 100\r\n\r\nhalf").await;
+        let mut origin = stage.accept().await;
+        origin.until("half").await;
+        drop(client);
+        assert!(origin.is_closed().await);
+    });
+}
+
+#[test]
+fn a_client_that_only_stops_sending_gets_its_answer() {
+    on_a_worker(async |stage| {
+        let mut client = stage.connect().await;
+        client.send(GET).await;
+        client.io.shutdown().await.unwrap();
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        origin.send(OK).await;
+        let answer = client.rest().await;
+        assert!(answer.ends_with("ok"), "{answer}");
+    });
+}
+
+#[test]
+fn a_client_that_stops_reading_a_response_lets_go_of_the_origin() {
+    on_a_worker(async |stage| {
+        let mut client = stage.connect().await;
+        client.send(GET).await;
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        origin.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\nbegin").await;
+        client.until("begin").await;
+        drop(client);
+        let block = [b'x'; 64 * 1024];
+        while super::stage::within(origin.io.write_all(&block)).await.is_ok() {}
+    });
+}
+
+#[test]
+fn a_stop_closes_idle_connections_and_lets_requests_finish() {
+    on_a_worker(async |stage| {
+        let mut busy = stage.connect().await;
+        busy.send(GET).await;
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        let mut idle = stage.connect().await;
+
+        stage.worker.shared.drain.begin();
+
+        assert_eq!(idle.rest().await, "");
+        origin.send(OK).await;
+        let answer = busy.rest().await;
+        assert_eq!((status(&answer), field(&answer, "connection")), (200, Some("close")));
+    });
+}
+
+#[test]
+fn an_idle_connection_holds_no_buffer() {
+    on_a_worker(async |stage| {
+        let mut client = stage.connect().await;
+        client.send(GET).await;
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        origin.send(OK).await;
+        client.message().await;
+        tokio::task::yield_now().await;
+        let kept = stage.worker.buffers.kept_len();
+        let mut other = stage.connect().await;
+        other.send(GET).await;
+        origin.message().await;
+        origin.send(OK).await;
+        other.message().await;
+        tokio::task::yield_now().await;
+        assert_eq!(
+            stage.worker.buffers.kept_len(),
+            kept,
+            "the second connection used the first one's buffers"
+        );
+    });
+}
