@@ -199,3 +199,7 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 pub const ADMIN_REQUEST_DEADLINE_MS: u64 = 10_000;
 /// Rotated log files deleted at one rotation.
 pub const LOG_FILES_PRUNED_MAX: usize = 1_000;
+/// Gateways' streams at once that have not authenticated yet; each holds a handshake and one small message.
+pub const SYNC_STRANGERS_MAX: usize = 64;
+/// Time that open connections of control get at a stop, in milliseconds; they are short, and the gateways reconnect.
+pub const CONTROL_STOP_MS: u64 = 10_000;
