@@ -9,13 +9,29 @@ use config::id::GatewayId;
 use config::limits;
 use config::name::HostPattern;
 use config::secret::Secret;
-use config::sync::message::CONTROL_SERVER_NAME;
+use config::sync::message::{CONTROL_SERVER_NAME, gateway_uri};
 
-use crate::app::{self, AuthorityError, Clock, Leaf};
+use crate::app::{self, AuthorityError, Clock, KeyError, Keys, Leaf};
+use crate::store::{self, Db, internal_key};
 
-/// What gateways' certificates say they are, before the id.
-const GATEWAY_URI: &str = "urn:gatehouse:gateway:";
 const DAY_US: i64 = 86_400 * 1_000_000;
+
+/// What the authority is called in the store, and what it is sealed for.
+const NAME: &str = "authority";
+
+/// Why the authority could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The seal.
+    #[error("the internal authority does not open: {0}; was the secret key replaced?")]
+    Key(#[from] KeyError),
+    /// The authority itself.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+}
 
 /// The internal authority at work.
 pub struct Internal {
@@ -34,6 +50,21 @@ fn failed(cause: self_signed::AuthorityError) -> AuthorityError {
 }
 
 impl Internal {
+    /// The authority of this database; made at the first start.
+    ///
+    /// Errors: the database cannot be used, or what lies there was sealed with another secret key.
+    pub async fn open(db: &Db, keys: &dyn Keys, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
+        let sealed = match internal_key::get(db, NAME).await? {
+            Some(sealed) => sealed,
+            None => {
+                let made = Self::create(Arc::clone(&clock))?;
+                let sealed = keys.seal(NAME, made.to_bytes().expose())?;
+                internal_key::get_or_put(db, NAME, &sealed, clock.now()).await?
+            }
+        };
+        Ok(Self::from_bytes(&keys.unseal(NAME, &sealed)?, clock)?)
+    }
+
     /// Makes a new authority.
     pub fn create(clock: Arc<dyn Clock>) -> Result<Self, AuthorityError> {
         let signer = self_signed::Authority::create("Gatehouse internal authority", seconds(clock.now()));
@@ -72,15 +103,10 @@ impl Internal {
     }
 
     /// Signs a gateway's key; gives the chain and when it ends, in microseconds UTC.
-    pub fn sign_gateway(
-        &self,
-        csr: &[u8],
-        id: GatewayId,
-        name: &str,
-    ) -> Result<(Vec<Vec<u8>>, i64), AuthorityError> {
+    pub fn sign_gateway(&self, csr: &[u8], id: GatewayId) -> Result<(Vec<Vec<u8>>, i64), AuthorityError> {
         let now = self.clock.now();
-        let uri = format!("{GATEWAY_URI}{id}");
-        let client = ClientName { common_name: name, uri: &uri };
+        let uri = gateway_uri(id);
+        let client = ClientName { common_name: &uri, uri: &uri };
         let days = limits::GATEWAY_CERTIFICATE_DAYS;
         let chain = self
             .signer
@@ -88,18 +114,6 @@ impl Internal {
             .map_err(failed)?;
         Ok((chain, now.saturating_add(days * DAY_US)))
     }
-}
-
-/// The gateway that a verified certificate names.
-pub fn gateway_of(leaf_der: &[u8]) -> Option<GatewayId> {
-    use x509_parser::extensions::GeneralName;
-    use x509_parser::prelude::{FromDer as _, X509Certificate};
-    let (_, leaf) = X509Certificate::from_der(leaf_der).ok()?;
-    let names = leaf.subject_alternative_name().ok()??;
-    names.value.general_names.iter().find_map(|name| match name {
-        GeneralName::URI(uri) => uri.strip_prefix(GATEWAY_URI)?.parse().ok(),
-        _ => None,
-    })
 }
 
 impl app::Authority for Internal {
@@ -138,15 +152,18 @@ mod tests {
         assert_eq!(made.certificate_pem(), again.certificate_pem());
         let request = self_signed::Request::create("gate-1").unwrap();
         let id = GatewayId::from_bytes([7; 16]);
-        let (chain, expires_at) = again.sign_gateway(&request.csr_der, id, "gate-1").unwrap();
-        assert_eq!(gateway_of(&chain[0]), Some(id));
+        let (chain, expires_at) = again.sign_gateway(&request.csr_der, id).unwrap();
+        let parts = certs::identity::Parts::parse(&chain, request.key.expose()).unwrap();
+        assert_eq!(parts.subject_names.uris, [gateway_uri(id)]);
         assert!(expires_at > SystemClock.now() + 89 * DAY_US);
     }
 
     #[test]
-    fn a_server_leaf_names_no_gateway_and_damage_is_an_error() {
+    fn control_shows_its_name_and_damage_is_an_error() {
         let made = Internal::create(Arc::new(SystemClock)).unwrap();
-        assert_eq!(gateway_of(&made.issue_control().unwrap().chain[0]), None);
+        let leaf = made.issue_control().unwrap();
+        let parts = certs::identity::Parts::parse(&leaf.chain, leaf.key.expose()).unwrap();
+        assert_eq!(parts.subject_names.hosts, [HostPattern::parse(CONTROL_SERVER_NAME).unwrap()]);
         let damaged = Secret::new(made.to_bytes().expose()[..9].to_vec());
         assert!(Internal::from_bytes(&damaged, Arc::new(SystemClock)).is_err());
     }

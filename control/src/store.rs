@@ -5,6 +5,7 @@
 //! transaction. Start at [`Db`].
 
 pub mod conn;
+pub mod internal_key;
 pub mod migrate;
 pub mod open;
 

@@ -9,7 +9,10 @@ use super::{Db, Engine, Error, OpenError};
 
 /// The steps, in order; the number of a step is its place. One text serves both engines, since the column types are
 /// portable ones.
-const STEPS: &[&str] = &[include_str!("../../migrations/0001_spine.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../../migrations/0001_spine.sql"),
+    include_str!("../../migrations/0002_internal_keys.sql"),
+];
 
 /// The schema this program reads and writes.
 pub const SCHEMA: i64 = STEPS.len() as i64;
