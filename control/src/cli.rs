@@ -11,6 +11,7 @@ pub mod output;
 mod resolve;
 mod route;
 mod run;
+mod sources;
 mod status;
 mod user;
 mod vm;
@@ -56,7 +57,17 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
             output::out(&String::from_utf8_lossy(&script));
             Ok(ExitCode::SUCCESS)
         }
-        command => block_on(ask(&global, command)),
+        command @ (Command::Route(_)
+        | Command::Vm(_)
+        | Command::User(_)
+        | Command::Gateway(_)
+        | Command::Token(_)
+        | Command::Ca(_)
+        | Command::Setup(_)
+        | Command::Status
+        | Command::Explain(_)
+        | Command::Healthcheck
+        | Command::Whoami) => block_on(ask(&global, command)),
     }
 }
 

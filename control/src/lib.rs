@@ -23,6 +23,9 @@ pub mod cli;
 pub mod keys;
 pub mod listen;
 pub mod publish;
+pub mod start;
 pub mod store;
 pub mod telemetry;
 pub mod up;
+
+pub use start::{Control, Running, StartError};

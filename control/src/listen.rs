@@ -50,14 +50,16 @@ pub enum ListenError {
 
 /// What people call the errors of a bind; the system's own words and number otherwise.
 fn why(cause: &io::Error) -> String {
-    match cause.kind() {
-        io::ErrorKind::AddrInUse => "address in use".to_owned(),
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-        io::ErrorKind::PermissionDenied => {
-            "permission denied (ports below 1024 need root or CAP_NET_BIND_SERVICE)".to_owned()
-        }
-        _ => cause.to_string(),
-    }
+    let known = [
+        (io::ErrorKind::AddrInUse, "address in use"),
+        (io::ErrorKind::AddrNotAvailable, "this machine has no such address"),
+        (
+            io::ErrorKind::PermissionDenied,
+            "permission denied (ports below 1024 need root or CAP_NET_BIND_SERVICE)",
+        ),
+    ];
+    let said = known.iter().find(|(kind, _)| *kind == cause.kind());
+    said.map_or_else(|| cause.to_string(), |(_, said)| (*said).to_owned())
 }
 
 /// Binds one address for a tokio listener.

@@ -31,6 +31,15 @@ pub enum LogError {
     Twice,
 }
 
+/// Where the log goes when no file is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Console {
+    /// Standard output, as containers expect.
+    Stdout,
+    /// Standard error: a program reads standard output.
+    Stderr,
+}
+
 /// The log of the process.
 #[derive(Debug)]
 pub struct Telemetry {
@@ -40,9 +49,9 @@ pub struct Telemetry {
 
 impl Telemetry {
     /// Makes this the log of the whole process.
-    pub fn start(settings: &Log) -> Result<Self, LogError> {
+    pub fn start(settings: &Log, console: Console) -> Result<Self, LogError> {
         let sink = match &settings.file {
-            None => Sink::Stdout,
+            None => Sink::Console(console),
             Some(path) => RotatedFile::open(path, settings.rotation, settings.retention)
                 .map(|file| Sink::File(Arc::new(Mutex::new(file))))
                 .map_err(|cause| LogError::File { path: path.clone(), cause })?,
@@ -90,7 +99,7 @@ fn targets(level: Level) -> Targets {
 
 #[derive(Debug, Clone)]
 enum Sink {
-    Stdout,
+    Console(Console),
     File(Arc<Mutex<RotatedFile>>),
 }
 
@@ -106,7 +115,8 @@ impl io::Write for Sink {
     /// The formatter hands over one whole event at once.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Stdout => io::stdout().write_all(line)?,
+            Self::Console(Console::Stdout) => io::stdout().write_all(line)?,
+            Self::Console(Console::Stderr) => io::stderr().write_all(line)?,
             Self::File(file) => file.lock().unwrap_or_else(PoisonError::into_inner).line(line)?,
         }
         Ok(line.len())
@@ -114,8 +124,8 @@ impl io::Write for Sink {
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Stdout => io::stdout().flush(),
-            Self::File(_) => Ok(()),
+            Self::Console(Console::Stdout) => io::stdout().flush(),
+            Self::Console(Console::Stderr) | Self::File(_) => Ok(()),
         }
     }
 }

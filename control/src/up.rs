@@ -26,6 +26,10 @@ use ready::{Pids, Report};
 
 /// Where control tells the local `up` what runs; on the unix socket alone.
 pub const REPORT_PATH: &str = "/local/running";
+/// Where the local `up` has a join token made; on the unix socket alone.
+pub const JOIN_PATH: &str = "/local/join";
+/// What a gateway that joined keeps in the data directory.
+pub const IDENTITY_FILE: &str = "gateway/identity.pem";
 /// How the local gateway gets its join token.
 pub const JOIN_TOKEN_VARIABLE: &str = "GATEHOUSE_GATEWAY__JOIN_TOKEN";
 
@@ -217,7 +221,7 @@ impl<R: FnMut(&Report, &ready::Connected, Pids)> Driver<R> {
     /// A one-time token for the gateway of this machine; without one the gateway says what it lacks.
     async fn join_token(&self) -> Option<Secret<String>> {
         let body = serde_json::json!({ "name": self.plan.name });
-        match self.client.post("/api/v1/gateways/tokens", &body).await {
+        match self.client.post(JOIN_PATH, &body).await {
             Ok(answer) => {
                 answer.body.get("token").and_then(|token| token.as_str()).map(|t| Secret::new(t.to_owned()))
             }
@@ -328,7 +332,7 @@ pub fn dialled(listener: SocketAddr) -> SocketAddr {
     let ip = match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     };
     SocketAddr::new(ip, listener.port())
 }

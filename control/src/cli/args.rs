@@ -509,7 +509,7 @@ pub enum CaCommand {
 #[derive(Debug, Clone, Args)]
 pub struct SetupArgs {
     /// The one-time setup token; without it standard input is read.
-    #[arg(long, env = "GATEHOUSE_SETUP_TOKEN", hide_env_values = true)]
+    #[arg(long)]
     pub token: Option<String>,
     /// Name of the administrator.
     #[arg(long, default_value = "admin")]

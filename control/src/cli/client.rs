@@ -261,15 +261,16 @@ fn trust(ca: Option<&Path>) -> Result<Arc<rustls::ClientConfig>, Failure> {
 
 fn no_socket(socket: &Path, error: &io::Error) -> Failure {
     let at = socket.display();
-    Failure::failed(match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => format!(
+    let (kind, absent) = (error.kind(), [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused]);
+    Failure::failed(if absent.contains(&kind) {
+        format!(
             "no control runs on this data directory ({at}); start one with `gatehouse up`, name another directory \
              with --data, or another machine with --url"
-        ),
-        io::ErrorKind::PermissionDenied => {
-            format!("{at}: permission denied; only root and the user that runs control may use its socket")
-        }
-        _ => format!("{at}: {error}"),
+        )
+    } else if kind == io::ErrorKind::PermissionDenied {
+        format!("{at}: permission denied; only root and the user that runs control may use its socket")
+    } else {
+        format!("{at}: {error}")
     })
 }
 

@@ -26,9 +26,8 @@ impl Kept {
     pub fn bind(&mut self, kind: &str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenError> {
         let mut bound = Vec::with_capacity(addresses.len());
         for (place, wanted) in addresses.iter().enumerate() {
-            let name = format!("{kind} {wanted} {place}");
-            let again = match self.ports.get(&name) {
-                Some(port) if wanted.port() == 0 => bind(SocketAddr::new(wanted.ip(), *port)).ok(),
+            let again = match self.port(kind, wanted, place) {
+                Some(port) if wanted.port() == 0 => bind(SocketAddr::new(wanted.ip(), port)).ok(),
                 _ => None,
             };
             let listener = match again {
@@ -36,11 +35,16 @@ impl Kept {
                 None => bind(*wanted)?,
             };
             if let (0, Ok(address)) = (wanted.port(), listener.local_addr()) {
-                self.ports.insert(name, address.port());
+                self.ports.insert(name(kind, wanted, place), address.port());
             }
             bound.push(listener);
         }
         Ok(bound)
+    }
+
+    /// The port that was chosen for the address at `place` among those of its kind.
+    pub fn port(&self, kind: &str, wanted: &SocketAddr, place: usize) -> Option<u16> {
+        self.ports.get(&name(kind, wanted, place)).copied()
     }
 
     /// Writes the choice down. A failure costs a new port at the next start, nothing else.
@@ -58,6 +62,10 @@ impl Kept {
         out.write_all(serde_json::json!(self.ports).to_string().as_bytes())?;
         std::fs::rename(aside, file)
     }
+}
+
+fn name(kind: &str, wanted: &SocketAddr, place: usize) -> String {
+    format!("{kind} {wanted} {place}")
 }
 
 #[cfg(test)]

@@ -1,0 +1,162 @@
+//! One authenticated stream: a [`Publisher`] driven by the desired state, the gateway's messages and the clock.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::id::GatewayId;
+use config::limits;
+use config::snapshot::Snapshot;
+use config::sync::message::{Have, Message};
+use config::sync::publisher::{Action, Publisher};
+use tokio::io::{AsyncRead, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_rustls::server::TlsStream;
+
+use super::{Gateways, frame};
+use crate::app::gateway;
+
+/// Messages of a gateway that wait to be handled; the gateway waits when there are more.
+const INBOX_MAX: usize = 16;
+
+/// Publishes to one gateway until the stream ends, the gateway is revoked or control stops.
+pub(super) async fn run(
+    gateways: &Gateways,
+    stream: TlsStream<TcpStream>,
+    id: GatewayId,
+    fingerprint: &str,
+) -> io::Result<()> {
+    let (reader, writer) = tokio::io::split(stream);
+    let (send, inbox) = mpsc::channel(INBOX_MAX);
+    // Reading has a task of its own because a half-read message must not be lost when something else happens.
+    let reading = tokio::spawn(read_all(reader, send));
+    let desired = gateways.app.desired.subscribe();
+    let publisher = Publisher::new(Arc::clone(&gateways.app.desired.current().snapshot));
+    let mut session = Session { gateways, writer, id, publisher, introduced: false, pings: 0 };
+    let ended = session.run(inbox, desired, fingerprint).await;
+    reading.abort();
+    if session.introduced {
+        gateways.app.gateways.closed(id, gateways.app.clock.now());
+    }
+    ended
+}
+
+async fn read_all(mut reader: impl AsyncRead + Unpin, send: mpsc::Sender<io::Result<Message>>) {
+    loop {
+        let message = match frame::read(&mut reader, limits::MESSAGE_BYTES_FROM_GATEWAY_MAX).await {
+            Ok(Some(message)) => Ok(message),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        let is_last = message.is_err();
+        if send.send(message).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+struct Session<'a> {
+    gateways: &'a Gateways,
+    writer: WriteHalf<TlsStream<TcpStream>>,
+    id: GatewayId,
+    publisher: Publisher,
+    introduced: bool,
+    pings: u64,
+}
+
+/// Whether the stream goes on.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Go,
+    End,
+}
+
+impl Session<'_> {
+    async fn run(
+        &mut self,
+        mut inbox: mpsc::Receiver<io::Result<Message>>,
+        mut desired: tokio::sync::watch::Receiver<Arc<crate::publish::State>>,
+        fingerprint: &str,
+    ) -> io::Result<()> {
+        let (ping, dead) =
+            (Duration::from_millis(limits::SYNC_PING_MS), Duration::from_millis(limits::SYNC_DEAD_MS));
+        let mut heard = Instant::now();
+        let mut tick = tokio::time::interval(ping);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        tick.tick().await;
+        loop {
+            if self.act().await? == Next::End {
+                return Ok(());
+            }
+            tokio::select! {
+                () = self.gateways.stop.cancelled() => return Ok(()),
+                changed = desired.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    let snapshot = Arc::clone(&desired.borrow_and_update().snapshot);
+                    self.publisher.handle_desired(snapshot);
+                }
+                message = inbox.recv() => {
+                    let Some(message) = message else { return Ok(()) };
+                    heard = Instant::now();
+                    self.handle(message?);
+                }
+                _ = tick.tick() => {
+                    if heard.elapsed() >= dead {
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, "the gateway is silent"));
+                    }
+                    if self.is_revoked(fingerprint).await {
+                        let why = "this gateway was withdrawn; join it again with a new token".to_owned();
+                        return frame::write(&mut self.writer, &Message::Refused(why)).await;
+                    }
+                    self.pings += 1;
+                    frame::write(&mut self.writer, &Message::Ping(self.pings)).await?;
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, message: Message) {
+        let desired = &self.gateways.app.desired;
+        let base = |have: Have| -> Option<Arc<Snapshot>> { desired.base(have) };
+        self.publisher.handle_message(message, &base);
+    }
+
+    async fn act(&mut self) -> io::Result<Next> {
+        let app = Arc::clone(&self.gateways.app);
+        while let Some(action) = self.publisher.poll() {
+            let now = app.clock.now();
+            match action {
+                Action::Send(message) => frame::write(&mut self.writer, &message).await?,
+                Action::Introduced(hello) => {
+                    self.introduced = true;
+                    app.gateways.introduced(self.id, now, &hello);
+                }
+                Action::Acked(ack) => app.gateways.acked(self.id, now, &ack),
+                Action::Refused(nack) => {
+                    tracing::warn!(gateway = %self.id, generation = %nack.generation, reason = nack.reason,
+                        "a gateway refused a generation; the one before stays in force there");
+                    app.gateways.refused(self.id, now, &nack);
+                }
+                Action::Reported(report) => app.gateways.reported(self.id, now, &report),
+                Action::SkipAbove(seen) => {
+                    tracing::warn!(gateway = %self.id, %seen, "a gateway is ahead of the database; numbering above it");
+                    app.skip_above(seen).await.map_err(io::Error::other)?;
+                }
+                Action::Close(reason) => {
+                    tracing::warn!(gateway = %self.id, reason, "a gateway's stream was closed");
+                    return Ok(Next::End);
+                }
+            }
+        }
+        Ok(Next::Go)
+    }
+
+    /// Only a clear answer counts: a database that cannot be read withdraws nobody.
+    async fn is_revoked(&self, fingerprint: &str) -> bool {
+        matches!(gateway::by_certificate(&self.gateways.app, fingerprint).await, Ok(None))
+    }
+}
