@@ -181,6 +181,8 @@ pub const SYNC_STREAMS_MAX: usize = 1024;
 pub const UP_LOOK_MS: u64 = 20;
 /// Time for one such look, in milliseconds.
 pub const UP_ASK_MS: u64 = 2_000;
+/// Open files kept for listeners, logs, the checkpoint, the stream to control and the admin endpoint.
+pub const OPEN_FILES_RESERVED: usize = 256;
 /// Connections the kernel queues for one listening socket; it cuts this to its own `somaxconn`.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// First and longest pause before a listener that could not bind is tried again.

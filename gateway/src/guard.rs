@@ -38,6 +38,17 @@ impl Default for Bounds {
     }
 }
 
+impl Bounds {
+    /// The bounds of a process that may open this many files: a connection takes two, its own and the one upstream, and
+    /// running out of them would hit listeners, logs and the checkpoint too.
+    pub fn for_open_files(max: Option<u64>) -> Self {
+        let bounds = Self::default();
+        let files = max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
+        let room = files.saturating_sub(limits::OPEN_FILES_RESERVED) / 2;
+        Self { connections_max: bounds.connections_max.min(room.max(1)), ..bounds }
+    }
+}
+
 /// Bounds connections and sessions of the whole gateway.
 #[derive(Default)]
 pub struct Guard {
@@ -227,6 +238,15 @@ mod tests {
         drop(first);
 
         assert!(guard.admit_connection(OTHER).is_ok());
+    }
+
+    #[test]
+    fn connections_leave_files_for_the_rest_of_the_process() {
+        assert_eq!(Bounds::for_open_files(None).connections_max, limits::CONNECTIONS_MAX);
+        assert_eq!(Bounds::for_open_files(Some(1 << 30)).connections_max, limits::CONNECTIONS_MAX);
+        let few = limits::OPEN_FILES_RESERVED as u64 + 1_000;
+        assert_eq!(Bounds::for_open_files(Some(few)).connections_max, 500);
+        assert_eq!(Bounds::for_open_files(Some(3)).connections_max, 1);
     }
 
     #[test]

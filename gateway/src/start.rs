@@ -19,6 +19,7 @@ use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::guard::Bounds;
 use crate::listener::bind::BindError;
 use crate::listener::supervisor::Listed;
 use crate::telemetry::Access;
@@ -87,7 +88,8 @@ impl Gateway {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
-        let shared = Shared::with_access(settings, workers, access);
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let shared = Shared::with(settings, workers, access, Bounds::for_open_files(files));
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let (started, start) = oneshot::channel();
         let (ended, end) = watch::channel(None);

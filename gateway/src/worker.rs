@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::drain::Drain;
-use crate::guard::Guard;
+use crate::guard::{Bounds, Guard};
 use crate::listener::supervisor::Listed;
 use crate::listener::{Kind, accept};
 use crate::live::{Current, LiveCache, Pinned};
@@ -56,17 +56,22 @@ pub struct Shared {
 impl Shared {
     /// What `workers` threads are to have in common; nothing in force, nothing open.
     pub fn new(settings: settings::Gateway, workers: usize) -> Arc<Self> {
-        Self::with_access(settings, workers, Access::default())
+        Self::with(settings, workers, Access::default(), Bounds::default())
     }
 
-    /// The same, with access records that go somewhere.
-    pub(crate) fn with_access(settings: settings::Gateway, workers: usize, access: Access) -> Arc<Self> {
+    /// The same, with access records that go somewhere and bounds of its own.
+    pub(crate) fn with(
+        settings: settings::Gateway,
+        workers: usize,
+        access: Access,
+        bounds: Bounds,
+    ) -> Arc<Self> {
         let current = Current::default();
         Arc::new(Self {
             settings,
             tls: crate::tls::Acceptor::new(current.clone()),
             current,
-            guard: Arc::default(),
+            guard: Guard::new(bounds),
             sessions: Arc::default(),
             ssh_unauthenticated: Arc::new(Semaphore::new(limits::SSH_UNAUTHENTICATED_MAX)),
             drain: Drain::default(),

@@ -21,15 +21,19 @@ pub struct BindError {
 }
 
 fn reason(cause: &io::Error, address: SocketAddr) -> String {
-    match cause.kind() {
-        io::ErrorKind::AddrInUse => "address in use".to_owned(),
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-        io::ErrorKind::PermissionDenied if address.port() < 1024 => {
-            "permission denied: ports below 1024 need root or CAP_NET_BIND_SERVICE; set another port otherwise"
-                .to_owned()
-        }
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => cause.to_string(),
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    let kind = cause.kind();
+    if kind == AddrInUse {
+        "address in use".to_owned()
+    } else if kind == AddrNotAvailable {
+        "this machine has no such address".to_owned()
+    } else if kind == PermissionDenied && address.port() < 1024 {
+        "permission denied: ports below 1024 need root or CAP_NET_BIND_SERVICE; set another port otherwise"
+            .to_owned()
+    } else if kind == PermissionDenied {
+        "permission denied".to_owned()
+    } else {
+        cause.to_string()
     }
 }
 

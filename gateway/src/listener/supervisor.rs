@@ -55,6 +55,9 @@ enum State {
     Paused { error: String, pause: Duration, again: Instant },
 }
 
+type Opened = Vec<(Wanted, Bound)>;
+type Failed = Vec<(Wanted, BindError)>;
+
 /// The applied listeners of a gateway.
 pub struct Supervisor {
     workers: Arc<[Handle]>,
@@ -189,7 +192,7 @@ impl Supervisor {
         listed.collect()
     }
 
-    fn bind_all(&mut self, wanted: &[Wanted]) -> (Vec<(Wanted, Bound)>, Vec<(Wanted, BindError)>) {
+    fn bind_all(&mut self, wanted: &[Wanted]) -> (Opened, Failed) {
         let (mut bound, mut errors, mut changed) = (Vec::new(), Vec::new(), false);
         for wanted in wanted {
             match self.bind_remembered(ports::key(wanted), wanted.address, self.workers.len(), &mut changed) {

@@ -91,6 +91,8 @@ impl Process {
         up.stop_workers().await;
         for task in background {
             task.abort();
+            // Its files are still open until then.
+            let _ = task.await;
         }
         // The lock goes before anybody hears of the end: they may start the next one at once.
         drop(directory);

@@ -176,3 +176,34 @@ async fn a_data_directory_that_cannot_be_used_is_named() {
     let error = Gateway::start(settings(&dir.path().join("file"))).await.err().unwrap().to_string();
     assert!(error.contains("/file/gateway cannot be used"), "{error}");
 }
+
+#[tokio::test]
+async fn without_a_generation_http_answers_503_and_ssh_closes() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Gateway::start(settings(dir.path())).await.unwrap();
+    let addresses = running.addresses();
+
+    assert!(get(addresses.http[0], "/").await.starts_with("HTTP/1.1 503 "));
+    let mut ssh = TcpStream::connect(addresses.ssh[0]).await.unwrap();
+    let mut said = Vec::new();
+    // Closed, or reset for what was not read: either way nothing was said.
+    let _ = ssh.read_to_end(&mut said).await;
+
+    assert_eq!(said, b"");
+    assert_eq!(running.shutdown().await, End::Drained);
+}
+
+#[tokio::test]
+async fn an_idle_keep_alive_connection_does_not_hold_up_the_drain() {
+    let dir = tempfile::tempdir().unwrap();
+    let patient = settings::Gateway { drain: Duration::from_secs(3_600), ..settings(dir.path()) };
+    let running = Gateway::start(patient).await.unwrap();
+    let mut idle = TcpStream::connect(running.addresses().http[0]).await.unwrap();
+    while running.shared().guard.connections() == 0 {
+        tokio::task::yield_now().await;
+    }
+
+    assert_eq!(running.shutdown().await, End::Drained);
+
+    assert_eq!(idle.read(&mut [0; 1]).await.unwrap(), 0);
+}
