@@ -190,7 +190,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
             self.up.stop();
         }
         self.up.is_over().then(|| End::Done {
-            downstream_goes_on: self.downstream_goes_on && self.up.is_done() && !self.link.is_eof,
+            downstream_goes_on: self.downstream_goes_on && self.up.is_done(),
             upstream_goes_on: self.upstream_goes_on && self.up.is_done() && self.from_upstream.is_empty(),
         })
     }

@@ -4,6 +4,7 @@ mod ends;
 mod faults;
 mod forwarding;
 mod gate;
+mod secured;
 mod stage;
 mod streams;
 mod upgrades;

@@ -1,0 +1,108 @@
+//! Over TLS, where a write may stay in a layer between: what was passed on arrives without waiting for more.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::stage::{GET, Stage, on_a_worker, within};
+use crate::http::{ConnMeta, SecuredMeta, serve};
+use crate::listener::Kind;
+
+async fn connect(stage: &Stage) -> TlsStream<TcpStream> {
+    let made = rcgen::generate_simple_self_signed(["app.example".to_owned()]).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![made.cert.der().clone()],
+            PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into()),
+        )
+        .unwrap();
+    let client = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (far, peer) = listener.accept().await.unwrap();
+    let local = far.local_addr().unwrap();
+    let name = ServerName::try_from("app.example").unwrap();
+    let (near, far) = within(async {
+        tokio::try_join!(
+            TlsConnector::from(Arc::new(client)).connect(name, near),
+            TlsAcceptor::from(Arc::new(server)).accept(far)
+        )
+    })
+    .await
+    .unwrap();
+    let secured = Some(SecuredMeta { sni: Some("app.example".into()) });
+    let permit = stage.worker.shared.guard.admit_connection(peer.ip()).unwrap();
+    let meta = ConnMeta { peer, local, kind: Kind::Https, secured };
+    tokio::task::spawn_local(serve(Rc::clone(&stage.worker), far, meta, permit));
+    near
+}
+
+async fn read_to(io: &mut TlsStream<TcpStream>, end: &[u8]) -> Vec<u8> {
+    let mut read = Vec::new();
+    while !read.ends_with(end) {
+        assert!(within(io.read_buf(&mut read)).await.unwrap() > 0, "{:?}", String::from_utf8_lossy(&read));
+    }
+    read
+}
+
+#[test]
+fn each_event_of_a_stream_arrives_when_it_was_sent() {
+    on_a_worker(async |stage| {
+        let mut client = connect(&stage).await;
+        client.write_all(GET.as_bytes()).await.unwrap();
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        origin.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+        read_to(&mut client, b"\r\n\r\n").await;
+        for turn in 0..50 {
+            let event = format!("7\r\nevent{turn:02}\r\n");
+            origin.send(&event).await;
+            assert_eq!(read_to(&mut client, event.as_bytes()).await, event.as_bytes());
+        }
+    });
+}
+
+#[test]
+fn a_large_body_reaches_a_client_that_is_slow_to_read() {
+    const LEN: usize = 6 * 1024 * 1024;
+    on_a_worker(async |stage| {
+        let mut client = connect(&stage).await;
+        client.write_all(GET.as_bytes()).await.unwrap();
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        let body = vec![b'x'; LEN];
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LEN}\r\n\r\n");
+        let send = async {
+            origin.io.write_all(head.as_bytes()).await?;
+            origin.io.write_all(&body).await
+        };
+        let receive = async {
+            let mut total = 0;
+            let mut block = vec![0; 3_000];
+            while total < LEN + head.len() {
+                tokio::task::yield_now().await;
+                total += client.read(&mut block).await?;
+            }
+            std::io::Result::Ok(total)
+        };
+        let sent = within(async { tokio::join!(send, receive) }).await;
+        sent.0.unwrap();
+        assert_eq!(sent.1.unwrap(), LEN + head.len());
+    });
+}
