@@ -115,10 +115,7 @@ impl Current {
 /// A generation pinned by one worker thread for one request, handshake or channel. Cheap to clone: the count is the
 /// thread's own.
 #[derive(Clone)]
-#[expect(
-    clippy::redundant_allocation,
-    reason = "cloning the inner one would touch a count all threads share"
-)]
+#[expect(clippy::redundant_allocation, reason = "a clone of the inner one touches a count all threads share")]
 pub struct Pinned(Rc<Arc<Live>>);
 
 impl Deref for Pinned {

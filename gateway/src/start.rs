@@ -122,12 +122,16 @@ pub enum End {
 
 /// The addresses in force, as a script wants them: the ready line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "the names are the kinds of listener")]
 pub struct Addresses {
+    /// Plain HTTP.
     pub http: Vec<SocketAddr>,
+    /// HTTP over TLS.
     pub https: Vec<SocketAddr>,
+    /// The jump host.
     pub ssh: Vec<SocketAddr>,
+    /// The noVNC console gate.
     pub novnc: Vec<SocketAddr>,
+    /// The ttyd console gate.
     pub ttyd: Vec<SocketAddr>,
     /// The admin endpoint, `null` when it is off.
     pub admin: Option<SocketAddr>,
