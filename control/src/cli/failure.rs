@@ -31,26 +31,27 @@ impl Failure {
     pub fn from_answer(status: StatusCode, body: &str) -> Self {
         let problem: Value = serde_json::from_str(body).unwrap_or(Value::Null);
         let text = |name: &str| problem.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let mut message = match (text("title"), text("detail")) {
-            (Some(title), Some(detail)) if !detail.eq_ignore_ascii_case(title) => {
-                format!("{title}: {detail}")
-            }
-            (Some(one), _) | (None, Some(one)) => one.to_owned(),
-            (None, None) => format!("control answered {status}"),
+        let lists = ["errors", "violations"].iter().filter_map(|name| problem.get(name)?.as_array());
+        let violations: Vec<String> = lists.flatten().map(violation).collect();
+        // With violations the sentence of the whole only repeats them.
+        let mut message = match (violations.as_slice(), text("detail").or_else(|| text("title"))) {
+            ([], Some(said)) => said.to_owned(),
+            ([], None) => format!("control answered {status}"),
+            ([one], _) => one.clone(),
+            (several, _) => format!("{} things are wrong:\n  {}", several.len(), several.join("\n  ")),
         };
-        let violations =
-            ["errors", "violations"].iter().filter_map(|name| problem.get(name)?.as_array()).flatten();
-        for violation in violations {
-            let part = |name: &str| violation.get(name).and_then(Value::as_str).unwrap_or_default();
-            match (part("field"), part("message")) {
-                ("", said) => message.push_str(&format!("\n  {said}")),
-                (field, said) => message.push_str(&format!("\n  {field}: {said}")),
-            }
-        }
         if status == StatusCode::UNAUTHORIZED {
             message.push_str("\n  put a token in GATEHOUSE_TOKEN; `gatehouse token create` on control's machine prints one");
         }
         Self::failed(message.chars().filter(|c| *c == '\n' || !c.is_control()).collect::<String>())
+    }
+}
+
+fn violation(violation: &Value) -> String {
+    let part = |name: &str| violation.get(name).and_then(Value::as_str).unwrap_or_default();
+    match (part("field"), part("message")) {
+        ("", said) => said.to_owned(),
+        (field, said) => format!("{field}: {said}"),
     }
 }
 
@@ -63,8 +64,16 @@ mod tests {
         let body = r#"{"title":"the route is invalid","status":422,
             "errors":[{"field":"host","code":"scheme","message":"has a scheme"},{"field":"path","code":"x","message":"bad"}]}"#;
         let failure = Failure::from_answer(StatusCode::UNPROCESSABLE_ENTITY, body);
-        assert_eq!(failure.to_string(), "the route is invalid\n  host: has a scheme\n  path: bad");
+        assert_eq!(failure.to_string(), "2 things are wrong:\n  host: has a scheme\n  path: bad");
         assert_eq!(failure.exit_code(), 1);
+    }
+
+    #[test]
+    fn one_violation_is_one_line_and_none_is_the_sentence() {
+        let one = r#"{"title":"Conflict","detail":"x","errors":[{"field":"host","message":"is taken"}]}"#;
+        assert_eq!(Failure::from_answer(StatusCode::CONFLICT, one).to_string(), "host: is taken");
+        let none = r#"{"title":"Not Found","detail":"no route \"x\" is here"}"#;
+        assert_eq!(Failure::from_answer(StatusCode::NOT_FOUND, none).to_string(), "no route \"x\" is here");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `gatehouse route …`.
 
 use clap::ValueEnum;
+use config::name::HostPattern;
 use serde_json::{Value, json};
 
 use super::args::{RouteCommand, RouteFields, RouteName};
@@ -57,7 +58,9 @@ pub(super) async fn run(client: &Client, printer: &Printer, command: RouteComman
 }
 
 async fn address(client: &Client, route: &RouteName) -> Result<String, Failure> {
-    let wanted = resolve::Wanted { noun: "route", list: LIST, field: "host", typed: &route.route };
+    // Folded as control folds it, so that what was typed at `add` also finds it.
+    let host = HostPattern::parse(&route.route).map_or_else(|_| route.route.clone(), |host| host.to_string());
+    let wanted = resolve::Wanted { noun: "route", list: LIST, field: "host", typed: &host };
     let id = resolve::id(client, wanted, &[("path", route.path.as_deref())]).await?;
     Ok(format!("{LIST}/{id}"))
 }

@@ -42,9 +42,12 @@ pub(super) fn gateway(global: &Global, arguments: &[OsString]) -> Failure {
         Err(failure) => return failure,
     };
     let mut command = std::process::Command::new(&program);
-    // `--data` before the subcommand is ours by its place and the gateway's by its meaning.
+    // These before the first argument of the gateway are ours by its place and the gateway's by its meaning.
     if let Some(data) = &global.data {
         command.arg("--data").arg(data);
+    }
+    if global.output == Some(Form::Json) {
+        command.args(["-o", "json"]);
     }
     let error = command.args(arguments).exec();
     Failure::failed(format!("{} cannot be started: {error}", program.display()))

@@ -89,3 +89,12 @@ fn the_default_directory_is_the_systems_for_root_and_the_persons_otherwise() {
     assert_eq!(default_data(false, None, path("/h")), path("/h/.local/state/gatehouse"));
     assert_eq!(default_data(false, None, None), None);
 }
+
+#[test]
+fn what_follows_gateway_run_is_the_gateways() {
+    let cli = parse("gatehouse --data /d gateway run --http 127.0.0.1:0 --workers 2 -o json").unwrap();
+    let Command::Gateway(GatewayCommand::Run { arguments }) = cli.command else { panic!("another command") };
+    assert_eq!(arguments, ["--http", "127.0.0.1:0", "--workers", "2", "-o", "json"]);
+    let cli = parse("gatehouse gateway run --data /d -o json --http 127.0.0.1:0").unwrap();
+    assert_eq!((cli.global.data, cli.global.output), (Some("/d".into()), Some(args::Form::Json)));
+}

@@ -13,7 +13,7 @@ use super::{put, resolve};
 const LIST: &str = "/api/v1/users";
 const COLUMNS: &[Column] = &[("NAME", "name"), ("GRANT", "grant"), ("ENABLED", "enabled"), ("ID", "id")];
 const KEY_COLUMNS: &[Column] =
-    &[("FINGERPRINT", "fingerprint"), ("TYPE", "type"), ("COMMENT", "comment"), ("ID", "id")];
+    &[("FINGERPRINT", "fingerprint"), ("TYPE", "algorithm"), ("COMMENT", "comment"), ("ID", "id")];
 
 pub(super) async fn run(client: &Client, printer: &Printer, command: UserCommand) -> Result<(), Failure> {
     match command {
