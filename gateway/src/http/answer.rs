@@ -16,7 +16,7 @@ use super::redirect;
 use super::respond::{self, Answer};
 use super::scratch::Scratch;
 use super::serve::Next;
-use crate::fault::{Fault, Kind};
+use crate::fault::{Fault, Kind, Side};
 use crate::telemetry::Record;
 
 /// Longest `X-Request-Id` that is taken over from a client.
@@ -29,12 +29,14 @@ pub(super) struct Manner {
     wants_html: bool,
     pub(super) closes: bool,
     policy: Policy,
+    /// Whether the fault stands in the log already.
+    pub(super) is_logged: bool,
 }
 
 impl Manner {
     /// For what could not be read.
     pub(super) const CLOSING: Self =
-        Self { is_head: false, wants_html: false, closes: true, policy: Policy::NONE };
+        Self { is_head: false, wants_html: false, closes: true, policy: Policy::NONE, is_logged: false };
 }
 
 /// What became of a request.
@@ -80,13 +82,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             wants_html: scratch.request.all(Known::Accept).any(|field| names_html(field.value.of(bytes))),
             closes: !asked.keep_alive || !asked.body.is_done(),
             policy,
+            is_logged: false,
         }
     }
 
     /// Answers a fault.
     pub(super) async fn refuse(&mut self, scratch: &mut Scratch, fault: &Fault, mut manner: Manner) -> Next {
         self.worker.counters.fault(fault.side);
-        log(&scratch.request_id, fault);
+        if !manner.is_logged {
+            log(&scratch.request_id, fault, None);
+        }
         let Some(status) = respond::status(fault) else { return Next::Abort };
         manner.closes |= matches!(fault.kind, Kind::BadRequest | Kind::RequestTimeout);
         self.answer(scratch, status, manner, None).await
@@ -119,7 +124,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         manner: Manner,
         location: Option<&[u8]>,
     ) -> Next {
-        let Manner { is_head, wants_html, closes, policy } = manner;
+        let Manner { is_head, wants_html, closes, policy, .. } = manner;
         let closes = closes || self.worker.shared.drain.is_draining();
         let Scratch { request_id, to_downstream, .. } = scratch;
         let answer = Answer { status, request_id, is_head, wants_html, closes, policy, location };
@@ -155,12 +160,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
 }
 
 /// The cause goes to the log, where it may name addresses. What strangers can cause at will is not a warning.
-pub(super) fn log(request: &str, fault: &Fault) {
+pub(super) fn log(request: &str, fault: &Fault, told: Option<&Told>) {
     let cause = fault.source();
+    let route = told.and_then(|told| told.route).map(tracing::field::display);
+    let endpoint = told.and_then(|told| told.endpoint).map(tracing::field::display);
     match fault.side {
-        crate::fault::Side::Downstream => tracing::debug!(request, %fault, cause, "request refused"),
-        crate::fault::Side::Upstream | crate::fault::Side::Internal => {
-            tracing::info!(request, %fault, cause, "request failed");
+        Side::Downstream => tracing::debug!(request, %fault, cause, route, endpoint, "request refused"),
+        Side::Upstream | Side::Internal => {
+            tracing::info!(request, %fault, cause, route, endpoint, "request failed");
         }
     }
 }

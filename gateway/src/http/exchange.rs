@@ -116,6 +116,8 @@ pub(super) struct Exchange<'a, IO> {
     downstream_goes_on: bool,
     upstream_goes_on: bool,
     has_moved: bool,
+    /// Whether the response waits for the downstream to read.
+    waits_for_reader: bool,
     tally: Tally,
 }
 
@@ -154,6 +156,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
             downstream_goes_on: terms.keep_alive,
             upstream_goes_on: true,
             has_moved: true,
+            waits_for_reader: false,
             tally: Tally::default(),
         }
     }
@@ -233,7 +236,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
     }
 
     fn timeout(&self) -> Fault {
-        if self.link.is_eof {
+        if self.link.is_eof || self.waits_for_reader {
             return downstream_gone(io::ErrorKind::ConnectionAborted.into());
         }
         if self.up.waits_for_downstream() {

@@ -174,12 +174,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             // Half a response went out: only a closed connection can say so.
             (Err(fault), _) if tally.status != 0 => {
                 self.worker.counters.fault(fault.side);
-                log(&scratch.request_id, &fault);
+                log(&scratch.request_id, &fault, Some(&told));
                 Next::Abort
             }
             (Err(fault), _) => {
                 told.status = respond::status(&fault).unwrap_or(0);
+                log(&scratch.request_id, &fault, Some(&told));
                 let mut manner = self.manner(scratch, asked, policy);
+                manner.is_logged = true;
                 // A request that broke a rule while it was sent is as doubtful as one refused at the door.
                 manner.closes |= fault.side == Side::Downstream;
                 self.refuse(scratch, &fault, manner).await

@@ -15,6 +15,7 @@ use crate::fault::{Cause, Fault, Kind, Retry};
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
     pub(super) fn poll_down(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
+        self.waits_for_reader = false;
         loop {
             let step = match self.down {
                 Down::Head => self.poll_down_head(context)?,
@@ -140,7 +141,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         let rest = self.scratch.to_downstream.get(self.sent..).unwrap_or_default();
         if !rest.is_empty() {
             match poll_write(context, &mut self.link.io, rest) {
-                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Pending => {
+                    self.waits_for_reader = true;
+                    return Ok(Poll::Pending);
+                }
                 Poll::Ready(Err(cause)) => return Err(downstream_gone(cause)),
                 Poll::Ready(Ok(count)) => self.sent += count,
             }
@@ -161,7 +165,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
     fn poll_down_pass(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, Fault> {
         let bytes = self.from_upstream.unread().get(..self.pass).unwrap_or_default();
         match poll_write(context, &mut self.link.io, bytes) {
-            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Pending => {
+                self.waits_for_reader = true;
+                return Ok(Poll::Pending);
+            }
             Poll::Ready(Err(cause)) => return Err(downstream_gone(cause)),
             Poll::Ready(Ok(count)) => {
                 self.from_upstream.consume(count);
