@@ -130,6 +130,58 @@ async fn a_checkpoint_cut_in_half_falls_back_and_control_mends_it() {
     serves(http, "app.example.com", "one").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_follows_a_database_that_was_restored_from_an_older_backup() {
+    let directory = tempfile::Builder::new().prefix("gh").tempdir().unwrap();
+    let data = directory.path();
+    let backup = tempfile::tempdir().unwrap();
+    let origin = Origin::start("one").await;
+    {
+        let mut up = Up::start_in(data, &[]);
+        Api::of(data).route("kept.example.com", &origin.url()).await;
+        serves(up.address("http"), "kept.example.com", "one").await;
+        up.stop();
+        copy_database(data, backup.path());
+    }
+    {
+        let mut up = Up::start_in(data, &[]);
+        for number in 0..5 {
+            Api::of(data).route(&format!("lost{number}.example.com"), &origin.url()).await;
+        }
+        serves(up.address("http"), "lost4.example.com", "one").await;
+        up.stop();
+    }
+    copy_database(backup.path(), data);
+
+    let up = Up::start_in(data, &[]);
+
+    let http = up.address("http");
+    wait_for("the later routes are gone", || async {
+        (client::get_if_open(http, "lost4.example.com", "/").await?.status == 404).then_some(())
+    })
+    .await;
+    serves(http, "kept.example.com", "one").await;
+    Api::of(data).route("new.example.com", &origin.url()).await;
+    serves(http, "new.example.com", "one").await;
+}
+
+/// The database with what belongs to it, and nothing else of the directory.
+fn copy_database(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(to).unwrap().map(Result::unwrap) {
+        if entry.file_name().to_string_lossy().starts_with("database.db") {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let mut copied = 0;
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        if entry.file_name().to_string_lossy().starts_with("database.db") {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            copied += 1;
+        }
+    }
+    assert!(copied > 0, "no database in {}", from.display());
+}
+
 async fn serves(address: std::net::SocketAddr, host: &str, body: &str) {
     wait_for("the route serves", || async {
         let answer = client::get_if_open(address, host, "/").await?;
