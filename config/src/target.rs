@@ -67,6 +67,16 @@ pub fn check(address: SocketAddr, loopback_ok: bool, own: &[SocketAddr]) -> Resu
     Ok(())
 }
 
+/// Checks a connection that was just made: `local` and `peer` are its two ends.
+///
+/// A listener on every address cannot be told from its own address alone. A connection whose ends have one IP address
+/// stayed on this machine, so with such a listener's port it came back to us.
+pub fn check_connected(local: SocketAddr, peer: SocketAddr, own: &[SocketAddr]) -> Result<(), Forbidden> {
+    let stayed_here = local.ip().to_canonical() == peer.ip().to_canonical();
+    let everywhere = |listener: &SocketAddr| listener.ip().is_unspecified() && listener.port() == peer.port();
+    if stayed_here && own.iter().any(everywhere) { Err(Forbidden::OwnListener) } else { Ok(()) }
+}
+
 fn check_v4(ip: Ipv4Addr) -> Result<(), Forbidden> {
     if ip.is_link_local() {
         return Err(Forbidden::LinkLocal);
@@ -119,6 +129,18 @@ mod tests {
             ("255.255.255.255:80", Forbidden::NotAHost),
         ] {
             assert_eq!(verdict(text), Err(because), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_came_back_to_a_listener_on_every_address_is_refused() {
+        let own = ["0.0.0.0:443".parse().unwrap()];
+        let ends = |local: &str, peer: &str| (local.parse().unwrap(), peer.parse().unwrap());
+        let (local, peer) = ends("10.1.2.3:50000", "10.1.2.3:443");
+        assert_eq!(check_connected(local, peer, &own), Err(Forbidden::OwnListener));
+        for (local, peer) in [ends("10.1.2.3:50000", "10.1.2.4:443"), ends("10.1.2.3:50000", "10.1.2.3:8080")]
+        {
+            assert_eq!(check_connected(local, peer, &own), Ok(()));
         }
     }
 

@@ -162,6 +162,10 @@ impl Asked {
                 if let Err(error) = upstream.set_nodelay(true) {
                     tracing::debug!(%error, "nodelay");
                 }
+                if let Ok(local) = upstream.local_addr() {
+                    target::check_connected(local, address, &own)
+                        .map_err(|cause| JumpRefusal::Forbidden { target: self.shown(), cause })?;
+                }
                 return Ok(upstream);
             }
             Ok(Err(error)) => reason(&error),

@@ -32,6 +32,11 @@ pub async fn dial_address(
             ));
         }
     };
+    let ends = io.local_addr().and_then(|local| Ok((local, io.peer_addr()?)));
+    let (local, peer) = ends.map_err(|cause| Fault::upstream(Kind::Refused, Retry::Safe, cause))?;
+    if let Err(forbidden) = target::check_connected(local, peer, own) {
+        return Err(Fault::upstream(Kind::Forbidden, Retry::Safe, std::io::Error::other(forbidden)));
+    }
     io.set_nodelay(true).map_err(|cause| Fault::upstream(Kind::Refused, Retry::Safe, cause))?;
     Ok(io)
 }
