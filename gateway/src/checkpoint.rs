@@ -209,7 +209,7 @@ impl Checkpoint {
     }
 
     fn write_base(&mut self, snapshot: &Snapshot) -> io::Result<()> {
-        let next = self.pair + 1;
+        let next = self.pair.saturating_add(1);
         let plain = Message::Snapshot(snapshot.clone()).encode();
         let mut bytes = record::MAGIC.to_vec();
         bytes.append(&mut self.sealer.seal(Part::Base, next, 0, plain)?);
