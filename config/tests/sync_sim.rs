@@ -111,6 +111,8 @@ struct Gateway {
     serving: Option<Arc<Snapshot>>,
     disk: Option<Arc<Snapshot>>,
     install: Option<(Arc<Snapshot>, Phase)>,
+    /// What serves and was not taken by the disk.
+    unsaved: Option<Arc<Snapshot>>,
 }
 
 /// What the run went through, so that the suite can show that every fault was met.
@@ -123,6 +125,7 @@ struct Seen {
     restores: usize,
     lost_tails: usize,
     crashes_before_checkpoint: usize,
+    full_disks: usize,
     closes: usize,
 }
 
@@ -156,7 +159,13 @@ impl World {
                 lineages: 1,
                 publisher: None,
             },
-            gateway: Gateway { follower: Follower::new(None), serving: None, disk: None, install: None },
+            gateway: Gateway {
+                follower: Follower::new(None),
+                serving: None,
+                disk: None,
+                install: None,
+                unsaved: None,
+            },
             stream: None,
             faults: true,
             truth: HashMap::new(),
@@ -175,14 +184,14 @@ impl World {
             200..460 => self.deliver_to_gateway(),
             460..680 => self.deliver_to_control(),
             680..900 => self.advance_install(),
-            900..960 if self.stream.is_none() => self.connect(),
+            900..950 if self.stream.is_none() => self.connect(),
             960..970 => self.cut(),
             970..980 => self.crash_gateway(),
             980..985 => self.crash_control(),
             985..990 => self.control.backup = Some(Arc::clone(&self.control.desired)),
             990..995 => self.restore(),
             995..1000 => self.lose_tail(),
-            _ => {}
+            _ => self.save_again(),
         }
         self.check();
     }
@@ -243,6 +252,7 @@ impl World {
         self.gateway.follower = Follower::new(disk.clone());
         self.gateway.serving = disk;
         self.gateway.install = None;
+        self.gateway.unsaved = None;
         self.served = None;
         self.cut();
     }
@@ -306,12 +316,26 @@ impl World {
                 self.gateway.serving = Some(Arc::clone(&snapshot));
                 self.gateway.install = Some((snapshot, Phase::Swapped));
             }
+            Phase::Swapped if self.faults && self.random.percent(10) => {
+                self.seen.full_disks += 1;
+                self.gateway.unsaved = Some(snapshot);
+                self.gateway.follower.handle_undurable(Vec::new(), "no space");
+            }
             Phase::Swapped => {
+                self.gateway.unsaved = None;
                 self.gateway.disk = Some(Arc::clone(&snapshot));
                 self.gateway.install = Some((snapshot, Phase::Durable));
             }
             Phase::Durable => self.gateway.follower.handle_installed(Vec::new()),
         }
+        self.drive_gateway();
+    }
+
+    /// The disk takes what it did not before.
+    fn save_again(&mut self) {
+        let Some(snapshot) = self.gateway.unsaved.take() else { return };
+        self.gateway.disk = Some(snapshot);
+        self.gateway.follower.handle_durable();
         self.drive_gateway();
     }
 
@@ -393,6 +417,7 @@ impl World {
 
     /// The network and the machines are well again: the gateway comes to serve what is desired.
     fn settle(&mut self) {
+        self.save_again();
         self.faults = false;
         self.connect();
         for _ in 0..200 {
@@ -422,8 +447,11 @@ fn run(seed: u64) -> Seen {
     world.settle();
     // A second calm: what came after a convergence converges as well, and by changes.
     let wholes = world.seen.wholes;
-    for _ in 0..5 {
-        world.change();
+    for content in 0..5 {
+        let mut next = Snapshot::clone(&world.control.desired);
+        next.put(object(1, content));
+        let number = Generation(next.generation().0 + 1);
+        world.desire(Arc::new(next.numbered(number)));
         world.nudge();
     }
     world.settle_connected();
@@ -463,14 +491,34 @@ fn generations_are_whole_monotonic_durable_and_converge_under_faults() {
         total.restores += seen.restores;
         total.lost_tails += seen.lost_tails;
         total.crashes_before_checkpoint += seen.crashes_before_checkpoint;
+        total.full_disks += seen.full_disks;
         total.closes += seen.closes;
     }
     if seeds.len() as u64 >= SEEDS {
         // A simulation that no longer meets a fault proves nothing about it.
-        let Seen { deltas, wholes, skips, refusals, restores, lost_tails, crashes_before_checkpoint, closes } =
-            total;
-        for met in [deltas, wholes, skips, refusals, restores, lost_tails, crashes_before_checkpoint, closes]
-        {
+        let Seen {
+            deltas,
+            wholes,
+            skips,
+            refusals,
+            restores,
+            lost_tails,
+            crashes_before_checkpoint,
+            full_disks,
+            closes,
+        } = total;
+        let met = [
+            deltas,
+            wholes,
+            skips,
+            refusals,
+            restores,
+            lost_tails,
+            crashes_before_checkpoint,
+            full_disks,
+            closes,
+        ];
+        for met in met {
             assert!(met >= 20, "some fault is hardly met any more: {total:?}");
         }
     }

@@ -193,6 +193,7 @@ fn hello() -> impl Strategy<Value = Message> {
                 listeners: listeners.into_iter().map(|(kind, address)| Listening { kind, address }).collect(),
                 draining,
                 degraded,
+                undurable: boot % 2 == 0,
             })
         })
 }
@@ -475,6 +476,7 @@ fn golden_messages() -> Vec<(&'static str, Message)> {
         listeners: vec![Listening { kind: "http".to_owned(), address: "0.0.0.0:80".parse().unwrap() }],
         draining: true,
         degraded: vec!["tls".to_owned()],
+        undurable: false,
     };
     let enrolled = Enrolled { gateway: [9; 16], chain: vec![b"leaf".to_vec()], authority: b"root".to_vec() };
     vec![

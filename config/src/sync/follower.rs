@@ -1,8 +1,8 @@
 //! The gateway's end of the stream.
 //!
-//! Order of calls: `handle_connected`, then any of `handle_message`, `handle_installed`, `handle_refused`, each followed
-//! by `poll` until it returns `None`; `handle_disconnected` at the end. The driver compiles, swaps and writes the
-//! checkpoint between an `Install` and the `handle_installed` or `handle_refused` that answers it. An install outlives
+//! Order of calls: `handle_connected`, then any of `handle_message`, `handle_installed`, `handle_undurable`,
+//! `handle_durable`, `handle_refused`, each followed by `poll` until it returns `None`; `handle_disconnected` at the end. The driver compiles, swaps and writes the
+//! checkpoint between an `Install` and the `handle_installed`, `handle_undurable` or `handle_refused` that answers it. An install outlives
 //! the stream that brought it: `handle_installed` may come while nothing is connected.
 
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ pub enum Action {
         /// The change from the one in force, when it came as one.
         delta: Option<Delta>,
     },
-    /// End the stream; the peer breaks the protocol or refused us.
+    /// End the stream: the peer breaks the protocol or refused us, or a new greeting is due.
     Close(String),
 }
 
@@ -57,6 +57,10 @@ impl Incoming {
 pub struct Follower {
     in_force: Option<Arc<Snapshot>>,
     degraded: Vec<String>,
+    /// Why what is in force is not on disk; it is not acknowledged until it is.
+    undurable: Option<String>,
+    /// This stream's `Hello` said that it is not durable.
+    greeted_undurable: bool,
     installing: Option<Arc<Snapshot>>,
     /// The newest that came during an install; at most one, because only the newest counts.
     queued: Option<Incoming>,
@@ -72,6 +76,8 @@ impl Follower {
         Self {
             in_force: have,
             degraded: Vec::new(),
+            undurable: None,
+            greeted_undurable: false,
             installing: None,
             queued: None,
             connected: false,
@@ -134,10 +140,43 @@ impl Follower {
         let generation = installed.generation();
         self.in_force = Some(installed);
         self.degraded = degraded;
+        self.undurable = None;
+        self.greeted_undurable = false;
         if self.hello.is_none() {
             self.acknowledge(generation);
         }
         self.go_on();
+    }
+
+    /// The generation of the last `Install` is serving, and the disk does not take it.
+    ///
+    /// Control hears why instead of an acknowledgement, and newer generations are followed all the same: a full disk
+    /// must not hold up a change.
+    pub fn handle_undurable(&mut self, degraded: Vec<String>, why: &str) {
+        let Some(installed) = self.installing.take() else { return };
+        let generation = installed.generation();
+        let reason = format!("generation {generation} is in force and would not outlive a restart: {why}");
+        self.in_force = Some(installed);
+        self.degraded = degraded;
+        if self.hello.is_none() {
+            self.refuse(generation, reason.clone(), false);
+        }
+        self.undurable = Some(reason);
+        self.greeted_undurable = false;
+        self.go_on();
+    }
+
+    /// The generation in force, which was not durable, is now.
+    pub fn handle_durable(&mut self) {
+        if self.undurable.take().is_none() || !self.connected || self.hello.is_some() {
+            return;
+        }
+        if self.greeted_undurable {
+            // It came on an older stream, perhaps of another lineage, and an acknowledgement names none.
+            self.close("what is in force is durable now; greeting control again".to_owned());
+        } else if let Some(generation) = self.in_force() {
+            self.acknowledge(generation);
+        }
     }
 
     /// The generation of the last `Install` was refused; the one before stays in force.
@@ -175,6 +214,8 @@ impl Follower {
             hello.formats = FORMATS.to_vec();
         }
         hello.have = self.in_force.as_ref().map(|snapshot| Have::of(snapshot));
+        hello.undurable = self.undurable.is_some();
+        self.greeted_undurable = hello.undurable;
         hello.degraded.clone_from(&self.degraded);
         self.send(Message::Hello(hello));
     }
@@ -201,11 +242,14 @@ impl Follower {
                 return;
             }
             if generation == mine.generation() {
-                return if mine.digest() == incoming.digest() {
-                    self.acknowledge(generation);
-                } else {
-                    let why = "this generation is in force with other objects; a number is used once";
-                    self.refuse(generation, why.to_owned(), false);
+                let is_equal = mine.digest() == incoming.digest();
+                return match &self.undurable {
+                    None if is_equal => self.acknowledge(generation),
+                    Some(why) if is_equal => self.refuse(generation, why.clone(), false),
+                    None | Some(_) => {
+                        let why = "this generation is in force with other objects; a number is used once";
+                        self.refuse(generation, why.to_owned(), false);
+                    }
                 };
             }
         }

@@ -97,6 +97,8 @@ pub struct Hello {
     pub draining: bool,
     /// What is paused in the generation it serves, as in [`Ack`].
     pub degraded: Vec<String>,
+    /// What it serves is not on its disk: a restart would go back.
+    pub undurable: bool,
 }
 
 /// The generation a gateway serves.

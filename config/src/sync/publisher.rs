@@ -38,13 +38,15 @@ pub struct Publisher {
     state: State,
     /// What the gateway serves.
     have: Option<Have>,
+    /// Whether it is on the gateway's disk.
+    durable: bool,
     /// The snapshot of `have`, where control still keeps it: what a change starts from.
     base: Option<Arc<Snapshot>>,
     in_flight: Option<Arc<Snapshot>>,
     /// The gateway asked for the whole; the next send is one.
     want_whole: bool,
-    /// The generation that the gateway refused.
-    refused: Option<Generation>,
+    /// The generation that the gateway refused; it may acknowledge it later, when its disk takes it again.
+    refused: Option<Arc<Snapshot>>,
     /// `SkipAbove` was said for the desired state as it is.
     skip_said: bool,
     actions: VecDeque<Action>,
@@ -64,6 +66,7 @@ impl Publisher {
             desired,
             state: State::Greeting,
             have: None,
+            durable: false,
             base: None,
             in_flight: None,
             want_whole: false,
@@ -113,8 +116,12 @@ impl Publisher {
         self.actions.pop_front()
     }
 
-    /// The generation of the desired state's lineage that the gateway serves, once it said so.
+    /// The generation of the desired state's lineage that the gateway serves and keeps, once it said so.
     pub fn acked(&self) -> Option<Generation> {
+        self.serving().filter(|_| self.durable)
+    }
+
+    fn serving(&self) -> Option<Generation> {
         self.have.filter(|have| have.lineage == self.desired.lineage()).map(|have| have.generation)
     }
 
@@ -130,6 +137,7 @@ impl Publisher {
         }
         self.state = State::Open;
         self.have = hello.have;
+        self.durable = !hello.undurable;
         // Checked, not trusted: a change from another base than the gateway's would only be refused.
         self.base = hello.have.and_then(|have| base(have).filter(|snapshot| Have::of(snapshot) == have));
         if let Some(generation) = self.acked() {
@@ -141,27 +149,28 @@ impl Publisher {
     fn acknowledged(&mut self, ack: Ack) {
         // A late or repeated acknowledgement tells nothing new; one of something never sent would be a lie.
         let generation = ack.generation;
-        if let Some(sent) = self.in_flight.take_if(|sent| sent.generation() == generation) {
+        let is_meant = |sent: &mut Arc<Snapshot>| sent.generation() == generation;
+        if let Some(sent) = self.in_flight.take_if(is_meant).or_else(|| self.refused.take_if(is_meant)) {
             self.have = Some(Have::of(&sent));
             self.base = Some(sent);
             self.want_whole = false;
-            self.refused = None;
-        } else if self.acked() != Some(generation) {
+            // A refusal of an older one is history; one of a newer one stands.
+            self.refused.take_if(|refused| refused.generation() <= generation);
+        } else if self.serving() != Some(generation) {
             return;
         }
+        self.durable = true;
         self.actions.push_back(Action::Acked(ack));
         self.publish();
     }
 
     fn nacked(&mut self, nack: Nack) {
-        if self.in_flight.take_if(|sent| sent.generation() == nack.generation).is_none() {
-            return;
-        }
+        let Some(sent) = self.in_flight.take_if(|sent| sent.generation() == nack.generation) else { return };
         // Asked for the whole after the whole: nothing more can help this generation.
         if nack.want_snapshot && !self.want_whole {
             self.want_whole = true;
         } else {
-            self.refused = Some(nack.generation);
+            self.refused = Some(sent);
             self.actions.push_back(Action::Refused(nack));
         }
         self.publish();
@@ -172,12 +181,12 @@ impl Publisher {
         let desired = Have::of(&self.desired);
         if self.state != State::Open
             || self.in_flight.is_some()
-            || self.refused == Some(desired.generation)
+            || self.refused.as_ref().is_some_and(|refused| Have::of(refused) == desired)
             || self.have == Some(desired)
         {
             return;
         }
-        if let Some(generation) = self.acked().filter(|acked| *acked >= desired.generation) {
+        if let Some(generation) = self.serving().filter(|serving| *serving >= desired.generation) {
             if !self.skip_said {
                 self.skip_said = true;
                 self.actions.push_back(Action::SkipAbove(generation));

@@ -42,12 +42,12 @@ impl Installer for Install {
             boot: self.boot,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             formats: FORMATS.to_vec(),
-            have: None,
             listeners: open
                 .map(|one| Listening { kind: one.kind.name().to_owned(), address: one.address })
                 .collect(),
             draining: self.shared.drain.is_draining(),
-            degraded: Vec::new(),
+            // What is in force is the follower's to say.
+            ..Hello::default()
         }
     }
 

@@ -37,7 +37,14 @@ struct Job {
     delta: Option<Delta>,
 }
 
-type Outcome = Result<Vec<String>, String>;
+/// How an install ended, and what became of its checkpoint later.
+#[derive(Debug)]
+enum Outcome {
+    Installed(Vec<String>),
+    Undurable(Vec<String>, String),
+    Durable,
+    Refused(String),
+}
 
 /// Follows for ever.
 pub(super) async fn run<I: Installer + Sync>(origin: Origin, installer: &I) {
@@ -62,38 +69,62 @@ async fn install<I: Installer>(
     outcomes: mpsc::Sender<Outcome>,
 ) {
     let checkpoint = Arc::new(Mutex::new(checkpoint));
-    while let Some(Job { snapshot, delta }) = jobs.recv().await {
-        let outcome = installer.install(Arc::clone(&snapshot), delta.clone()).await;
-        match &outcome {
-            Ok(_) => persist(&checkpoint, snapshot, delta).await,
-            Err(why) => tracing::warn!(generation = %snapshot.generation(), %why, "generation refused"),
-        }
+    // What serves and is not on disk: tried again until it is, or something newer is.
+    let mut unsaved: Option<Arc<Snapshot>> = None;
+    let mut backoff = Backoff::new();
+    loop {
+        let job = tokio::select! {
+            job = jobs.recv() => job,
+            () = tokio::time::sleep(backoff.peek()), if unsaved.is_some() => {
+                let _ = backoff.next();
+                let Some(snapshot) = unsaved.clone() else { continue };
+                if save(&checkpoint, snapshot, None).await.is_ok() {
+                    unsaved = None;
+                    let _ = outcomes.send(Outcome::Durable).await;
+                }
+                continue;
+            }
+        };
+        let Some(Job { snapshot, delta }) = job else { return };
+        let outcome = match installer.install(Arc::clone(&snapshot), delta.clone()).await {
+            Ok(degraded) => match save(&checkpoint, Arc::clone(&snapshot), delta).await {
+                Ok(()) => {
+                    unsaved = None;
+                    Outcome::Installed(degraded)
+                }
+                Err(error) => {
+                    backoff.reset();
+                    unsaved = Some(snapshot);
+                    Outcome::Undurable(degraded, format!("the checkpoint cannot be written: {error}"))
+                }
+            },
+            Err(why) => {
+                tracing::warn!(generation = %snapshot.generation(), %why, "generation refused");
+                Outcome::Refused(why)
+            }
+        };
         if outcomes.send(outcome).await.is_err() {
             return;
         }
     }
 }
 
-/// Saves until it succeeds: what is served but not durable is not acknowledged, and control shows this gateway behind.
-async fn persist(checkpoint: &Arc<Mutex<Checkpoint>>, snapshot: Arc<Snapshot>, delta: Option<Delta>) {
-    let mut backoff = Backoff::new();
-    let delta = Arc::new(delta);
-    loop {
-        let (checkpoint, snapshot, delta) =
-            (Arc::clone(checkpoint), Arc::clone(&snapshot), Arc::clone(&delta));
-        let generation = snapshot.generation();
-        let saved = tokio::task::spawn_blocking(move || {
-            let mut checkpoint = checkpoint.lock().unwrap_or_else(PoisonError::into_inner);
-            checkpoint.save(&snapshot, delta.as_ref().as_ref())
-        });
-        match saved.await.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
-            Ok(()) => return,
-            Err(error) => {
-                tracing::error!(%generation, %error, "the checkpoint cannot be written; the generation serves and is not acknowledged");
-            }
-        }
-        tokio::time::sleep(backoff.next()).await;
-    }
+/// Writes the checkpoint off the runtime's thread.
+async fn save(
+    checkpoint: &Arc<Mutex<Checkpoint>>,
+    snapshot: Arc<Snapshot>,
+    delta: Option<Delta>,
+) -> std::io::Result<()> {
+    let checkpoint = Arc::clone(checkpoint);
+    let generation = snapshot.generation();
+    let saved = tokio::task::spawn_blocking(move || {
+        // A save that panicked left its files as they were: they are written aside.
+        checkpoint.lock().unwrap_or_else(PoisonError::into_inner).save(&snapshot, delta.as_ref())
+    });
+    let saved = saved.await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    saved.inspect_err(|error| {
+        tracing::error!(%generation, %error, "the checkpoint cannot be written; a restart would go back");
+    })
 }
 
 /// How long silence may last.
@@ -190,8 +221,12 @@ impl<I: Installer> Driver<'_, I> {
                 }
                 self.follower.handle_message(message);
             }
-            Event::Installed(Some(Ok(degraded))) => self.follower.handle_installed(degraded),
-            Event::Installed(Some(Err(reason))) => self.follower.handle_refused(reason),
+            Event::Installed(Some(outcome)) => match outcome {
+                Outcome::Installed(degraded) => self.follower.handle_installed(degraded),
+                Outcome::Undurable(degraded, why) => self.follower.handle_undurable(degraded, &why),
+                Outcome::Durable => self.follower.handle_durable(),
+                Outcome::Refused(reason) => self.follower.handle_refused(reason),
+            },
             Event::Installed(None) => return Err(SyncError::Closed("the gateway is ending".to_owned())),
             Event::Tick => {
                 let silence = framed.heard().elapsed();

@@ -24,6 +24,11 @@ impl Backoff {
         self.said.clear();
     }
 
+    /// The longest that the next pause may be.
+    pub(super) const fn peek(&self) -> Duration {
+        Duration::from_millis(self.next_ms)
+    }
+
     /// Between half and the whole of the pause that is due.
     pub(super) fn next(&mut self) -> Duration {
         let ms = self.next_ms;

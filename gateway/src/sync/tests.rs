@@ -332,3 +332,22 @@ async fn a_snapshot_of_megabytes_passes_in_frames() {
     assert_eq!(hear(&mut stream).await, ack(1));
     assert_eq!(Checkpoint::open(dir.path()).unwrap().1, Some(large));
 }
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_delays_the_acknowledgement_and_not_the_change() {
+    let (dir, control) = (tempfile::tempdir().unwrap(), Control::start().await);
+    let running = start(&dir, Vec::new(), Some(control.token()), Fake::new(None));
+    control.enrol().await;
+    let (mut stream, _) = control.greet().await;
+    let checkpoint = dir.path().join("gateway/checkpoint");
+    std::fs::remove_dir(&checkpoint).unwrap();
+    for number in 1..=2 {
+        stream.send(&Message::Snapshot(snapshot(number))).await.unwrap();
+        let Message::Nack(nack) = hear(&mut stream).await else { panic!("acknowledged and not durable") };
+        assert!(nack.reason.contains("is in force"), "{}", nack.reason);
+    }
+    assert_eq!(*running.fake.installed.lock().unwrap(), [(1, false), (2, false)]);
+    std::fs::create_dir(&checkpoint).unwrap();
+    assert_eq!(hear(&mut stream).await, ack(2));
+    assert_eq!(durable(&dir), Some(2));
+}

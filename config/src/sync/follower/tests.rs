@@ -171,3 +171,48 @@ fn a_damaged_snapshot_is_refused() {
     follower.handle_message(Message::Damaged(nack.clone()));
     assert_eq!(refusal(follower.poll()), nack);
 }
+
+#[test]
+fn what_the_disk_does_not_take_serves_and_is_not_acknowledged() {
+    let mut follower = connected(1);
+    follower.handle_message(change(1, 2));
+    let _ = follower.poll();
+    follower.handle_undurable(Vec::new(), "no space");
+    assert!(refusal(follower.poll()).reason.contains("no space"));
+    assert_eq!(follower.in_force(), Some(Generation(2)));
+    follower.handle_message(Message::Snapshot(snapshot(2)));
+    assert!(refusal(follower.poll()).reason.contains("no space"));
+
+    follower.handle_connected(Hello::default());
+    let Some(Action::Send(Message::Hello(hello))) = follower.poll() else { panic!("no hello") };
+    assert_eq!((hello.have, hello.undurable), (Some(Have::of(&snapshot(2))), true));
+    // An acknowledgement names no lineage, and this generation came on another stream: only a greeting is exact.
+    follower.handle_durable();
+    assert!(matches!(follower.poll(), Some(Action::Close(_))));
+}
+
+#[test]
+fn what_becomes_durable_on_its_own_stream_is_acknowledged_then() {
+    let mut follower = connected(1);
+    follower.handle_message(change(1, 2));
+    let _ = follower.poll();
+    follower.handle_undurable(Vec::new(), "no space");
+    let _ = follower.poll();
+    follower.handle_durable();
+    assert_eq!(follower.poll(), ack(2));
+    follower.handle_durable();
+    assert_eq!(follower.poll(), None);
+}
+
+#[test]
+fn a_newer_generation_is_followed_while_the_disk_is_full() {
+    let mut follower = connected(1);
+    follower.handle_message(change(1, 2));
+    let _ = follower.poll();
+    follower.handle_undurable(Vec::new(), "no space");
+    let _ = follower.poll();
+    follower.handle_message(Message::Snapshot(snapshot(3)));
+    assert_eq!(installs(follower.poll()), (3, false));
+    follower.handle_installed(Vec::new());
+    assert_eq!(follower.poll(), ack(3));
+}

@@ -172,3 +172,14 @@ fn whoever_does_not_say_hello_first_is_closed() {
     publisher.handle_message(hello(None), &kept);
     assert_eq!(actions(&mut publisher), []);
 }
+
+#[test]
+fn a_refused_generation_may_be_acknowledged_later() {
+    let mut publisher = open(2, 1);
+    publisher.handle_message(nack(2, false), &kept);
+    let _ = actions(&mut publisher);
+    publisher.handle_message(Message::Ack(ack(2)), &kept);
+    assert_eq!(actions(&mut publisher), [Action::Acked(ack(2))]);
+    publisher.handle_desired(snapshot(3));
+    assert_eq!(actions(&mut publisher), [change(2, 3)]);
+}

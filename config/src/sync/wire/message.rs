@@ -95,6 +95,8 @@ struct WireHello {
     draining: bool,
     #[prost(string, repeated, tag = "7")]
     degraded: Vec<String>,
+    #[prost(bool, tag = "8")]
+    undurable: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -322,6 +324,7 @@ fn encode_hello(hello: &Hello) -> WireHello {
         listeners: hello.listeners.iter().map(encode_listening).collect(),
         draining: hello.draining,
         degraded: hello.degraded.clone(),
+        undurable: hello.undurable,
     }
 }
 
@@ -354,6 +357,7 @@ fn decode_hello(wire: WireHello) -> Result<Hello, String> {
         listeners: listeners.collect::<Result<_, _>>()?,
         draining: wire.draining,
         degraded: wire.degraded,
+        undurable: wire.undurable,
     })
 }
 

@@ -89,7 +89,7 @@ async fn an_install_goes_on_while_the_stream_breaks_and_the_next_hello_names_it(
     }
 
     let (here, there) = duplex(1024 * 1024);
-    answers.send(Ok(Vec::new())).await.unwrap();
+    answers.send(Outcome::Installed(Vec::new())).await.unwrap();
     let mut control = Framed::new(there, limits::MESSAGE_BYTES_MAX);
     let greeted = async {
         let frame = control.receive().await.unwrap();
