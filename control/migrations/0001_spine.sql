@@ -4,6 +4,7 @@ CREATE TABLE meta (
     id BIGINT PRIMARY KEY CHECK (id = 1),
     lineage TEXT NOT NULL,
     generation BIGINT NOT NULL,
+    admin_address TEXT,
     setup_hash TEXT,
     setup_closed BOOLEAN NOT NULL
 );

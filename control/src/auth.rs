@@ -1,5 +1,6 @@
 //! Who asks, and what they may do.
 
+pub mod duration;
 pub mod rbac;
 
 use std::net::SocketAddr;

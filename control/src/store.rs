@@ -4,10 +4,23 @@
 //! `app`'s). Every query of the modules below takes a [`Conn`], which is a pooled reader or the one writing
 //! transaction. Start at [`Db`].
 
+pub mod audit;
 pub mod conn;
 pub mod internal_key;
+pub mod gateway;
+pub mod host_key;
+pub mod identity;
+pub mod join_token;
+pub mod meta;
 pub mod migrate;
 pub mod open;
+pub mod route;
+pub mod select;
+pub mod text;
+pub mod token;
+pub mod user;
+pub mod user_key;
+pub mod vm;
 
 use std::path::PathBuf;
 
@@ -15,6 +28,7 @@ use sqlx::{PgPool, SqlitePool};
 
 pub use conn::{Arg, Conn, Row};
 pub use open::OpenError;
+pub use select::Slice;
 
 /// The database of control. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -123,5 +137,37 @@ impl Db {
             }
             Engine::Postgres { pool } => pool.close().await,
         }
+    }
+}
+
+/// What every row of a resource carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Counts the changes; the object's ETag.
+    pub revision: i64,
+    /// Microseconds UTC.
+    pub created_at: i64,
+    /// Microseconds UTC.
+    pub updated_at: i64,
+}
+
+impl Stamp {
+    /// The stamp of something made now.
+    pub const fn new(now: i64) -> Self {
+        Self { revision: 1, created_at: now, updated_at: now }
+    }
+
+    /// The stamp after a change.
+    #[must_use]
+    pub const fn changed(self, now: i64) -> Self {
+        Self { revision: self.revision + 1, created_at: self.created_at, updated_at: now }
+    }
+
+    fn of(row: &Row) -> Result<Self, Error> {
+        Ok(Self {
+            revision: row.int("revision")?,
+            created_at: row.int("created_at")?,
+            updated_at: row.int("updated_at")?,
+        })
     }
 }

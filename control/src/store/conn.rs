@@ -162,17 +162,21 @@ impl Conn {
 
     /// Runs a query; gives its rows. The query bounds their number.
     pub async fn rows(&mut self, sql: &'static str, args: &[Arg]) -> Result<Vec<Row>, Error> {
-        fn sqlite(rows: Vec<sqlx::sqlite::SqliteRow>) -> Vec<Row> {
-            rows.into_iter().map(Row::Sqlite).collect()
-        }
-        fn postgres(rows: Vec<sqlx::postgres::PgRow>) -> Vec<Row> {
-            rows.into_iter().map(Row::Postgres).collect()
-        }
         Ok(match &mut self.0 {
-            Inner::Sqlite(conn) => sqlite(bound!(sql, args).fetch_all(&mut **conn).await?),
-            Inner::SqliteWrite(tx) => sqlite(bound!(sql, args).fetch_all(&mut **tx).await?),
-            Inner::Postgres(conn) => postgres(bound!(sql, args).fetch_all(&mut **conn).await?),
-            Inner::PostgresWrite(tx) => postgres(bound!(sql, args).fetch_all(&mut **tx).await?),
+            Inner::Sqlite(conn) => sqlite_rows(bound!(sql, args).fetch_all(&mut **conn).await?),
+            Inner::SqliteWrite(tx) => sqlite_rows(bound!(sql, args).fetch_all(&mut **tx).await?),
+            Inner::Postgres(conn) => postgres_rows(bound!(sql, args).fetch_all(&mut **conn).await?),
+            Inner::PostgresWrite(tx) => postgres_rows(bound!(sql, args).fetch_all(&mut **tx).await?),
+        })
+    }
+
+    /// Runs a query that [`super::select::Select`] put together from texts of this crate.
+    pub(super) async fn select(&mut self, sql: String, args: &[Arg]) -> Result<Vec<Row>, Error> {
+        Ok(match &mut self.0 {
+            Inner::Sqlite(conn) => sqlite_rows(bound!(sql, args).fetch_all(&mut **conn).await?),
+            Inner::SqliteWrite(tx) => sqlite_rows(bound!(sql, args).fetch_all(&mut **tx).await?),
+            Inner::Postgres(conn) => postgres_rows(bound!(sql, args).fetch_all(&mut **conn).await?),
+            Inner::PostgresWrite(tx) => postgres_rows(bound!(sql, args).fetch_all(&mut **tx).await?),
         })
     }
 
@@ -200,4 +204,12 @@ impl Conn {
             Inner::PostgresWrite(tx) => Ok(tx.commit().await?),
         }
     }
+}
+
+fn sqlite_rows(rows: Vec<sqlx::sqlite::SqliteRow>) -> Vec<Row> {
+    rows.into_iter().map(Row::Sqlite).collect()
+}
+
+fn postgres_rows(rows: Vec<sqlx::postgres::PgRow>) -> Vec<Row> {
+    rows.into_iter().map(Row::Postgres).collect()
 }
