@@ -194,3 +194,4 @@ CREATE TABLE audits (
 );
 CREATE INDEX audits_object ON audits (object_id, id);
 CREATE INDEX audits_namespace ON audits (namespace, id);
+CREATE INDEX identities_end ON identities (expires_at) WHERE deleted_at IS NULL;

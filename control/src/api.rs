@@ -1,13 +1,74 @@
-//! The admin API over HTTP.
+//! The admin API over HTTP: one file a resource, each only reads the request and writes the answer.
+//!
+//! Conventions (DESIGN §12): lists are `{items, next}`; POST answers 201 with ETag and Location; PATCH is a merge and
+//! wants `If-Match`; errors are RFC 9457 problems with every violation at once ([`problem`]). Rules are `app`'s.
+
+pub mod extract;
+mod gateway;
+pub mod layer;
+pub mod problem;
+mod respond;
+mod route;
+pub mod schema;
+mod system;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod token;
+mod user;
+mod vm;
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
+use axum::{Json, Router};
+use config::limits::API_BODY_BYTES_MAX;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
+use self::problem::Problem;
 use crate::app::App;
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Gatehouse",
+    description = "Routes, VMs, users and gateways of one Gatehouse. Errors are RFC 9457 problems.",
+    license(name = "Apache-2.0")
+))]
+struct Document;
+
+/// Where the OpenAPI document is.
+const DOCUMENT: &str = "/api/v1/openapi.json";
+
+fn resources() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(route::router())
+        .merge(vm::router())
+        .merge(user::router())
+        .merge(token::router())
+        .merge(gateway::router())
+        .merge(system::router())
+}
+
+/// The OpenAPI document of the API.
+pub fn document() -> utoipa::openapi::OpenApi {
+    resources().into_openapi()
+}
 
 /// The whole API. Listeners add [`crate::auth::Origin`], and the unix socket's [`crate::auth::Actor::Local`], as
 /// request extensions.
 pub fn router(app: Arc<App>) -> Router {
-    Router::new().with_state(app)
+    let (router, document) = resources().split_for_parts();
+    router
+        .route(DOCUMENT, axum::routing::get(move || async move { Json(document.clone()) }))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "nothing is here"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this method does nothing here; see Allow")
+        })
+        .layer(DefaultBodyLimit::max(API_BODY_BYTES_MAX))
+        .layer(from_fn_with_state(Arc::clone(&app), layer::surround))
+        .with_state(app)
 }

@@ -3,8 +3,26 @@
 //! Owns validation, authorisation, audit and the order of a change: rows, audit, change log and generation in one
 //! transaction, compiled before the commit and in force right after it. Start at [`App`] and [`change::Change`].
 
+pub mod audit;
+pub mod caller;
+pub mod change;
 pub mod error;
+pub mod explain;
 pub mod gateway;
+pub mod identity;
+pub mod input;
+pub mod join_token;
+pub mod page;
+pub mod route;
+pub mod setup;
+pub mod start;
+pub mod system;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod token;
+pub mod user;
+pub mod user_key;
+pub mod vm;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,6 +33,7 @@ use config::secret::Secret;
 use crate::publish::Desired;
 use crate::store::Db;
 
+pub use caller::Caller;
 pub use error::{Error, Violation};
 
 /// Keys of the product: sealing at rest and the signature of tokens.
@@ -132,40 +151,17 @@ pub struct Parts {
 }
 
 impl App {
+    /// Every listener of ours that is known: control's own and those of the connected gateways.
+    pub fn own_listeners(&self) -> Vec<SocketAddr> {
+        let Addresses { mut admin, sync } = self.addresses();
+        admin.extend(sync);
+        let said = self.gateways.all();
+        admin.extend(said.iter().flat_map(|(_, said)| said.listeners.iter().map(|listening| listening.address)));
+        admin
+    }
+
     /// Where control listens.
     pub fn addresses(&self) -> Addresses {
         self.addresses.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Notes where control listens, once it does.
-    pub fn set_addresses(&self, addresses: Addresses) {
-        *self.addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
-    }
-}
-
-impl App {
-    /// Reads the whole desired state from the store and compiles it. Cost: proportional to it; once a start.
-    ///
-    /// Errors: the rows cannot be read or do not compile.
-    pub async fn start(parts: Parts) -> Result<Self, Error> {
-        let snapshot = config::snapshot::Snapshot::empty(Default::default(), Default::default());
-        let desired = Desired::new(snapshot).map_err(|conflicts| Error::Internal(conflicts.to_string()))?;
-        let Parts { db, keys, authority, clock } = parts;
-        let (gateways, addresses, writers) = Default::default();
-        Ok(Self { db, desired, keys, authority, clock, gateways, addresses, writers })
-    }
-
-    /// The one-time token of the first start: new at each start until a root user exists, `None` for ever afterwards.
-    /// It is stored as a hash only; print it once.
-    pub async fn setup_token(&self) -> Result<Option<Secret<String>>, Error> {
-        let _guard = self.writers.lock().await;
-        Ok(None)
-    }
-
-    /// Numbers the desired state above `seen`: a gateway of this lineage is ahead, so the database lost its latest
-    /// changes.
-    pub async fn skip_above(&self, seen: config::snapshot::Generation) -> Result<(), Error> {
-        let _ = seen;
-        Ok(())
     }
 }

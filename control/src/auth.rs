@@ -2,6 +2,7 @@
 
 pub mod duration;
 pub mod rbac;
+pub mod token;
 
 use std::net::SocketAddr;
 

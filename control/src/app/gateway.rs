@@ -9,8 +9,18 @@ use config::secret::Secret;
 use config::snapshot::Generation;
 use config::sync::message::{Ack, Hello, Listening, Nack, Report};
 
-use crate::app::{App, AuthorityError, Error};
+use serde::Serialize;
+use tokio::sync::watch;
+use utoipa::ToSchema;
+
+use super::change::{Note, Scope};
+use super::page::{Asked, Page, page, time};
+use super::{App, AuthorityError, Caller, Error};
 use crate::auth::Origin;
+use crate::auth::rbac::{Action, Resource};
+use crate::auth::token::hash;
+use crate::store::gateway::GatewayRow;
+use crate::store::{self, Stamp};
 
 /// A gateway's certificate, as the store knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,31 +43,175 @@ pub struct Enrolment<'a> {
 }
 
 /// Redeems a join token. `sign` makes the certificate for the id that the gateway gets; if it fails nothing is spent.
+///
+/// Errors: [`Error::Unauthenticated`] for a token that is unknown, used or ended; [`Error::Conflict`] for a name that
+/// another gateway has.
 pub async fn enrol(
     app: &App,
     enrolment: Enrolment<'_>,
     sign: &(dyn Fn(GatewayId) -> Result<Signed, AuthorityError> + Send + Sync),
 ) -> Result<GatewayId, Error> {
-    let _ = (app, enrolment, sign);
-    Err(Error::Internal("not yet".into()))
+    let mut caller = Caller::ourselves("enrol");
+    caller.origin = enrolment.origin;
+    let mut change = app.begin(&caller, Scope::Private).await?;
+    let refused = |why: &str| Error::Unauthenticated(why.to_owned());
+    let token = store::join_token::by_hash(change.conn(), &hash(enrolment.token.expose())).await?;
+    let token = token.ok_or_else(|| refused("the join token is not one of this installation"))?;
+    if token.used_at.is_some() {
+        return Err(refused("the join token was used already; make a new one"));
+    }
+    if token.expires_at <= change.now() {
+        return Err(refused("the join token has expired; make a new one"));
+    }
+    if token.gateway_name.as_ref().is_some_and(|only| only != enrolment.name) {
+        return Err(refused("the join token is for a gateway of another name"));
+    }
+    if let Some(other) = store::gateway::by_name(change.conn(), enrolment.name.as_str()).await? {
+        let message = format!(
+            "a gateway is called {} already ({}); delete it first if this one takes its place",
+            other.name, other.id
+        );
+        return Err(Error::Conflict { field: "name", message });
+    }
+    let id = GatewayId::from_uuid(uuid::Uuid::now_v7());
+    let signed = sign(id).map_err(|error| Error::Internal(error.to_string()))?;
+    let row = GatewayRow {
+        id,
+        name: enrolment.name.clone(),
+        fingerprint: signed.fingerprint,
+        expires_at: signed.expires_at,
+        stamp: Stamp::new(change.now()),
+    };
+    store::gateway::insert(change.conn(), &row).await?;
+    let now = change.now();
+    store::join_token::spend(change.conn(), token.id, id, now).await?;
+    change.audit(note("create", &row), None, Some(&view(app, &row))).await?;
+    change.commit().await?;
+    Ok(id)
 }
 
 /// The gateway that a client certificate belongs to; `None` for one that was revoked or never ours.
 pub async fn by_certificate(app: &App, fingerprint: &str) -> Result<Option<(GatewayId, GatewayName)>, Error> {
-    let _ = (app, fingerprint);
-    Ok(None)
+    let row = store::gateway::by_fingerprint(&mut app.db.read().await?, fingerprint).await?;
+    Ok(row.filter(|row| row.expires_at > app.clock.now()).map(|row| (row.id, row.name)))
 }
 
 /// Notes a gateway's renewed certificate.
 pub async fn renewed(app: &App, id: GatewayId, signed: Signed) -> Result<(), Error> {
-    let _ = (app, id, signed);
+    let caller = Caller::ourselves("renewal");
+    let mut change = app.begin(&caller, Scope::Private).await?;
+    let nothing = || Error::NotFound { kind: "gateway", name: id.to_string() };
+    let mut row = store::gateway::by_id(change.conn(), id).await?.ok_or_else(nothing)?;
+    row.fingerprint = signed.fingerprint;
+    row.expires_at = signed.expires_at;
+    row.stamp = row.stamp.changed(change.now());
+    store::gateway::update(change.conn(), &row).await?;
+    change.audit(note("update", &row), None, Some(&view(app, &row))).await?;
+    change.commit().await.map(drop)
+}
+
+/// A gateway: its row, and what it says.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct GatewayView {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether a stream is open.
+    pub connected: bool,
+    /// The generation it should serve.
+    pub desired: u64,
+    /// The generation it serves, serving and durable.
+    pub generation: Option<u64>,
+    /// The last generation it refused, and why; null once a later one was taken.
+    pub refused: Option<String>,
+    /// What is paused at it.
+    pub degraded: Vec<String>,
+    /// Where it listens, as `kind address`.
+    pub listeners: Vec<String>,
+    /// Its program's version.
+    pub version: String,
+    /// Whether it is on its way out.
+    pub draining: bool,
+    /// Open downstream connections.
+    pub connections: u64,
+    /// Open sessions.
+    pub sessions: u64,
+    /// Requests answered since it started.
+    pub requests: u64,
+    /// When it last said anything, RFC 3339.
+    pub seen_at: Option<String>,
+    /// When its certificate ends, RFC 3339.
+    pub certificate_expires_at: String,
+    /// Counts the changes; the ETag.
+    pub revision: i64,
+    /// RFC 3339.
+    pub created_at: String,
+}
+
+fn view(app: &App, row: &GatewayRow) -> GatewayView {
+    let said = app.gateways.said(row.id);
+    let seen_at = said.as_ref().map(|said| time(said.seen_at));
+    let said = said.unwrap_or_default();
+    GatewayView {
+        id: row.id.to_string(),
+        name: row.name.to_string(),
+        connected: said.streams > 0,
+        desired: app.desired.current().snapshot.generation().0,
+        generation: said.acked.map(|generation| generation.0),
+        refused: said.refused.map(|(generation, why)| format!("generation {generation}: {why}")),
+        degraded: said.degraded,
+        listeners: said.listeners.iter().map(|at| format!("{} {}", at.kind, at.address)).collect(),
+        version: said.version,
+        draining: said.draining,
+        connections: said.report.connections,
+        sessions: said.report.sessions,
+        requests: said.report.requests,
+        seen_at,
+        certificate_expires_at: time(row.expires_at),
+        revision: row.stamp.revision,
+        created_at: time(row.stamp.created_at),
+    }
+}
+
+/// A page of gateways.
+pub async fn list(app: &App, caller: &Caller, asked: &Asked) -> Result<Page<GatewayView>, Error> {
+    caller.allow(Action::Read, Resource::Gateways)?;
+    let slice = asked.slice(None)?;
+    let rows = store::gateway::list(&mut app.db.read().await?, &slice).await?;
+    Ok(page(rows, &slice, |row| row.id.to_string(), |row| view(app, row)))
+}
+
+/// Shows a gateway.
+pub async fn show(app: &App, caller: &Caller, id: &str) -> Result<GatewayView, Error> {
+    caller.allow(Action::Read, Resource::Gateways)?;
+    Ok(view(app, &found(&mut app.db.read().await?, id).await?))
+}
+
+/// Revokes a gateway: its certificate is worth nothing from now on. Open streams are ended by the publisher, which asks
+/// [`by_certificate`] again when [`Connected::forget`] was called.
+pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<(), Error> {
+    caller.allow(Action::Delete, Resource::Gateways)?;
+    let mut change = app.begin(caller, Scope::Private).await?;
+    let row = found(change.conn(), id).await?;
+    let now = change.now();
+    store::gateway::delete(change.conn(), row.id, now).await?;
+    change.audit(note("delete", &row), Some(&view(app, &row)), None).await?;
+    change.commit().await?;
+    app.gateways.forget(row.id);
     Ok(())
 }
 
-/// A join token for a gateway of this machine, made by control itself (`gatehouse up`).
-pub async fn local_join_token(app: &App, name: &GatewayName) -> Result<Secret<String>, Error> {
-    let _ = (app, name);
-    Err(Error::Internal("not yet".into()))
+async fn found(conn: &mut store::Conn, id: &str) -> Result<GatewayRow, Error> {
+    let row = match id.parse() {
+        Ok(id) => store::gateway::by_id(conn, id).await?,
+        Err(_) => store::gateway::by_name(conn, id).await?,
+    };
+    row.ok_or_else(|| Error::NotFound { kind: "gateway", name: id.chars().take(80).collect() })
+}
+
+fn note<'a>(action: &'static str, row: &GatewayRow) -> Note<'a> {
+    Note { action, kind: "gateway", id: Some(row.id.to_string()), namespace: None }
 }
 
 /// What one gateway said last.
@@ -84,12 +238,21 @@ pub struct Said {
 }
 
 /// What the connected gateways say. At most one entry a gateway of the store.
-#[derive(Debug, Default)]
-pub struct Connected(Mutex<HashMap<GatewayId, Said>>);
+#[derive(Debug)]
+pub struct Connected {
+    said: Mutex<HashMap<GatewayId, Said>>,
+    revoked: watch::Sender<Option<GatewayId>>,
+}
+
+impl Default for Connected {
+    fn default() -> Self {
+        Self { said: Mutex::default(), revoked: watch::Sender::new(None) }
+    }
+}
 
 impl Connected {
     fn note(&self, id: GatewayId, now: i64, write: impl FnOnce(&mut Said)) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let said = all.entry(id).or_default();
         said.seen_at = now;
         write(said);
@@ -129,22 +292,33 @@ impl Connected {
 
     /// A stream ended.
     pub fn closed(&self, id: GatewayId, now: i64) {
-        self.note(id, now, |said| said.streams = said.streams.saturating_sub(1));
+        let mut all = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        // A revoked gateway has no entry any more, and gets none by going.
+        if let Some(said) = all.get_mut(&id) {
+            said.seen_at = now;
+            said.streams = said.streams.saturating_sub(1);
+        }
     }
 
-    /// The gateway was revoked: nothing of it is kept.
+    /// The gateway was revoked: nothing of it is kept, and streams are told to look again.
     pub fn forget(&self, id: GatewayId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.revoked.send_replace(Some(id));
+    }
+
+    /// Wakes whenever a gateway is revoked; a burst is seen as its last, so ask the store who is still there.
+    pub fn revocations(&self) -> watch::Receiver<Option<GatewayId>> {
+        self.revoked.subscribe()
     }
 
     /// What one gateway said.
     pub fn said(&self, id: GatewayId) -> Option<Said> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
     /// What they all said.
     pub fn all(&self) -> Vec<(GatewayId, Said)> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().map(|(id, said)| (*id, said.clone())).collect()
     }
 }

@@ -11,6 +11,8 @@ use super::Actor;
 pub enum Action {
     /// See it.
     Read,
+    /// Lead traffic to it: a console, a jump, a route.
+    Use,
     /// Make one.
     Create,
     /// Change it.
@@ -24,6 +26,7 @@ impl Action {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
+            Self::Use => "use",
             Self::Create => "create",
             Self::Update => "update",
             Self::Delete => "delete",
@@ -86,7 +89,8 @@ enum Need<'a> {
     Nothing,
     SignedIn,
     Role(Role, &'a Namespace),
-    RoleAnywhere(Role),
+    /// Without a namespace.
+    RoleEverywhere(Role),
     SelfOrRoot(UserId),
     Root,
     Setup,
@@ -96,21 +100,18 @@ enum Need<'a> {
 const fn need<'a>(action: Action, resource: &Resource<'a>) -> Need<'a> {
     match (resource, action) {
         (Resource::Authority, Action::Read) => Need::Nothing,
-        (Resource::Whoami, Action::Read) => Need::SignedIn,
         (Resource::Route(namespace) | Resource::Vm(namespace), Action::Read) => {
             Need::Role(Role::Guest, namespace)
         }
-        (Resource::Route(namespace), _) | (Resource::Vm(namespace), Action::Update | Action::Delete) => {
-            Need::Role(Role::Admin, namespace)
-        }
-        (Resource::Vm(namespace), Action::Create) => Need::Role(Role::Admin, namespace),
+        (Resource::Vm(namespace), Action::Use) => Need::Role(Role::Operator, namespace),
+        (Resource::Route(namespace) | Resource::Vm(namespace), _) => Need::Role(Role::Admin, namespace),
         (Resource::User(user), Action::Read) | (Resource::UserKeys(user) | Resource::Tokens(user), _) => {
             Need::SelfOrRoot(*user)
         }
         (Resource::Audits(Some(namespace)), Action::Read) => Need::Role(Role::Admin, namespace),
-        (Resource::Status | Resource::Metrics | Resource::Explain, Action::Read) => {
-            Need::RoleAnywhere(Role::Guest)
-        }
+        (Resource::Whoami | Resource::Explain, Action::Read) => Need::SignedIn,
+        // Figures of the whole tell tenants about each other.
+        (Resource::Status | Resource::Metrics, Action::Read) => Need::RoleEverywhere(Role::Guest),
         (Resource::Setup, Action::Create) => Need::Setup,
         (
             Resource::LiteralTarget
@@ -149,7 +150,7 @@ pub fn allow(actor: &Actor, action: Action, resource: Resource<'_>) -> Result<()
     let held = match &need {
         Need::Nothing | Need::SignedIn => true,
         Need::Role(role, namespace) => grants.allows(*role, namespace),
-        Need::RoleAnywhere(role) => grants.iter().any(|grant| grant.role >= *role),
+        Need::RoleEverywhere(role) => grants.iter().any(|grant| grant.namespace.is_none() && grant.role >= *role),
         Need::SelfOrRoot(user) => {
             grants.is_root() || matches!(actor, Actor::Token { user: own, .. } if own == user)
         }
@@ -163,8 +164,81 @@ fn missing(need: &Need<'_>) -> String {
     match need {
         Need::Nothing | Need::SignedIn => "of any signed-in user".into(),
         Need::Role(role, namespace) => format!("{}:{namespace}", role.as_str()),
-        Need::RoleAnywhere(role) => role.as_str().into(),
+        Need::RoleEverywhere(role) => role.as_str().into(),
         Need::SelfOrRoot(_) | Need::Root => "root".into(),
         Need::Setup => "setup, which the one-time token of the first start gives".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use config::id::TokenId;
+    use config::name::UserName;
+
+    use super::*;
+
+    fn holder(grants: &str) -> Actor {
+        Actor::Token {
+            user: UserId::from_bytes([1; 16]),
+            name: UserName::parse("usr1").unwrap(),
+            grants: grants.parse().unwrap(),
+            token: TokenId::from_bytes([2; 16]),
+        }
+    }
+
+    #[test]
+    fn the_table_of_rights() {
+        let (ns1, ns2) = (Namespace::parse("ns1").unwrap(), Namespace::parse("ns2").unwrap());
+        let (own, other) = (UserId::from_bytes([1; 16]), UserId::from_bytes([9; 16]));
+        use Action::{Create, Delete, Read, Update, Use};
+        use Resource::{
+            Audits, Authority, BroadHost, Gateways, LiteralTarget, Metrics, Route, ServiceTarget, Setup, Status, Tokens,
+            User, UserKeys, Users, Vm, VmAddress, Whoami,
+        };
+        for (grants, action, resource, missing) in [
+            ("guest:ns1", Read, Route(&ns1), ""),
+            ("guest:ns1", Read, Route(&ns2), "guest:ns2"),
+            ("guest:ns1", Create, Route(&ns1), "admin:ns1"),
+            ("operator:ns1", Update, Route(&ns1), "admin:ns1"),
+            ("admin:ns1", Delete, Route(&ns1), ""),
+            ("admin:ns1", Create, Route(&ns2), "admin:ns2"),
+            ("admin", Create, Route(&ns2), ""),
+            ("guest:ns1", Use, Vm(&ns1), "operator:ns1"),
+            ("operator:ns1", Use, Vm(&ns1), ""),
+            ("admin", Create, VmAddress, "root"),
+            ("admin", Create, LiteralTarget, "root"),
+            ("admin", Create, ServiceTarget, "root"),
+            ("admin", Create, BroadHost, "root"),
+            ("root", Create, BroadHost, ""),
+            ("admin", Create, Users, "root"),
+            ("guest:ns1", Read, User(own), ""),
+            ("admin", Read, User(other), "root"),
+            ("guest:ns1", Update, User(own), "root"),
+            ("guest:ns1", Create, UserKeys(own), ""),
+            ("admin", Create, UserKeys(other), "root"),
+            ("guest:ns1", Create, Tokens(own), ""),
+            ("admin", Read, Gateways, "root"),
+            ("admin:ns1", Read, Audits(Some(&ns1)), ""),
+            ("operator:ns1", Read, Audits(Some(&ns1)), "admin:ns1"),
+            ("admin", Read, Audits(None), "root"),
+            ("guest:ns1", Read, Status, "guest"),
+            ("guest", Read, Status, ""),
+            ("guest:ns1", Read, Metrics, "guest"),
+            ("", Read, Whoami, ""),
+            ("", Read, Authority, ""),
+            ("root", Create, Setup, "setup, which the one-time token of the first start gives"),
+        ] {
+            let verdict = allow(&holder(grants), action, resource);
+            let found = verdict.map_or_else(|denied| denied.missing, |()| String::new());
+            assert_eq!(found, missing, "{grants} {action:?} {resource:?}");
+        }
+    }
+
+    #[test]
+    fn the_setup_token_does_the_setup_and_nothing_else() {
+        assert!(allow(&Actor::Setup, Action::Create, Resource::Setup).is_ok());
+        assert!(allow(&Actor::Setup, Action::Read, Resource::Whoami).unwrap_err().anonymous);
+        assert!(allow(&Actor::Anonymous, Action::Create, Resource::Setup).unwrap_err().anonymous);
+        assert!(allow(&Actor::Local, Action::Delete, Resource::Gateways).is_ok());
     }
 }

@@ -112,3 +112,10 @@ pub async fn list(conn: &mut Conn, slice: &Slice) -> Result<Vec<IdentityRow>, Er
     }
     Ok(identities)
 }
+
+/// Those that end before `then`, the first hundred.
+pub async fn ending(conn: &mut Conn, then: i64) -> Result<Vec<IdentityId>, Error> {
+    let sql = "SELECT id FROM identities WHERE expires_at < $1 AND deleted_at IS NULL ORDER BY expires_at LIMIT 100";
+    let rows = conn.rows(sql, &args![then]).await?;
+    rows.iter().map(|row| text::parsed(row, TABLE, "id", str::parse)).collect()
+}

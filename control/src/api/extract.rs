@@ -1,0 +1,133 @@
+//! What handlers take from a request: who asks, the body, the page, the precondition.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use config::limits::API_BODY_BYTES_MAX;
+
+use super::problem::Problem;
+use crate::app::input::Members;
+use crate::app::page::{Asked, Precondition};
+use crate::app::{Caller, Error, Violation};
+use crate::auth::{Actor, Origin};
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let known = parts.extensions.get::<Self>().cloned();
+        Ok(known.unwrap_or_else(|| Self {
+            actor: Actor::Anonymous,
+            // A listener that says nothing is taken for the least trusted.
+            origin: Origin::Peer(std::net::SocketAddr::from(([0, 0, 0, 0], 0))),
+            request_id: String::new(),
+        }))
+    }
+}
+
+/// A JSON object in the body.
+#[derive(Debug)]
+pub struct Body(pub Members);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        if !is_json(request.headers()) {
+            let detail = "the body is JSON; send Content-Type: application/json";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response());
+        }
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            let status = rejection.into_response().status();
+            let detail = match status {
+                StatusCode::PAYLOAD_TOO_LARGE => format!("the body is longer than {API_BODY_BYTES_MAX} bytes"),
+                _ => "the body cannot be read".to_owned(),
+            };
+            Problem::new(status, detail).into_response()
+        })?;
+        Members::parse(&bytes).map(Self).map_err(IntoResponse::into_response)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()) else { return false };
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || kind == "application/merge-patch+json"
+}
+
+/// The query of a list: each name once, and only names that the list knows.
+#[derive(Debug)]
+pub struct Filters {
+    named: BTreeMap<String, String>,
+}
+
+impl<S: Sync + Send> FromRequestParts<S> for Filters {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let wrong = |message: String| {
+            Error::Unparsable(vec![Violation::new("query", "unparsable", message)]).into_response()
+        };
+        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|rejection| wrong(rejection.body_text()))?;
+        let mut named = BTreeMap::new();
+        for (name, value) in pairs {
+            if named.contains_key(&name) {
+                return Err(wrong(format!("{name} is given twice")));
+            }
+            named.insert(name, value);
+        }
+        Ok(Self { named })
+    }
+}
+
+impl Filters {
+    /// Takes one value.
+    pub fn take(&mut self, name: &str) -> Option<String> {
+        self.named.remove(name)
+    }
+
+    /// Takes the page, and refuses what nobody took.
+    ///
+    /// Errors: a name that this list does not know; it would otherwise filter nothing in silence.
+    pub fn page(mut self) -> Result<Asked, Error> {
+        let asked = Asked { limit: self.take("limit"), cursor: self.take("cursor") };
+        let unknown = |name: &String| {
+            let shown: String = name.chars().take(80).collect();
+            Violation::new(shown.clone(), "unknown", format!("{shown:?} is no filter of this list"))
+        };
+        let violations: Vec<_> = self.named.keys().map(unknown).collect();
+        if violations.is_empty() { Ok(asked) } else { Err(Error::Unparsable(violations)) }
+    }
+}
+
+/// `If-Match`.
+#[derive(Debug)]
+pub struct IfMatch(pub Precondition);
+
+impl<S: Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let mut revisions = Vec::new();
+        let mut is_given = false;
+        for value in parts.headers.get_all(header::IF_MATCH) {
+            is_given = true;
+            for tag in value.to_str().unwrap_or_default().split(',').map(str::trim) {
+                if tag == "*" {
+                    return Ok(Self(Precondition::Any));
+                }
+                // A weak tag never matches here (RFC 9110 § 13.1.1); what is no tag of ours matches nothing.
+                let number = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+                revisions.extend(number.and_then(|tag| tag.parse::<i64>().ok()));
+            }
+        }
+        Ok(Self(if is_given { Precondition::Revisions(revisions) } else { Precondition::None }))
+    }
+}

@@ -1,0 +1,192 @@
+//! The bodies that the OpenAPI document describes. They are read member by member (`app::input`), which finds every
+//! violation at once; a test holds these against the members that are read.
+
+use utoipa::ToSchema;
+
+macro_rules! bodies {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $field:ident: $type:ty),* $(,)? })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, ToSchema)]
+        #[expect(dead_code, reason = "described, never built")]
+        pub struct $name { $($(#[$about])* $field: $type),* }
+
+        #[cfg(test)]
+        impl $name {
+            pub(super) const FIELDS: &'static [&'static str] = &[$(stringify!($field)),*];
+        }
+    )+};
+}
+
+bodies! {
+    /// A route to make.
+    RouteInput {
+        /// Exact name, `*.` wildcard, or `*`.
+        host: String,
+        /// Path prefix on segment boundaries; `/` when absent.
+        path: Option<String>,
+        /// `http://HOST:PORT`, `vm:NAME:PORT`, `control`, `novnc` or `ttyd`.
+        target: Option<String>,
+        /// Several targets, instead of `target`.
+        targets: Option<Vec<String>>,
+        /// `off` (default) or `self-signed`.
+        tls: Option<String>,
+        /// Send plain HTTP to https; true when `tls` is on.
+        redirect_https: Option<bool>,
+        /// `Strict-Transport-Security`, in seconds.
+        hsts_seconds: Option<u32>,
+        /// Let upgrades pass; false when absent.
+        websocket: Option<bool>,
+        /// `keep` (default), `cut` or `drain 30s`.
+        on_change: Option<String>,
+        /// `keep`, `cut` or `drain 30s` (default).
+        on_delete: Option<String>,
+        /// Publish it; true when absent.
+        enabled: Option<bool>,
+        /// At most 255 characters.
+        note: Option<String>,
+        /// The tenant; the only one that the caller administers, else `default`.
+        namespace: Option<String>,
+        /// The user it belongs to; the caller when absent.
+        owner: Option<String>,
+        /// `http`.
+        protocol: Option<String>,
+    }
+    /// What to change of a route; null takes the default back.
+    RoutePatch {
+        /// Exact name, `*.` wildcard, or `*`.
+        host: Option<String>,
+        /// Path prefix.
+        path: Option<String>,
+        /// One target.
+        target: Option<String>,
+        /// Several targets.
+        targets: Option<Vec<String>>,
+        /// `off` or `self-signed`.
+        tls: Option<String>,
+        /// Send plain HTTP to https.
+        redirect_https: Option<bool>,
+        /// In seconds; null sends none.
+        hsts_seconds: Option<u32>,
+        /// Let upgrades pass.
+        websocket: Option<bool>,
+        /// `keep`, `cut` or `drain 30s`.
+        on_change: Option<String>,
+        /// `keep`, `cut` or `drain 30s`.
+        on_delete: Option<String>,
+        /// Publish it.
+        enabled: Option<bool>,
+        /// At most 255 characters.
+        note: Option<String>,
+        /// The user it belongs to.
+        owner: Option<String>,
+    }
+    /// A VM to make.
+    VmInput {
+        /// Letters, digits, `-`, `_`; unique in the namespace.
+        name: String,
+        /// The tenant; the only one that the caller administers, else `default`.
+        namespace: Option<String>,
+        /// The network; `default` when absent.
+        network: Option<String>,
+        /// An IP address, unique in the network.
+        address: String,
+        /// 22 when absent.
+        ssh_port: Option<u16>,
+        /// At most 255 characters.
+        note: Option<String>,
+    }
+    /// What to change of a VM.
+    VmPatch {
+        /// Unique in the namespace.
+        name: Option<String>,
+        /// The network.
+        network: Option<String>,
+        /// Unique in the network.
+        address: Option<String>,
+        /// Where its sshd listens.
+        ssh_port: Option<u16>,
+        /// At most 255 characters.
+        note: Option<String>,
+    }
+    /// A user to make.
+    UserInput {
+        /// 3 to 32 letters, digits, `-` and `_`; unique without regard to case.
+        name: String,
+        /// `role` or `role:namespace`, separated by spaces.
+        grant: Option<String>,
+        /// True when absent.
+        enabled: Option<bool>,
+        /// At most 255 characters.
+        note: Option<String>,
+    }
+    /// What to change of a user.
+    UserPatch {
+        /// Unique without regard to case.
+        name: Option<String>,
+        /// All grants, separated by spaces.
+        grant: Option<String>,
+        /// Whether they may do anything.
+        enabled: Option<bool>,
+        /// At most 255 characters.
+        note: Option<String>,
+    }
+    /// A public key to add.
+    UserKeyInput {
+        /// One line of a `.pub` file.
+        key: String,
+    }
+    /// A token to make.
+    TokenInput {
+        /// The user; oneself when absent.
+        subject: Option<String>,
+        /// `10m` when absent, at most `24h`.
+        duration: Option<String>,
+        /// Less than the user holds; all of it when absent.
+        grant: Option<String>,
+        /// At most 255 characters.
+        note: Option<String>,
+    }
+    /// The first root user.
+    SetupInput {
+        /// The token that the first start printed, if it is not sent as bearer.
+        token: Option<String>,
+        /// `root` when absent.
+        name: Option<String>,
+    }
+    /// A join token to make.
+    JoinTokenInput {
+        /// The only name it may enrol.
+        name: Option<String>,
+        /// `1h` when absent, at most `24h`.
+        duration: Option<String>,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::{join_token, route, setup, token, user, user_key, vm};
+
+    #[test]
+    fn the_described_bodies_have_the_members_that_are_read() {
+        // `grants` is another spelling of `grant`; what cannot be changed is no part of a patch.
+        let same = |described: &[&str], read: &[&str], not_described: &[&str]| {
+            let mut described = described.to_vec();
+            described.extend(not_described);
+            described.sort_unstable();
+            let mut read = read.to_vec();
+            read.sort_unstable();
+            assert_eq!(described, read);
+        };
+        same(RouteInput::FIELDS, route::input::KNOWN, &[]);
+        same(RoutePatch::FIELDS, route::input::KNOWN, &["namespace", "protocol"]);
+        same(VmInput::FIELDS, vm::KNOWN, &[]);
+        same(VmPatch::FIELDS, vm::KNOWN, &["namespace"]);
+        same(UserInput::FIELDS, user::KNOWN, &["grants"]);
+        same(UserPatch::FIELDS, user::KNOWN, &["grants"]);
+        same(UserKeyInput::FIELDS, user_key::KNOWN, &[]);
+        same(TokenInput::FIELDS, token::KNOWN, &["grants"]);
+        same(SetupInput::FIELDS, setup::KNOWN, &[]);
+        same(JoinTokenInput::FIELDS, join_token::KNOWN, &[]);
+    }
+}

@@ -1,0 +1,166 @@
+//! What is asked about the whole: health, figures, status, who am I, explain, audit.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::Filters;
+use super::problem::Problem;
+use super::respond::Answer;
+use crate::app::audit::{self, AuditView};
+use crate::app::explain::{self, ExplainView, Question};
+use crate::app::page::Page;
+use crate::app::system::{self, StatsView, StatusView, WhoamiView};
+use crate::app::{App, Caller};
+use crate::store::audit::Filter;
+
+pub(super) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(whoami))
+        .routes(routes!(whoami_short))
+        .routes(routes!(stats))
+        .routes(routes!(stats_v1))
+        .routes(routes!(livez))
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .routes(routes!(metrics))
+        .routes(routes!(status))
+        .routes(routes!(ca))
+        .routes(routes!(explain))
+        .routes(routes!(audits))
+}
+
+/// Who the caller is.
+#[utoipa::path(
+    get, path = "/api/v1/whoami", tag = "system", operation_id = "whoami",
+    responses((status = 200, body = WhoamiView), (status = "4XX", body = Problem))
+)]
+async fn whoami(caller: Caller) -> Answer {
+    Ok(Json(system::whoami(&caller)?).into_response())
+}
+
+/// The same, where the reference has it.
+#[utoipa::path(
+    get, path = "/whoami", tag = "system", operation_id = "whoamiShort",
+    responses((status = 200, body = WhoamiView), (status = "4XX", body = Problem))
+)]
+async fn whoami_short(caller: Caller) -> Answer {
+    whoami(caller).await
+}
+
+/// The health check of the reference: no credentials, 200 while the store answers; counts for those who may see them.
+#[utoipa::path(
+    get, path = "/api/system/stats", tag = "system", operation_id = "stats",
+    responses((status = 200, body = StatsView), (status = 503, body = Problem))
+)]
+async fn stats(State(app): State<Arc<App>>, caller: Caller) -> Answer {
+    Ok(Json(system::stats(&app, &caller).await?).into_response())
+}
+
+/// The same among its kind.
+#[utoipa::path(
+    get, path = "/api/v1/system/stats", tag = "system", operation_id = "statsV1",
+    responses((status = 200, body = StatsView), (status = 503, body = Problem))
+)]
+async fn stats_v1(app: State<Arc<App>>, caller: Caller) -> Answer {
+    stats(app, caller).await
+}
+
+/// Whether the process runs.
+#[utoipa::path(get, path = "/livez", tag = "system", operation_id = "livez", responses((status = 200)))]
+async fn livez() -> Response {
+    Json(json!({ "status": "ok" })).into_response()
+}
+
+/// Whether the process runs.
+#[utoipa::path(get, path = "/healthz", tag = "system", operation_id = "healthz", responses((status = 200)))]
+async fn healthz() -> Response {
+    livez().await
+}
+
+/// Whether control can do its work.
+#[utoipa::path(
+    get, path = "/readyz", tag = "system", operation_id = "readyz",
+    responses((status = 200), (status = 503, body = Problem))
+)]
+async fn readyz(State(app): State<Arc<App>>) -> Response {
+    match system::ready(&app).await {
+        Ok(()) => Json(json!({ "status": "ready" })).into_response(),
+        Err(why) => Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).into_response(),
+    }
+}
+
+/// Prometheus figures; by token, or from this machine itself.
+#[utoipa::path(
+    get, path = "/metrics", tag = "system", operation_id = "metrics",
+    responses((status = 200, content_type = "text/plain", body = String), (status = "4XX", body = Problem))
+)]
+async fn metrics(State(app): State<Arc<App>>, caller: Caller, headers: HeaderMap) -> Answer {
+    // Through a gateway on this machine every peer is loopback; what a proxy adds gives it away.
+    let is_forwarded =
+        ["forwarded", "via", "x-forwarded-for", "x-real-ip"].iter().any(|name| headers.contains_key(*name));
+    let text = system::metrics(&app, &caller, is_forwarded)?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+/// The newest generation and how far each gateway is.
+#[utoipa::path(
+    get, path = "/api/v1/status", tag = "system", operation_id = "status",
+    responses((status = 200, body = StatusView), (status = "4XX", body = Problem))
+)]
+async fn status(State(app): State<Arc<App>>, caller: Caller) -> Answer {
+    Ok(Json(system::status(&app, &caller)?).into_response())
+}
+
+/// The internal authority's certificate.
+#[utoipa::path(
+    get, path = "/api/v1/ca", tag = "system", operation_id = "ca",
+    responses((status = 200, content_type = "application/x-pem-file", body = String))
+)]
+async fn ca(State(app): State<Arc<App>>, caller: Caller) -> Answer {
+    let pem = system::authority(&app, &caller)?;
+    Ok(([(header::CONTENT_TYPE, "application/x-pem-file")], pem).into_response())
+}
+
+/// Why a URL goes where it goes.
+#[utoipa::path(
+    get, path = "/api/v1/explain", tag = "system", operation_id = "explain",
+    params(("url" = String, Query), ("method" = Option<String>, Query), ("client" = Option<String>, Query)),
+    responses((status = 200, body = ExplainView), (status = "4XX", body = Problem))
+)]
+async fn explain(State(app): State<Arc<App>>, caller: Caller, mut filters: Filters) -> Answer {
+    let question = Question {
+        url: filters.take("url").unwrap_or_default(),
+        method: filters.take("method"),
+        client: filters.take("client"),
+    };
+    filters.page()?;
+    Ok(Json(explain::explain(&app, &caller, &question)?).into_response())
+}
+
+/// What was done, newest first.
+#[utoipa::path(
+    get, path = "/api/v1/audits", tag = "system", operation_id = "listAudits",
+    params(
+        ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("actor" = Option<String>, Query),
+        ("action" = Option<String>, Query), ("object_kind" = Option<String>, Query),
+        ("object_id" = Option<String>, Query), ("namespace" = Option<String>, Query),
+    ),
+    responses((status = 200, body = Page<AuditView>), (status = "4XX", body = Problem))
+)]
+async fn audits(State(app): State<Arc<App>>, caller: Caller, mut filters: Filters) -> Answer {
+    let filter = Filter {
+        actor: filters.take("actor"),
+        action: filters.take("action"),
+        object_kind: filters.take("object_kind"),
+        object_id: filters.take("object_id"),
+        namespace: filters.take("namespace"),
+    };
+    Ok(Json(audit::list(&app, &caller, &filter, &filters.page()?).await?).into_response())
+}

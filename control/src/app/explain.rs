@@ -1,0 +1,145 @@
+//! Why a URL goes where it goes, as far as the caller may see.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use config::id::RouteId;
+use config::name::HostName;
+use config::snapshot::{Kind, ObjectKey, Route, Snapshot, Value};
+use config::table::Facts;
+use config::table::explain::Failed;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::error::Violation;
+use super::{App, Caller, Error};
+use crate::auth::rbac::{Action, Resource};
+
+/// What is asked.
+#[derive(Debug, Clone, Default)]
+pub struct Question {
+    /// `http://HOST/PATH?QUERY`, or without the scheme.
+    pub url: String,
+    /// The method; GET when absent.
+    pub method: Option<String>,
+    /// The client's address; loopback when absent.
+    pub client: Option<String>,
+}
+
+/// The answer.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ExplainView {
+    /// The generation that answers.
+    pub generation: u64,
+    /// The host as it is matched.
+    pub host: String,
+    /// The path as it is matched.
+    pub path: String,
+    /// The route that answers; null when none does or the caller may not see it.
+    pub route: Option<String>,
+    /// Whether some route answers, be it one that the caller may not see.
+    pub answered: bool,
+    /// Routes in the order in which they were considered.
+    pub candidates: Vec<CandidateView>,
+}
+
+/// One route that was considered.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct CandidateView {
+    /// Its id.
+    pub route: String,
+    /// Its host pattern.
+    pub host: String,
+    /// Its path prefix.
+    pub path: String,
+    /// `matched`, or the first condition that failed.
+    pub verdict: String,
+}
+
+/// Explains a URL.
+pub fn explain(app: &App, caller: &Caller, question: &Question) -> Result<ExplainView, Error> {
+    caller.allow(Action::Read, Resource::Explain)?;
+    let (host, path, query) = parts(&question.url)?;
+    let client = match question.client.as_deref().map(str::parse::<IpAddr>) {
+        None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Some(Ok(client)) => client,
+        Some(Err(_)) => return Err(unparsable("client", "client is an IP address")),
+    };
+    let state = app.desired.current();
+    let facts = Facts {
+        host: &host,
+        path,
+        query,
+        method: question.method.as_deref().unwrap_or("GET"),
+        fields: &(),
+        client,
+    };
+    let explanation = state.table.explain(&facts);
+    let visible = |id: RouteId| route(&state.snapshot, id).filter(|route| caller.sees(&route.namespace));
+    let candidates = explanation.candidates.iter().filter_map(|candidate| {
+        let route = visible(candidate.route)?;
+        Some(CandidateView {
+            route: candidate.route.to_string(),
+            host: route.host.to_string(),
+            path: route.path.to_string(),
+            verdict: verdict(candidate.failed.as_ref()).to_owned(),
+        })
+    });
+    Ok(ExplainView {
+        generation: state.snapshot.generation().0,
+        path: path.to_owned(),
+        route: explanation.matched.filter(|id| visible(*id).is_some()).map(|id| id.to_string()),
+        answered: explanation.matched.is_some(),
+        candidates: candidates.collect(),
+        host,
+    })
+}
+
+const fn verdict(failed: Option<&Failed>) -> &'static str {
+    match failed {
+        None => "matched",
+        Some(Failed::ShadowedHost) => "a more exact host answers this name",
+        Some(Failed::Path) => "the path does not begin with its prefix",
+        Some(Failed::ShorterPrefix) => "a longer prefix matched",
+    }
+}
+
+fn route(snapshot: &Snapshot, id: RouteId) -> Option<Route> {
+    match snapshot.get(ObjectKey { kind: Kind::ROUTE, id: id.to_bytes() })?.decode() {
+        Ok(Value::Route(route)) => Some(route),
+        _ => None,
+    }
+}
+
+/// Host, path and query of a URL.
+fn parts(url: &str) -> Result<(String, &str, &str), Error> {
+    if url.is_empty() {
+        return Err(unparsable("url", "url is missing"));
+    }
+    let rest = match url.split_once("://") {
+        Some(("http" | "https" | "ws" | "wss", rest)) => rest,
+        Some(_) => return Err(unparsable("url", "url has a scheme that no route answers")),
+        None => url,
+    };
+    let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let path = if path.is_empty() { "/" } else { path };
+    let host = match authority.strip_prefix('[') {
+        Some(bracketed) => format!("[{}]", bracketed.split_once(']').map_or(bracketed, |(host, _)| host)),
+        None => {
+            let name = authority.split_once(':').map_or(authority, |(host, _)| host);
+            // An address is no host name, and stands as it came.
+            if name.parse::<Ipv4Addr>().is_ok() {
+                name.to_owned()
+            } else {
+                HostName::parse(name).map_err(|why| unparsable("url", &why.to_string()))?.as_str().to_owned()
+            }
+        }
+    };
+    Ok((host, path, query))
+}
+
+fn unparsable(field: &str, message: &str) -> Error {
+    Error::Unparsable(vec![Violation::new(field, "unparsable", message)])
+}

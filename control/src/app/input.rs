@@ -1,0 +1,315 @@
+//! The members of a JSON object, read one by one so that every violation is found at once.
+//!
+//! Order of calls: the readers, one a member, then [`Input::finish`], which also refuses what nobody read. In a merge
+//! (RFC 7396) an absent member keeps its value and `null` takes the default back.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::error::{Error, Violation};
+
+/// A JSON object without repeated members.
+#[derive(Debug, Clone, Default)]
+pub struct Members(BTreeMap<String, Value>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+        impl<'de> Visitor<'de> for Each {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    // Two readers of the same text would otherwise see two different requests.
+                    if members.contains_key(&name) {
+                        return Err(serde::de::Error::custom(format!("the member {name:?} is given twice")));
+                    }
+                    members.insert(name, value);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Each)
+    }
+}
+
+impl Members {
+    /// Parses the body of a request.
+    ///
+    /// Errors: it is no JSON object, or a member is repeated; with line and column.
+    pub fn parse(body: &[u8]) -> Result<Self, Error> {
+        serde_json::from_slice(body)
+            .map_err(|error| Error::Unparsable(vec![Violation::new("", "json", error.to_string())]))
+    }
+}
+
+/// What was said about one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said<T> {
+    /// Nothing: keep it, or take the default.
+    Nothing,
+    /// `null`: take the default back.
+    Null,
+    /// This.
+    This(T),
+}
+
+impl<T> Said<T> {
+    /// The value after a merge into `old`.
+    pub fn merged(self, old: T, default: T) -> T {
+        match self {
+            Self::Nothing => old,
+            Self::Null => default,
+            Self::This(value) => value,
+        }
+    }
+
+    /// The value for a new object.
+    pub fn or(self, default: T) -> T {
+        match self {
+            Self::Nothing | Self::Null => default,
+            Self::This(value) => value,
+        }
+    }
+
+    /// The value, if there is one.
+    pub fn some(self) -> Option<T> {
+        match self {
+            Self::Nothing | Self::Null => None,
+            Self::This(value) => Some(value),
+        }
+    }
+}
+
+/// A body that is being read.
+#[derive(Debug)]
+pub struct Input {
+    members: BTreeMap<String, Value>,
+    violations: Vec<Violation>,
+    is_unparsable: bool,
+}
+
+impl Input {
+    /// Begins.
+    pub fn new(members: Members) -> Self {
+        Self { members: members.0, violations: Vec::new(), is_unparsable: false }
+    }
+
+    /// Notes a broken rule.
+    pub fn invalid(&mut self, field: impl Into<String>, code: &'static str, message: impl Into<String>) {
+        self.violations.push(Violation::new(field, code, message));
+    }
+
+    /// Notes a text that cannot be parsed: the answer is 400 then.
+    pub fn unparsable(&mut self, field: &str, message: impl Display) {
+        self.is_unparsable = true;
+        self.violations.push(Violation::new(field, "unparsable", message.to_string()));
+    }
+
+    /// Whether nothing is wrong with this field or an item of it.
+    pub fn is_sound_at(&self, field: &str) -> bool {
+        !self.violations.iter().any(|violation| violation.field.starts_with(field))
+    }
+
+    /// Where rules that need more than the request note what is wrong.
+    pub const fn violations(&mut self) -> &mut Vec<Violation> {
+        &mut self.violations
+    }
+
+    /// A member that may be repeated in a merge but not changed.
+    pub fn fixed(&mut self, name: &str, value: &str) {
+        match self.text(name) {
+            Said::This(said) if said != value => {
+                self.invalid(name, "read_only", format!("{name} cannot be changed; delete and make anew"));
+            }
+            Said::This(_) | Said::Null | Said::Nothing => {}
+        }
+    }
+
+    fn take<T>(&mut self, name: &str, wanted: &str, read: impl FnOnce(&Value) -> Option<T>) -> Said<T> {
+        match self.members.remove(name) {
+            None => Said::Nothing,
+            Some(Value::Null) => Said::Null,
+            Some(value) => match read(&value) {
+                Some(value) => Said::This(value),
+                None => {
+                    self.invalid(name, "type", format!("{name} is {wanted}"));
+                    Said::Nothing
+                }
+            },
+        }
+    }
+
+    /// A text.
+    pub fn text(&mut self, name: &str) -> Said<String> {
+        self.take(name, "a text", |value| value.as_str().map(str::to_owned))
+    }
+
+    /// A text that must be there.
+    pub fn required(&mut self, name: &str) -> Option<String> {
+        let sound = self.violations.len();
+        let text = self.text(name).some();
+        if text.is_none() && self.violations.len() == sound {
+            self.invalid(name, "required", format!("{name} is missing"));
+        }
+        text
+    }
+
+    /// true or false.
+    pub fn truth(&mut self, name: &str) -> Said<bool> {
+        self.take(name, "true or false", Value::as_bool)
+    }
+
+    /// A whole number of a range.
+    pub fn number(&mut self, name: &str, least: u64, most: u64) -> Said<u64> {
+        let wanted = format!("a whole number from {least} to {most}");
+        self.take(name, &wanted, |value| value.as_u64().filter(|number| (least..=most).contains(number)))
+    }
+
+    /// A list of texts, or one text as a list of one.
+    pub fn texts(&mut self, name: &str) -> Said<Vec<String>> {
+        self.take(name, "a list of texts", |value| match value {
+            Value::String(one) => Some(vec![one.clone()]),
+            Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+        })
+    }
+
+    /// A text read by `parse`; what it says is wrong is a violation with this code.
+    pub fn parsed<T, E: Display>(
+        &mut self,
+        name: &str,
+        code: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Said<T> {
+        match self.text(name) {
+            Said::Nothing => Said::Nothing,
+            Said::Null => Said::Null,
+            Said::This(text) => match parse(&text) {
+                Ok(value) => Said::This(value),
+                Err(why) => {
+                    self.invalid(name, code, format!("{name}: {why}"));
+                    Said::Nothing
+                }
+            },
+        }
+    }
+
+    /// A free text of at most so many characters.
+    pub fn note(&mut self, name: &str) -> Said<String> {
+        const MAX: usize = config::limits::NOTE_CHARS_MAX;
+        self.parsed(name, "too_long", |text| {
+            if text.chars().count() > MAX { Err(format!("at most {MAX} characters")) } else { Ok(text.to_owned()) }
+        })
+    }
+
+    /// A member that is shown but never set.
+    pub fn read_only(&mut self, names: &[&str]) {
+        for name in names {
+            if self.members.remove(*name).is_some() {
+                self.invalid(*name, "read_only", format!("{name} cannot be set"));
+            }
+        }
+    }
+
+    /// Members that are planned: refused by name, never accepted and ignored.
+    pub fn unsupported(&mut self, names: &[&str]) {
+        for name in names {
+            if self.members.remove(*name).is_some() {
+                self.invalid(*name, "unsupported", format!("{name} is not supported yet; leave it out"));
+            }
+        }
+    }
+
+    /// Ends the reading of something that is known to be wrong.
+    pub fn refuse(self, known: &[&str]) -> Error {
+        self.finish(known).err().unwrap_or_else(|| Error::Internal("a refusal without a violation".into()))
+    }
+
+    /// Ends the reading: refuses what nobody read.
+    ///
+    /// Errors: all violations; 400 if one of them is a text that cannot be parsed, 422 otherwise.
+    pub fn finish(mut self, known: &[&str]) -> Result<(), Error> {
+        for name in std::mem::take(&mut self.members).into_keys() {
+            let shown: String = name.chars().take(80).collect();
+            let hint = match known.iter().find(|known| is_near(known, &name)) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("known are {}", known.join(", ")),
+            };
+            self.invalid(&shown, "unknown", format!("{shown:?} is no field here; {hint}"));
+        }
+        if self.violations.is_empty() {
+            Ok(())
+        } else if self.is_unparsable {
+            Err(Error::Unparsable(self.violations))
+        } else {
+            Err(Error::Invalid(self.violations))
+        }
+    }
+}
+
+/// Whether two names differ by at most one inserted, dropped or replaced character.
+fn is_near(one: &str, other: &str) -> bool {
+    let (a, b) = (one.as_bytes(), other.as_bytes());
+    let same_start = a.iter().zip(b).take_while(|(x, y)| x.eq_ignore_ascii_case(y)).count();
+    let rest = a.len().min(b.len()) - same_start;
+    let same_end =
+        a.iter().rev().zip(b.iter().rev()).take(rest).take_while(|(x, y)| x.eq_ignore_ascii_case(y)).count();
+    a.len().max(b.len()) - same_start - same_end <= 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input(text: &str) -> Input {
+        Input::new(Members::parse(text.as_bytes()).unwrap())
+    }
+
+    fn fields(error: Error) -> Vec<(String, &'static str)> {
+        match error {
+            Error::Invalid(list) | Error::Unparsable(list) => list.into_iter().map(|v| (v.field, v.code)).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_violation_is_found_at_once() {
+        let mut input = input(r#"{"name": 7, "port": 0, "hots": "x", "later": 1, "id": "x"}"#);
+        let _ = (input.text("name"), input.number("port", 1, 65_535), input.required("host"));
+        input.unsupported(&["later"]);
+        input.read_only(&["id"]);
+        let found = fields(input.finish(&["host"]).unwrap_err());
+        let wanted = [
+            ("name", "type"),
+            ("port", "type"),
+            ("host", "required"),
+            ("later", "unsupported"),
+            ("id", "read_only"),
+            ("hots", "unknown"),
+        ];
+        assert_eq!(found, wanted.map(|(field, code)| (field.to_owned(), code)));
+    }
+
+    #[test]
+    fn a_member_given_twice_is_refused_and_syntax_errors_have_their_place() {
+        let Error::Unparsable(list) = Members::parse(br#"{"a":1,"a":2}"#).unwrap_err() else { panic!() };
+        assert!(list[0].message.contains("given twice"), "{list:?}");
+        let Error::Unparsable(list) = Members::parse(b"{\n \"a\": }").unwrap_err() else { panic!() };
+        assert!(list[0].message.contains("line 2"), "{list:?}");
+    }
+
+    #[test]
+    fn one_wrong_letter_is_near() {
+        assert!(is_near("target", "taget") && is_near("target", "targer") && is_near("tls", "TLS"));
+        assert!(!is_near("target", "note") && !is_near("a", "abc"));
+    }
+}

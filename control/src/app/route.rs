@@ -1,0 +1,277 @@
+//! Routes: the rules of one, and its life.
+
+pub mod input;
+pub mod target;
+pub mod view;
+
+use config::id::RouteId;
+use config::limits::DRAIN_ON_DELETE_MS;
+use config::name::{HostPattern, Namespace, PathPrefix};
+use config::snapshot::{FlowPolicy, Kind, TlsMode, Value};
+
+use self::input::Draft;
+use self::target::{Context, Resolved};
+pub use self::view::RouteView;
+use super::change::{Change, Note, Scope};
+use super::input::{Input, Members, Said};
+use super::page::{Asked, Page, Precondition, page};
+use super::{App, Caller, Error, identity};
+use crate::auth::rbac::{Action, Resource};
+use crate::publish::build;
+use crate::store::route::{Filter, RouteRow};
+use crate::store::{self, Stamp};
+
+/// Makes a route.
+pub async fn create(app: &App, caller: &Caller, members: Members) -> Result<RouteView, Error> {
+    caller.allow(Action::Read, Resource::Whoami)?;
+    let mut input = Input::new(members);
+    let namespace = namespace(&mut input, caller);
+    if let Some(namespace) = &namespace {
+        caller.allow(Action::Create, Resource::Route(namespace))?;
+    }
+    let draft = input::read(&mut input);
+    if draft.host == Said::Null || draft.host == Said::Nothing && input.is_sound_at("host") {
+        input.invalid("host", "required", "host is missing");
+    }
+    if draft.targets.is_none() && input.is_sound_at("target") {
+        input.invalid("target", "required", "target is missing; write http://HOST:PORT or vm:NAME:PORT");
+    }
+    let Some(namespace) = namespace else { return Err(input.refuse(input::KNOWN)) };
+    let mut change = app.begin(caller, Scope::Published).await?;
+    let mut row = blank(namespace, caller, change.now());
+    apply(app, &mut change, caller, (&mut row, draft), &mut input).await?;
+    input.finish(input::KNOWN)?;
+    taken(&mut change, caller, &row).await?;
+    store::route::insert(change.conn(), &row).await?;
+    if row.tls == TlsMode::SelfSigned {
+        identity::ensure(app, &mut change, &row.host).await?;
+    }
+    let view = view::of(&row);
+    finish(change, &row, ("create", None, Some(&view))).await?;
+    Ok(view)
+}
+
+/// Shows a route that the caller may see.
+pub async fn show(app: &App, caller: &Caller, id: &str) -> Result<RouteView, Error> {
+    caller.allow(Action::Read, Resource::Whoami)?;
+    Ok(view::of(&found(&mut app.db.read().await?, caller, id).await?))
+}
+
+/// A page of the routes that the caller may see.
+pub async fn list(app: &App, caller: &Caller, mut filter: Filter, asked: &Asked) -> Result<Page<RouteView>, Error> {
+    let slice = asked.slice(caller.visible(config::grant::Role::Guest)?)?;
+    // Written as it is stored; what is no host finds nothing.
+    filter.host = filter.host.map(|host| HostPattern::parse(&host).map_or(host, |host| host.to_string()));
+    let rows = store::route::list(&mut app.db.read().await?, &filter, &slice).await?;
+    Ok(page(rows, &slice, |row| row.id.to_string(), view::of))
+}
+
+/// Merges a change into a route.
+pub async fn update(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    precondition: &Precondition,
+    members: Members,
+) -> Result<RouteView, Error> {
+    caller.allow(Action::Read, Resource::Whoami)?;
+    let mut change = app.begin(caller, Scope::Published).await?;
+    let old = found(change.conn(), caller, id).await?;
+    caller.allow(Action::Update, Resource::Route(&old.namespace))?;
+    precondition.require(old.stamp.revision)?;
+    let mut input = Input::new(members);
+    input.fixed("namespace", old.namespace.as_str());
+    let draft = input::read(&mut input);
+    if draft.host == Said::Null {
+        input.invalid("host", "required", "a route has a host");
+    }
+    let mut row = old.clone();
+    row.stamp = old.stamp.changed(change.now());
+    apply(app, &mut change, caller, (&mut row, draft), &mut input).await?;
+    input.finish(input::KNOWN)?;
+    if (&row.host, &row.path) != (&old.host, &old.path) {
+        taken(&mut change, caller, &row).await?;
+    }
+    store::route::update(change.conn(), &row).await?;
+    if row.tls == TlsMode::SelfSigned {
+        identity::ensure(app, &mut change, &row.host).await?;
+    }
+    if old.tls == TlsMode::SelfSigned && (row.host != old.host || row.tls != old.tls) {
+        identity::release(&mut change, &old.host).await?;
+    }
+    let (before, after) = (view::of(&old), view::of(&row));
+    finish(change, &row, ("update", Some(&before), Some(&after))).await?;
+    Ok(after)
+}
+
+/// Takes a route away.
+pub async fn delete(app: &App, caller: &Caller, id: &str, precondition: &Precondition) -> Result<(), Error> {
+    caller.allow(Action::Read, Resource::Whoami)?;
+    let mut change = app.begin(caller, Scope::Published).await?;
+    let old = found(change.conn(), caller, id).await?;
+    caller.allow(Action::Delete, Resource::Route(&old.namespace))?;
+    precondition.allow(old.stamp.revision)?;
+    remove(&mut change, &old).await?;
+    change.commit().await.map(drop)
+}
+
+/// Takes a route away inside a larger change.
+pub(super) async fn remove(change: &mut Change<'_>, old: &RouteRow) -> Result<(), Error> {
+    let now = change.now();
+    store::route::delete(change.conn(), old.id, now).await?;
+    change.remove(Kind::ROUTE, old.id.to_bytes());
+    if old.tls == TlsMode::SelfSigned {
+        identity::release(change, &old.host).await?;
+    }
+    let note = note("delete", old);
+    change.audit(note, Some(&view::of(old)), None).await
+}
+
+/// Publishes a route as its row says now.
+pub(super) async fn publish(change: &mut Change<'_>, row: &RouteRow) -> Result<(), Error> {
+    let admin = store::meta::read(change.conn()).await?.admin_address;
+    match build::route(row, admin)? {
+        Some(route) => change.put(Value::Route(route)),
+        None => change.remove(Kind::ROUTE, row.id.to_bytes()),
+    }
+    Ok(())
+}
+
+type Said3<'a> = (&'static str, Option<&'a RouteView>, Option<&'a RouteView>);
+
+async fn finish(mut change: Change<'_>, row: &RouteRow, said: Said3<'_>) -> Result<(), Error> {
+    publish(&mut change, row).await?;
+    change.audit(note(said.0, row), said.1, said.2).await?;
+    change.commit().await.map(drop)
+}
+
+fn note<'a>(action: &'static str, row: &'a RouteRow) -> Note<'a> {
+    Note { action, kind: "route", id: Some(row.id.to_string()), namespace: Some(row.namespace.as_str()) }
+}
+
+/// The namespace of something new; `None` when what was said is none.
+pub(super) fn namespace(input: &mut Input, caller: &Caller) -> Option<Namespace> {
+    match input.parsed("namespace", "invalid", Namespace::parse) {
+        Said::This(namespace) => Some(namespace),
+        Said::Nothing if !input.is_sound_at("namespace") => None,
+        Said::Nothing | Said::Null => Namespace::parse(caller.home()).ok(),
+    }
+}
+
+fn blank(namespace: Namespace, caller: &Caller, now: i64) -> RouteRow {
+    RouteRow {
+        id: RouteId::from_uuid(uuid::Uuid::now_v7()),
+        namespace,
+        host: HostPattern::CatchAll,
+        path: PathPrefix::root(),
+        tls: TlsMode::Off,
+        redirect_https: false,
+        hsts_seconds: None,
+        websocket: false,
+        service: None,
+        on_change: FlowPolicy::Keep,
+        on_delete: DRAIN,
+        enabled: true,
+        note: String::new(),
+        owner: Some(caller.actor.name().to_owned()),
+        stamp: Stamp::new(now),
+        endpoints: Vec::new(),
+    }
+}
+
+const DRAIN: FlowPolicy = FlowPolicy::Drain { ms: DRAIN_ON_DELETE_MS };
+
+/// Writes a draft into a row and checks the rules between its members. Broken ones are noted in `input`.
+///
+/// Errors: a right is missing, or the store fails.
+async fn apply(
+    app: &App,
+    change: &mut Change<'_>,
+    caller: &Caller,
+    (row, draft): (&mut RouteRow, Draft),
+    input: &mut Input,
+) -> Result<(), Error> {
+    if let Said::This(host) = draft.host {
+        if matches!(host, HostPattern::CatchAll) || host.is_public_suffix_wildcard() {
+            caller.allow(Action::Create, Resource::BroadHost)?;
+        }
+        row.host = host;
+    }
+    row.path = draft.path.merged(row.path.clone(), PathPrefix::root());
+    let tls_before = row.tls;
+    row.tls = draft.tls.merged(row.tls, TlsMode::Off);
+    let by_default = row.tls != TlsMode::Off;
+    // A new mode brings its own default; a mode that stays keeps what was set.
+    let kept = if row.tls == tls_before { row.redirect_https } else { by_default };
+    row.redirect_https = draft.redirect_https.merged(kept, by_default);
+    row.hsts_seconds = draft.hsts_seconds.merged(row.hsts_seconds, None);
+    row.websocket = draft.websocket.merged(row.websocket, false);
+    row.on_change = draft.on_change.merged(row.on_change, FlowPolicy::Keep);
+    row.on_delete = draft.on_delete.merged(row.on_delete, DRAIN);
+    row.enabled = draft.enabled.merged(row.enabled, true);
+    row.note = draft.note.merged(std::mem::take(&mut row.note), String::new());
+    if row.tls == TlsMode::Off && row.redirect_https {
+        input.invalid("redirect_https", "invalid", "redirect_https needs tls: with tls off nothing answers https");
+    }
+    if row.tls == TlsMode::Off && row.hsts_seconds.is_some() {
+        input.invalid("hsts_seconds", "invalid", "hsts_seconds needs tls: browsers ignore it on plain http");
+    }
+    owner(change, caller, (row, draft.owner), input).await?;
+    let Some(written) = draft.targets else { return Ok(()) };
+    let context = Context { app, caller, old: &row.endpoints.clone() };
+    let resolved = target::resolve(change.conn(), context, &written, input.violations()).await?;
+    match resolved {
+        Some(Resolved::Service(own)) => (row.service, row.endpoints) = (Some(own), Vec::new()),
+        Some(Resolved::Endpoints(endpoints)) => (row.service, row.endpoints) = (None, endpoints),
+        None => {}
+    }
+    Ok(())
+}
+
+/// Only root gives an object to somebody else, and only to somebody there is.
+async fn owner(
+    change: &mut Change<'_>,
+    caller: &Caller,
+    (row, said): (&mut RouteRow, Said<String>),
+    input: &mut Input,
+) -> Result<(), Error> {
+    let Said::This(name) = said else { return Ok(()) };
+    if row.owner.as_ref() == Some(&name) {
+        return Ok(());
+    }
+    let user = store::user::by_name(change.conn(), &name).await?;
+    match user {
+        Some(user) if caller.actor.is_root() || user.name.as_str() == caller.actor.name() => {
+            row.owner = Some(user.name.to_string());
+        }
+        Some(_) | None if !caller.actor.is_root() => {
+            input.invalid("owner", "denied", "only root gives an object to somebody else");
+        }
+        _ => input.invalid("owner", "unknown", format!("no user is called {name:?}")),
+    }
+    Ok(())
+}
+
+/// Refuses a match that another route holds; the other is named if the caller may see it.
+async fn taken(change: &mut Change<'_>, caller: &Caller, row: &RouteRow) -> Result<(), Error> {
+    let Some(other) = store::route::by_match(change.conn(), &row.host, &row.path).await? else { return Ok(()) };
+    if other.id == row.id {
+        return Ok(());
+    }
+    let who = match caller.sees(&other.namespace) {
+        true => format!("route {} of namespace {}", other.id, other.namespace),
+        false => "a route of another namespace".to_owned(),
+    };
+    let path = if row.path.as_str() == "/" { "" } else { row.path.as_str() };
+    Err(Error::Conflict { field: "host", message: format!("{}{path} is the match of {who} already", row.host) })
+}
+
+async fn found(conn: &mut store::Conn, caller: &Caller, id: &str) -> Result<RouteRow, Error> {
+    let nothing = || Error::NotFound { kind: "route", name: id.chars().take(80).collect() };
+    let parsed = id.parse().map_err(|_| nothing())?;
+    let row = store::route::by_id(conn, parsed).await?.ok_or_else(nothing)?;
+    if caller.allow(Action::Read, Resource::Route(&row.namespace)).is_err() {
+        return Err(nothing());
+    }
+    Ok(row)
+}

@@ -1,0 +1,320 @@
+//! Targets of routes: how they are written, and what they are for this caller.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use config::id::EndpointId;
+use config::name::{HostName, Namespace};
+use config::target;
+
+use super::super::{App, Caller, Error, Violation};
+use crate::auth::rbac::{Action, Denied, Resource};
+use crate::store::route::{EndpointRow, EndpointVm, Own};
+use crate::store::vm::VmRow;
+use crate::store::{self, Conn};
+
+/// A target as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    /// `control`, `novnc` or `ttyd`.
+    Service(&'static str),
+    /// `vm:NAME:PORT`, `vm:NAME.NAMESPACE:PORT` or `vm:ID:PORT`.
+    Vm {
+        /// The name or id.
+        name: String,
+        /// The port.
+        port: u16,
+    },
+    /// `http://ADDRESS:PORT`.
+    Address(SocketAddr),
+    /// `http://NAME:PORT`.
+    Name {
+        /// The name.
+        host: HostName,
+        /// The port.
+        port: u16,
+    },
+}
+
+const DEFAULT_PORT: u16 = 80;
+
+/// Parses one target.
+///
+/// Errors: code and message of the violation.
+pub fn parse(text: &str) -> Result<Written, (&'static str, String)> {
+    let invalid = |why: &str| Err(("invalid", format!("{text:?} {why}")));
+    if let Some(service) = ["control", "novnc", "ttyd"].into_iter().find(|service| *service == text) {
+        return Ok(Written::Service(service));
+    }
+    let rest = match text.split_once("://") {
+        None => text,
+        Some(("http", rest)) => rest,
+        Some(("https" | "h2c" | "tcp" | "unix", _)) => {
+            return Err(("unsupported", format!("{text:?}: a target speaks http; other protocols are not supported yet")));
+        }
+        Some(_) => return invalid("has a scheme that no target has; write http://HOST:PORT"),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains(['/', '?', '#']) {
+        return invalid("has a path or query; a target is a host and a port, the path of the request is kept");
+    }
+    if rest.contains('@') {
+        return invalid("has a user name, which no target may");
+    }
+    if let Some(rest) = rest.strip_prefix("vm:") {
+        let (name, port) = split_port(rest).map_err(|why| ("invalid", format!("{text:?} {why}")))?;
+        if name.is_empty() {
+            return invalid("names no VM; write vm:NAME:PORT");
+        }
+        return Ok(Written::Vm { name: name.to_owned(), port });
+    }
+    if let Some(bracketed) = rest.strip_prefix('[') {
+        let Some((address, port)) = bracketed.split_once(']') else { return invalid("has a bracket that does not close") };
+        let Ok(address) = address.parse::<Ipv6Addr>() else { return invalid("has no IPv6 address in its brackets") };
+        let (_, port) = split_port(&format!("x{port}")).map_err(|why| ("invalid", format!("{text:?} {why}")))?;
+        return Ok(Written::Address(SocketAddr::new(IpAddr::V6(address).to_canonical(), port)));
+    }
+    let (host, port) = split_port(rest).map_err(|why| ("invalid", format!("{text:?} {why}")))?;
+    if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && !host.is_empty() {
+        // Strict: no leading zeros, which some programs read as octal, and four parts.
+        let Ok(address) = host.parse::<Ipv4Addr>() else { return invalid("is no IPv4 address") };
+        return Ok(Written::Address(SocketAddr::new(address.into(), port)));
+    }
+    match HostName::parse(host) {
+        Ok(host) => Ok(Written::Name { host, port }),
+        Err(why) => Err(("invalid", why.to_string())),
+    }
+}
+
+fn split_port(text: &str) -> Result<(&str, u16), &'static str> {
+    let Some((host, port)) = text.split_once(':') else { return Ok((text, DEFAULT_PORT)) };
+    if port.contains(':') {
+        return Err("has too many colons; write an IPv6 address in brackets: http://[2001:db8::1]:80");
+    }
+    let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    match port.parse::<u16>() {
+        Ok(port) if digits && port > 0 => Ok((host, port)),
+        _ => Err("has no port from 1 to 65535 behind its colon"),
+    }
+}
+
+/// What a list of targets is.
+#[derive(Debug)]
+pub enum Resolved {
+    /// One of our own services.
+    Service(Own),
+    /// Endpoints, in the order they were written.
+    Endpoints(Vec<EndpointRow>),
+}
+
+/// What a target is resolved with.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// Our own listeners.
+    pub app: &'a App,
+    /// Whose rights count.
+    pub caller: &'a Caller,
+    /// Endpoints that the route has already: one that stays keeps its id, so its connections live on.
+    pub old: &'a [EndpointRow],
+}
+
+/// Why a target is not taken: a rule, or a right.
+#[derive(Debug)]
+pub enum Refused {
+    /// Against the rules.
+    Rule(&'static str, String),
+    /// Not this caller's.
+    Denied(Denied),
+    /// The store failed.
+    Store(Error),
+}
+
+impl From<store::Error> for Refused {
+    fn from(error: store::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Says what the written targets are. Rules that are broken are added to `violations`, each under its place.
+///
+/// Errors: a right is missing, or the store fails.
+pub async fn resolve(
+    conn: &mut Conn,
+    context: Context<'_>,
+    written: &[Written],
+    violations: &mut Vec<Violation>,
+) -> Result<Option<Resolved>, Error> {
+    if let [Written::Service(service)] = written {
+        context.caller.allow(Action::Create, Resource::ServiceTarget)?;
+        let control = || Own::Control(EndpointId::from_uuid(uuid::Uuid::now_v7()));
+        let own = match *service {
+            "novnc" => Own::Novnc,
+            "ttyd" => Own::Ttyd,
+            _ => control(),
+        };
+        return Ok(Some(Resolved::Service(own)));
+    }
+    let mut endpoints: Vec<EndpointRow> = Vec::with_capacity(written.len());
+    for (place, target) in written.iter().enumerate() {
+        match endpoint(conn, context, target).await {
+            Ok(endpoint) if endpoints.iter().any(|other| same(other, &endpoint)) => {
+                violations.push(Violation::new(format!("targets[{place}]"), "repeated", "the target is given twice"));
+            }
+            Ok(endpoint) => endpoints.push(endpoint),
+            Err(Refused::Rule(code, message)) => {
+                violations.push(Violation::new(format!("targets[{place}]"), code, message));
+            }
+            Err(Refused::Denied(denied)) => return Err(denied.into()),
+            Err(Refused::Store(error)) => return Err(error),
+        }
+    }
+    Ok(Some(Resolved::Endpoints(endpoints)))
+}
+
+fn same(one: &EndpointRow, other: &EndpointRow) -> bool {
+    let key = |endpoint: &EndpointRow| endpoint.vm.as_ref().map(|vm| (vm.id, vm.address));
+    one.host == other.host && one.port == other.port && key(one) == key(other) && one.loopback_ok == other.loopback_ok
+}
+
+async fn endpoint(conn: &mut Conn, context: Context<'_>, target: &Written) -> Result<EndpointRow, Refused> {
+    let mut endpoint = match target {
+        Written::Service(service) => {
+            return Err(Refused::Rule("invalid", format!("{service} is a service; it stands alone as a target")));
+        }
+        Written::Vm { name, port } => of_vm(context, &vm_by_name(conn, context.caller, name).await?, *port)?,
+        Written::Address(address) => match vm_by_address(conn, context.caller, address.ip()).await? {
+            // Root's loopback addresses are many programs of one machine, whatever VM is said to be there.
+            Some(vm) if !(address.ip().is_loopback() && context.caller.actor.is_root()) => {
+                of_vm(context, &vm, address.port())?
+            }
+            _ => literal(context, *address)?,
+        },
+        Written::Name { host, port } => {
+            context.caller.allow(Action::Create, Resource::LiteralTarget).map_err(Refused::Denied)?;
+            // A name that leads to loopback one day is refused by the gateway then; this one says what it is.
+            fresh(host.to_string(), *port, None, host.as_str() == "localhost")
+        }
+    };
+    if let Some(old) = context.old.iter().find(|old| same(old, &endpoint)) {
+        endpoint.id = old.id;
+    }
+    Ok(endpoint)
+}
+
+fn fresh(host: String, port: u16, vm: Option<EndpointVm>, loopback_ok: bool) -> EndpointRow {
+    EndpointRow { id: EndpointId::from_uuid(uuid::Uuid::now_v7()), host, port, vm, loopback_ok }
+}
+
+fn literal(context: Context<'_>, address: SocketAddr) -> Result<EndpointRow, Refused> {
+    let is_root = context.caller.allow(Action::Create, Resource::LiteralTarget);
+    check(context.app, address, is_root.is_ok())?;
+    is_root.map_err(Refused::Denied)?;
+    Ok(fresh(address.ip().to_string(), address.port(), None, address.ip().is_loopback()))
+}
+
+fn of_vm(context: Context<'_>, vm: &VmRow, port: u16) -> Result<EndpointRow, Refused> {
+    check(context.app, SocketAddr::new(vm.address, port), vm.loopback_ok)?;
+    let vm = EndpointVm {
+        id: vm.id,
+        name: vm.name.to_string(),
+        namespace: vm.namespace.to_string(),
+        address: vm.address,
+        loopback_ok: vm.loopback_ok,
+    };
+    Ok(fresh(String::new(), port, Some(vm), false))
+}
+
+fn check(app: &App, address: SocketAddr, loopback_ok: bool) -> Result<(), Refused> {
+    target::check(address, loopback_ok, &app.own_listeners())
+        .map_err(|why| Refused::Rule("forbidden", format!("{address}: {why}")))
+}
+
+async fn vm_by_name(conn: &mut Conn, caller: &Caller, name: &str) -> Result<VmRow, Refused> {
+    let found = match (name.parse(), name.split_once('.')) {
+        (Ok(id), _) => store::vm::by_id(conn, id).await?.into_iter().collect(),
+        (Err(_), Some((name, namespace))) => {
+            let mut found = store::vm::by_name(conn, name).await?;
+            found.retain(|vm| vm.namespace.as_str() == namespace);
+            found
+        }
+        (Err(_), None) => store::vm::by_name(conn, name).await?,
+    };
+    one(caller, found, name, |vm| format!("vm:{}.{}", vm.name, vm.namespace))?
+        .ok_or_else(|| Refused::Rule("unknown", format!("no VM of yours is called {name:?}")))
+}
+
+async fn vm_by_address(conn: &mut Conn, caller: &Caller, address: IpAddr) -> Result<Option<VmRow>, Refused> {
+    let found = store::vm::by_address(conn, address).await?;
+    one(caller, found, &address.to_string(), |vm| format!("vm:{}.{} (network {})", vm.name, vm.namespace, vm.network))
+}
+
+/// The one VM that the caller may use among these; what they may not use does not exist for them.
+fn one(
+    caller: &Caller,
+    mut found: Vec<VmRow>,
+    what: &str,
+    name: impl Fn(&VmRow) -> String,
+) -> Result<Option<VmRow>, Refused> {
+    let may = |namespace: &Namespace| caller.allow(Action::Use, Resource::Vm(namespace)).is_ok();
+    found.retain(|vm| may(&vm.namespace));
+    if found.len() > 1 {
+        let names: Vec<_> = found.iter().take(8).map(name).collect();
+        return Err(Refused::Rule("ambiguous", format!("{what} is several VMs: say {}", names.join(" or "))));
+    }
+    Ok(found.pop())
+}
+
+/// How an endpoint is written.
+pub fn text(endpoint: &EndpointRow) -> String {
+    match &endpoint.vm {
+        Some(vm) => format!("http://vm:{}.{}:{}", vm.name, vm.namespace, endpoint.port),
+        None if endpoint.host.contains(':') => format!("http://[{}]:{}", endpoint.host, endpoint.port),
+        None => format!("http://{}:{}", endpoint.host, endpoint.port),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read_as_people_write_them() {
+        for (text, shown) in [
+            ("http://10.0.0.5:8080", "Address(10.0.0.5:8080)"),
+            ("10.0.0.5", "Address(10.0.0.5:80)"),
+            ("http://[2001:db8::1]/", "Address([2001:db8::1]:80)"),
+            ("http://[::ffff:10.0.0.5]:81", "Address(10.0.0.5:81)"),
+            ("http://App.Internal:81", "Name { host: \"app.internal\", port: 81 }"),
+            ("vm:web01:8080", "Vm { name: \"web01\", port: 8080 }"),
+            ("http://vm:web01.ns1", "Vm { name: \"web01.ns1\", port: 80 }"),
+            ("control", "Service(\"control\")"),
+        ] {
+            assert_eq!(format!("{:?}", parse(text).unwrap()), shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_target_is_named() {
+        for (text, code, part) in [
+            ("https://10.0.0.5", "unsupported", "speaks http"),
+            ("ftp://10.0.0.5", "invalid", "scheme"),
+            ("http://10.0.0.5/admin", "invalid", "path"),
+            ("http://me@10.0.0.5", "invalid", "user name"),
+            ("010.0.0.5", "invalid", "IPv4"),
+            ("10.0.5", "invalid", "IPv4"),
+            ("10.0.0.5:0", "invalid", "port"),
+            ("10.0.0.5:65536", "invalid", "port"),
+            ("10.0.0.5:", "invalid", "port"),
+            ("10.0.0.5:+80", "invalid", "port"),
+            ("2001:db8::1", "invalid", "brackets"),
+            ("http://[fe80::1%eth0]:80", "invalid", "IPv6"),
+            ("http://[::1]80", "invalid", "port"),
+            ("vm::80", "invalid", "no VM"),
+            ("", "invalid", ""),
+            ("a b", "invalid", "a b"),
+        ] {
+            let (found, message) = parse(text).unwrap_err();
+            assert_eq!(found, code, "{text}: {message}");
+            assert!(message.contains(part), "{text}: {message}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! How a route is shown.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::super::page::time;
+use super::target;
+use crate::store::route::{EndpointRow, RouteRow};
+use crate::store::text;
+
+/// A route.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct RouteView {
+    /// Its id.
+    pub id: String,
+    /// The tenant that owns it.
+    pub namespace: String,
+    /// Exact name, `*.` wildcard, or `*`.
+    pub host: String,
+    /// Path prefix on segment boundaries.
+    pub path: String,
+    /// Where it leads, as `http://HOST:PORT`, `http://vm:NAME.NAMESPACE:PORT` or a service.
+    pub targets: Vec<String>,
+    /// The same with ids.
+    pub endpoints: Vec<EndpointView>,
+    /// `off` or `self-signed`.
+    pub tls: String,
+    /// Whether plain HTTP is sent to https.
+    pub redirect_https: bool,
+    /// `Strict-Transport-Security`, in seconds.
+    pub hsts_seconds: Option<u32>,
+    /// Whether upgrades pass.
+    pub websocket: bool,
+    /// What a change does to open flows: `keep`, `cut` or `drain 30s`.
+    pub on_change: String,
+    /// What the deletion does to them.
+    pub on_delete: String,
+    /// Whether it is published.
+    pub enabled: bool,
+    /// Free text.
+    pub note: String,
+    /// Who made it.
+    pub owner: Option<String>,
+    /// Counts the changes; the ETag.
+    pub revision: i64,
+    /// RFC 3339.
+    pub created_at: String,
+    /// RFC 3339.
+    pub updated_at: String,
+}
+
+/// One address of a route.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct EndpointView {
+    /// Its id; new when the target changes.
+    pub id: String,
+    /// As it is written.
+    pub target: String,
+    /// The VM it belongs to.
+    pub vm: Option<String>,
+    /// Whether root set a loopback address.
+    pub loopback_ok: bool,
+}
+
+/// Shows a route.
+pub fn of(row: &RouteRow) -> RouteView {
+    let targets = match row.service {
+        Some(service) => vec![service.as_str().to_owned()],
+        None => row.endpoints.iter().map(target::text).collect(),
+    };
+    RouteView {
+        id: row.id.to_string(),
+        namespace: row.namespace.to_string(),
+        host: row.host.to_string(),
+        path: row.path.to_string(),
+        targets,
+        endpoints: row.endpoints.iter().map(endpoint).collect(),
+        tls: text::tls_text(row.tls).to_owned(),
+        redirect_https: row.redirect_https,
+        hsts_seconds: row.hsts_seconds,
+        websocket: row.websocket,
+        on_change: text::policy_text(row.on_change),
+        on_delete: text::policy_text(row.on_delete),
+        enabled: row.enabled,
+        note: row.note.clone(),
+        owner: row.owner.clone(),
+        revision: row.stamp.revision,
+        created_at: time(row.stamp.created_at),
+        updated_at: time(row.stamp.updated_at),
+    }
+}
+
+fn endpoint(row: &EndpointRow) -> EndpointView {
+    EndpointView {
+        id: row.id.to_string(),
+        target: target::text(row),
+        vm: row.vm.as_ref().map(|vm| vm.id.to_string()),
+        loopback_ok: row.vm.as_ref().map_or(row.loopback_ok, |vm| vm.loopback_ok),
+    }
+}

@@ -1,0 +1,109 @@
+//! From the store to a running [`App`], and the upkeep of what it keeps.
+
+use config::id::KeyId;
+use config::limits::GENERATIONS_KEPT_MAX;
+use config::snapshot::{Generation, Value};
+use russh::keys::ssh_key::LineEnding;
+use russh::keys::{Algorithm, PrivateKey};
+
+use super::change::Scope;
+use super::{Addresses, App, Caller, Error, Parts, identity, route};
+use crate::publish::{Desired, build};
+use crate::store::host_key::HostKeyRow;
+use crate::store::{self, Stamp};
+
+/// Ended tokens are kept this long, for the audit's sake, in microseconds: thirty days.
+const TOKENS_KEPT: i64 = 30 * 24 * 60 * 60 * 1_000_000;
+
+impl App {
+    /// Reads the whole desired state from the store and compiles it; makes the SSH host key on the first start. Cost:
+    /// proportional to the state; once a start.
+    ///
+    /// Errors: the rows cannot be read, a sealed key does not open, or the state does not compile.
+    pub async fn start(parts: Parts) -> Result<Self, Error> {
+        let Parts { db, keys, authority, clock } = parts;
+        let snapshot = build::snapshot(&mut db.read().await?, keys.as_ref()).await?;
+        let desired = Desired::new(snapshot).map_err(|conflicts| Error::Internal(conflicts.to_string()))?;
+        let (gateways, addresses, writers) = Default::default();
+        let app = Self { db, desired, keys, authority, clock, gateways, addresses, writers };
+        app.ensure_host_key().await?;
+        Ok(app)
+    }
+
+    async fn ensure_host_key(&self) -> Result<(), Error> {
+        if !store::host_key::all(&mut self.db.read().await?).await?.is_empty() {
+            return Ok(());
+        }
+        let caller = Caller::ourselves("start");
+        let mut change = self.begin(&caller, Scope::Published).await?;
+        if !store::host_key::all(change.conn()).await?.is_empty() {
+            return Ok(());
+        }
+        let internal = |error: &dyn std::fmt::Display| Error::Internal(error.to_string());
+        let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).map_err(|error| internal(&error))?;
+        let pem = key.to_openssh(LineEnding::LF).map_err(|error| internal(&error))?;
+        let private_sealed =
+            self.keys.seal(build::HOST_KEY_PURPOSE, pem.as_bytes()).map_err(|error| internal(&error))?;
+        let row = HostKeyRow {
+            id: KeyId::from_uuid(uuid::Uuid::now_v7()),
+            private_sealed,
+            stamp: Stamp::new(change.now()),
+        };
+        store::host_key::insert(change.conn(), &row).await?;
+        change.put(Value::SshHostKey(build::host_key(&row, self.keys.as_ref())?));
+        change.commit().await.map(drop)
+    }
+
+    /// Notes where control listens. Routes to `control` follow, in a generation of their own, when the first admin
+    /// address is another than the one last published.
+    pub async fn set_addresses(&self, addresses: Addresses) -> Result<(), Error> {
+        let admin = addresses.admin.first().copied();
+        *self.addresses.write().unwrap_or_else(std::sync::PoisonError::into_inner) = addresses;
+        let Some(admin) = admin else { return Ok(()) };
+        if store::meta::read(&mut self.db.read().await?).await?.admin_address == Some(admin) {
+            return Ok(());
+        }
+        let caller = Caller::ourselves("start");
+        let mut change = self.begin(&caller, Scope::Published).await?;
+        store::meta::set_admin_address(change.conn(), admin).await?;
+        for row in store::route::to_control(change.conn()).await? {
+            route::publish(&mut change, &row).await?;
+        }
+        change.commit().await.map(drop)
+    }
+
+    /// Numbers the desired state above `seen`: a gateway of this lineage is ahead, so the database lost its latest
+    /// changes.
+    pub async fn skip_above(&self, seen: Generation) -> Result<(), Error> {
+        if self.desired.current().snapshot.generation() > seen {
+            return Ok(());
+        }
+        let caller = Caller::ourselves("skip");
+        let mut change = self.begin(&caller, Scope::Published).await?;
+        change.raise_above(seen).await?;
+        change.commit().await.map(drop)
+    }
+
+    /// Takes in what another control committed to the same database. Cheap when there is nothing.
+    pub async fn follow(&self) -> Result<(), Error> {
+        let newest = store::meta::read(&mut self.db.read().await?).await?.generation;
+        if newest <= self.desired.current().snapshot.generation() {
+            return Ok(());
+        }
+        let caller = Caller::ourselves("follow");
+        self.begin(&caller, Scope::Follow).await?.commit().await.map(drop)
+    }
+
+    /// What has to be done now and then: leaves that end are replaced, ended tokens and old log rows forgotten.
+    pub async fn upkeep(&self) -> Result<(), Error> {
+        identity::renew(self).await?;
+        let caller = Caller::ourselves("upkeep");
+        let mut change = self.begin(&caller, Scope::Private).await?;
+        let then = change.now() - TOKENS_KEPT;
+        store::token::purge(change.conn(), then).await?;
+        let newest = self.desired.current().snapshot.generation();
+        let kept = u64::try_from(GENERATIONS_KEPT_MAX).unwrap_or(u64::MAX).saturating_mul(16);
+        store::meta::prune_log(change.conn(), Generation(newest.0.saturating_sub(kept))).await?;
+        change.commit().await.map(drop)
+    }
+}

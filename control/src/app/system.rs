@@ -1,0 +1,210 @@
+//! What is asked about the whole: who am I, is it well, how far are the gateways, figures.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use config::grant::Grants;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::page::time;
+use super::{App, Caller, Error};
+use crate::auth::rbac::{Action, Resource};
+use crate::auth::{Actor, Origin};
+use crate::store;
+
+/// This program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Who the caller is, in the shape of the reference (INVENTORY E-14).
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct WhoamiView {
+    /// How they proved it: `jwt`, `socket`.
+    pub auth: String,
+    /// Role to namespaces; a role that holds everywhere has none.
+    pub grant: BTreeMap<String, Vec<String>>,
+    /// Their name.
+    pub name: String,
+    /// The namespace that users live in.
+    pub namespace: String,
+    /// The grants as they are written.
+    pub raw_grant: String,
+}
+
+/// Says who the caller is.
+pub fn whoami(caller: &Caller) -> Result<WhoamiView, Error> {
+    caller.allow(Action::Read, Resource::Whoami)?;
+    let grants = match &caller.actor {
+        Actor::Token { grants, .. } => grants.clone(),
+        Actor::Local => "root".parse::<Grants>().map_err(|error| Error::Internal(error.to_string()))?,
+        Actor::Setup | Actor::Anonymous => Grants::default(),
+    };
+    let mut grant: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for held in grants.iter() {
+        let namespaces = grant.entry(held.role.as_str().to_owned()).or_default();
+        namespaces.extend(held.namespace.as_ref().map(ToString::to_string));
+    }
+    Ok(WhoamiView {
+        auth: caller.actor.method().to_owned(),
+        grant,
+        name: caller.actor.name().to_owned(),
+        namespace: "system".to_owned(),
+        raw_grant: grants.to_string(),
+    })
+}
+
+/// A few facts for anyone, and counts for those who may see them.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct StatsView {
+    /// `ok`.
+    pub status: String,
+    /// This program's version.
+    pub version: String,
+    /// The newest generation; only for those who may see it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// Routes in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routes: Option<usize>,
+    /// Objects in force: routes, VMs, users, identities, keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objects: Option<usize>,
+    /// Gateways that are connected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateways: Option<usize>,
+    /// `sqlite` or `postgres`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+}
+
+/// The reference's health check: 200 while the store answers. Counts of the whole are root's.
+pub async fn stats(app: &App, caller: &Caller) -> Result<StatsView, Error> {
+    app.db.probe().await?;
+    let may = caller.allow(Action::Read, Resource::Status).is_ok();
+    let state = app.desired.current();
+    Ok(StatsView {
+        status: "ok".to_owned(),
+        version: VERSION.to_owned(),
+        generation: may.then(|| state.snapshot.generation().0),
+        routes: may.then(|| state.table.routes_len()),
+        objects: may.then(|| state.snapshot.len()),
+        gateways: may.then(|| connected(app)),
+        database: may.then(|| app.db.engine_name().to_owned()),
+    })
+}
+
+fn connected(app: &App) -> usize {
+    app.gateways.all().iter().filter(|(_, said)| said.streams > 0).count()
+}
+
+/// How far the whole is.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct StatusView {
+    /// The newest generation.
+    pub generation: u64,
+    /// The mark of this database.
+    pub lineage: String,
+    /// Its digest.
+    pub digest: String,
+    /// Objects in force.
+    pub objects: usize,
+    /// Routes in force.
+    pub routes: usize,
+    /// Per gateway that is connected or was since the start.
+    pub gateways: Vec<ProgressView>,
+}
+
+/// How far one gateway is.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ProgressView {
+    /// The gateway.
+    pub id: String,
+    /// Whether a stream is open.
+    pub connected: bool,
+    /// The generation it serves.
+    pub generation: Option<u64>,
+    /// The last one it refused, and why.
+    pub refused: Option<String>,
+    /// What is paused at it.
+    pub degraded: Vec<String>,
+    /// When it last said anything, RFC 3339.
+    pub seen_at: String,
+}
+
+/// Says how far the whole is.
+pub fn status(app: &App, caller: &Caller) -> Result<StatusView, Error> {
+    caller.allow(Action::Read, Resource::Status)?;
+    let state = app.desired.current();
+    let progress = |(id, said): (config::id::GatewayId, super::gateway::Said)| ProgressView {
+        id: id.to_string(),
+        connected: said.streams > 0,
+        generation: said.acked.map(|generation| generation.0),
+        refused: said.refused.map(|(generation, why)| format!("generation {generation}: {why}")),
+        degraded: said.degraded,
+        seen_at: time(said.seen_at),
+    };
+    Ok(StatusView {
+        generation: state.snapshot.generation().0,
+        lineage: uuid::Uuid::from_bytes(state.snapshot.lineage().0).to_string(),
+        digest: format!("{:?}", state.snapshot.digest()),
+        objects: state.snapshot.len(),
+        routes: state.table.routes_len(),
+        gateways: app.gateways.all().into_iter().map(progress).collect(),
+    })
+}
+
+/// Whether control can do its work; the reason when it cannot.
+pub async fn ready(app: &App) -> Result<(), String> {
+    app.db.probe().await.map_err(|error| match error {
+        store::Error::Unavailable(cause) => format!("the database cannot be used: {}", kind(&cause)),
+        store::Error::Unique { .. } | store::Error::Damaged { .. } => "the database is damaged".to_owned(),
+    })
+}
+
+/// Kinds only: the text of a cause may name hosts and users.
+fn kind(cause: &sqlx::Error) -> String {
+    match cause {
+        sqlx::Error::Io(cause) => format!("the file is {}", cause.kind()),
+        sqlx::Error::PoolTimedOut => "no connection was free in time".to_owned(),
+        sqlx::Error::PoolClosed => "it is closed".to_owned(),
+        sqlx::Error::Database(_) => "the engine refuses".to_owned(),
+        _ => "no answer".to_owned(),
+    }
+}
+
+/// Prometheus figures of control. By token, or from this machine itself and not through a proxy.
+pub fn metrics(app: &App, caller: &Caller, is_forwarded: bool) -> Result<String, Error> {
+    let is_local = match caller.origin {
+        Origin::Socket => true,
+        Origin::Peer(peer) => peer.ip().to_canonical().is_loopback() && !is_forwarded,
+    };
+    if !is_local {
+        caller.allow(Action::Read, Resource::Metrics)?;
+    }
+    let state = app.desired.current();
+    let mut text = String::new();
+    let mut figure = |name: &str, help: &str, value: u64| {
+        _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
+    };
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    figure("gatehouse_config_revision", "The newest generation.", state.snapshot.generation().0);
+    figure("gatehouse_config_objects", "Objects in force.", count(state.snapshot.len()));
+    figure("gatehouse_config_routes", "Routes in force.", count(state.table.routes_len()));
+    figure("gatehouse_gateways_connected", "Gateways with an open stream.", count(connected(app)));
+    let behind = app
+        .gateways
+        .all()
+        .iter()
+        .filter(|(_, said)| said.streams > 0 && said.acked != Some(state.snapshot.generation()))
+        .count();
+    figure("gatehouse_gateways_behind", "Connected gateways that serve an older generation.", count(behind));
+    _ = writeln!(text, "# HELP gatehouse_build_info The program.\n# TYPE gatehouse_build_info gauge");
+    _ = writeln!(text, "gatehouse_build_info{{version=\"{VERSION}\"}} 1");
+    Ok(text)
+}
+
+/// The internal authority's certificate as PEM: public by nature.
+pub fn authority(app: &App, caller: &Caller) -> Result<String, Error> {
+    caller.allow(Action::Read, Resource::Authority)?;
+    Ok(app.authority.certificate_pem())
+}

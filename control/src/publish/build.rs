@@ -1,0 +1,203 @@
+//! Rows to objects: what gateways are told about each row.
+
+use std::net::SocketAddr;
+
+use config::id::{IdentityId, RouteId, UserId, VmId};
+use config::name::HostName;
+use config::snapshot::{
+    Action, Endpoint, Identity, Kind, Object, ObjectKey, Principal, Route, Service, Snapshot, SshHostKey, SshKey,
+    Upstream, Value, Vm,
+};
+use config::secret::Secret;
+use config::target::Target;
+
+use crate::app::{Error, Keys};
+use crate::store::host_key::HostKeyRow;
+use crate::store::identity::IdentityRow;
+use crate::store::route::{EndpointRow, Own, RouteRow};
+use crate::store::user::UserRow;
+use crate::store::user_key::UserKeyRow;
+use crate::store::vm::VmRow;
+use crate::store::{self, Conn, Slice};
+
+/// What identity keys are sealed for.
+pub const IDENTITY_PURPOSE: &str = "identity-key";
+/// What SSH host keys are sealed for.
+pub const HOST_KEY_PURPOSE: &str = "ssh-host-key";
+
+/// Rows read at a time at the start.
+const BATCH: usize = 500;
+
+/// A route as gateways see it; `None` for one that is not published. `admin` is what `control` as a target means.
+pub fn route(row: &RouteRow, admin: Option<SocketAddr>) -> Result<Option<Route>, Error> {
+    if !row.enabled {
+        return Ok(None);
+    }
+    let action = match row.service {
+        Some(Own::Novnc) => Action::Service(Service::Novnc),
+        Some(Own::Ttyd) => Action::Service(Service::Ttyd),
+        Some(Own::Control(id)) => match admin {
+            Some(address) => Action::Service(Service::Control { id, address }),
+            None => return Ok(None),
+        },
+        None => {
+            let endpoints = row.endpoints.iter().map(endpoint).collect::<Result<_, _>>()?;
+            Action::Forward(Upstream { endpoints })
+        }
+    };
+    Ok(Some(Route {
+        id: row.id,
+        namespace: row.namespace.clone(),
+        host: row.host.clone(),
+        path: row.path.clone(),
+        tls: row.tls,
+        redirect_https: row.redirect_https,
+        hsts_seconds: row.hsts_seconds,
+        websocket: row.websocket,
+        action,
+        on_change: row.on_change,
+        on_delete: row.on_delete,
+    }))
+}
+
+fn endpoint(row: &EndpointRow) -> Result<Endpoint, Error> {
+    let damaged = |why: String| store::Error::Damaged { table: "endpoints", id: row.id.to_string(), why };
+    let target = match (&row.vm, row.host.parse()) {
+        (Some(vm), _) => Target::Address(SocketAddr::new(vm.address, row.port)),
+        (None, Ok(ip)) => Target::Address(SocketAddr::new(ip, row.port)),
+        (None, Err(_)) => {
+            let host = HostName::parse(&row.host).map_err(|why| damaged(why.to_string()))?;
+            Target::Name { host, port: row.port }
+        }
+    };
+    let loopback_ok = row.vm.as_ref().map_or(row.loopback_ok, |vm| vm.loopback_ok);
+    Ok(Endpoint { id: row.id, target, loopback_ok, vm: row.vm.as_ref().map(|vm| vm.id) })
+}
+
+/// A VM as gateways see it.
+pub fn vm(row: &VmRow) -> Vm {
+    Vm {
+        id: row.id,
+        name: row.name.clone(),
+        namespace: row.namespace.clone(),
+        network: row.network.clone(),
+        address: row.address,
+        ssh_port: row.ssh_port,
+        loopback_ok: row.loopback_ok,
+    }
+}
+
+/// A user as gateways see it; `None` for a disabled one.
+pub fn principal(row: &UserRow, keys: &[UserKeyRow]) -> Option<Principal> {
+    row.enabled.then(|| Principal {
+        id: row.id,
+        name: row.name.clone(),
+        keys: keys.iter().map(|key| SshKey { blob: key.blob.as_slice().into() }).collect(),
+        grants: row.grants.clone(),
+    })
+}
+
+/// An identity as gateways see it.
+pub fn identity(row: &IdentityRow, keys: &dyn Keys) -> Result<Identity, Error> {
+    let key = keys.unseal(IDENTITY_PURPOSE, &row.key_sealed).map_err(|why| sealed("identity", &row.id, &why))?;
+    Ok(Identity {
+        id: row.id,
+        names: row.names.iter().cloned().collect(),
+        chain: row.chain.iter().cloned().collect(),
+        key,
+    })
+}
+
+/// A host key as gateways see it.
+pub fn host_key(row: &HostKeyRow, keys: &dyn Keys) -> Result<SshHostKey, Error> {
+    let pem = keys.unseal(HOST_KEY_PURPOSE, &row.private_sealed).map_err(|why| sealed("host key", &row.id, &why))?;
+    let pem = String::from_utf8(pem.expose().clone()).map_err(|_| Error::Internal("a host key is no text".into()))?;
+    Ok(SshHostKey { id: row.id, private_pem: Secret::new(pem) })
+}
+
+fn sealed(what: &str, id: &dyn std::fmt::Display, why: &dyn std::fmt::Display) -> Error {
+    Error::Internal(format!("the key of {what} {id} does not open: {why}; was the secret key replaced?"))
+}
+
+/// One object from its row; `None` when it is gone or not published.
+pub async fn one(conn: &mut Conn, keys: &dyn Keys, key: ObjectKey) -> Result<Option<Value>, Error> {
+    Ok(match key.kind {
+        Kind::ROUTE => {
+            let admin = store::meta::read(conn).await?.admin_address;
+            let row = store::route::by_id(conn, RouteId::from_bytes(key.id)).await?;
+            row.map(|row| route(&row, admin)).transpose()?.flatten().map(Value::Route)
+        }
+        Kind::VM => store::vm::by_id(conn, VmId::from_bytes(key.id)).await?.map(|row| Value::Vm(vm(&row))),
+        Kind::PRINCIPAL => {
+            let id = UserId::from_bytes(key.id);
+            let Some(user) = store::user::by_id(conn, id).await? else { return Ok(None) };
+            principal(&user, &store::user_key::of_user(conn, id).await?).map(Value::Principal)
+        }
+        Kind::IDENTITY => {
+            let row = store::identity::by_id(conn, IdentityId::from_bytes(key.id)).await?;
+            row.map(|row| identity(&row, keys)).transpose()?.map(Value::Identity)
+        }
+        Kind::SSH_HOST_KEY => {
+            let rows = store::host_key::all(conn).await?;
+            let row = rows.iter().find(|row| row.id.to_bytes() == key.id);
+            row.map(|row| host_key(row, keys)).transpose()?.map(Value::SshHostKey)
+        }
+        _ => None,
+    })
+}
+
+/// The whole desired state, read in batches. Cost: proportional to it; once a start.
+pub async fn snapshot(conn: &mut Conn, keys: &dyn Keys) -> Result<Snapshot, Error> {
+    let meta = store::meta::read(conn).await?;
+    let mut snapshot = Snapshot::empty(meta.lineage, meta.generation);
+    let mut put = |value: Option<Value>| {
+        if let Some(object) = value.as_ref().and_then(Object::encode) {
+            snapshot.put(object);
+        }
+    };
+    // Each table is walked in the order of its ids; `last` is where the next batch begins.
+    macro_rules! each {
+        ($list:expr, $id:expr, $value:expr) => {{
+            let mut slice = Slice { after: None, limit: BATCH, namespaces: None };
+            loop {
+                let rows = $list(conn, &slice).await?;
+                for row in &rows {
+                    put($value(row)?);
+                }
+                let Some(last) = rows.last() else { break };
+                slice.after = Some($id(last).to_string());
+            }
+        }};
+    }
+    each!(
+        async |conn: &mut Conn, slice: &Slice| store::route::list(conn, &Default::default(), slice).await,
+        |row: &RouteRow| row.id,
+        |row: &RouteRow| route(row, meta.admin_address).map(|route| route.map(Value::Route))
+    );
+    each!(
+        async |conn: &mut Conn, slice: &Slice| store::vm::list(conn, &Default::default(), slice).await,
+        |row: &VmRow| row.id,
+        |row: &VmRow| Ok::<_, Error>(Some(Value::Vm(vm(row))))
+    );
+    each!(principals, |(user, _): &(UserRow, _)| user.id, |(user, keys): &(UserRow, Vec<UserKeyRow>)| {
+        Ok::<_, Error>(principal(user, keys).map(Value::Principal))
+    });
+    each!(
+        async |conn: &mut Conn, slice: &Slice| store::identity::list(conn, slice).await,
+        |row: &IdentityRow| row.id,
+        |row: &IdentityRow| identity(row, keys).map(|identity| Some(Value::Identity(identity)))
+    );
+    for row in store::host_key::all(conn).await? {
+        put(Some(Value::SshHostKey(host_key(&row, keys)?)));
+    }
+    Ok(snapshot)
+}
+
+async fn principals(conn: &mut Conn, slice: &Slice) -> Result<Vec<(UserRow, Vec<UserKeyRow>)>, store::Error> {
+    let mut found = Vec::new();
+    for user in store::user::list(conn, None, slice).await? {
+        let keys = store::user_key::of_user(conn, user.id).await?;
+        found.push((user, keys));
+    }
+    Ok(found)
+}
