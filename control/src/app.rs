@@ -156,7 +156,9 @@ impl App {
         let Addresses { mut admin, sync } = self.addresses();
         admin.extend(sync);
         let said = self.gateways.all();
-        admin.extend(said.iter().flat_map(|(_, said)| said.listeners.iter().map(|listening| listening.address)));
+        admin.extend(
+            said.iter().flat_map(|(_, said)| said.listeners.iter().map(|listening| listening.address)),
+        );
         admin
     }
 

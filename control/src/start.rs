@@ -134,10 +134,11 @@ impl Control {
         let app = App::start(Parts { db, keys, authority: Arc::clone(&authority) as _, clock });
         let app = Arc::new(app.await.map_err(StartError::Desired)?);
         let addresses = Addresses { admin: addresses(&bound.admin), sync: addresses(&bound.sync) };
-        app.set_addresses(addresses.clone());
+        app.set_addresses(addresses.clone()).await.map_err(StartError::Desired)?;
         let setup_token = app.setup_token().await.map_err(StartError::Desired)?;
 
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(Arc::clone(&app).tend(stop.clone()));
         let router = api::router(Arc::clone(&app));
         let gateways = Gateways::new(Arc::clone(&app), Arc::clone(&authority), stop.clone(), tasks.clone())?;
         let local = local::Local { app: Arc::clone(&app), authority, names: gateways.names().clone() };

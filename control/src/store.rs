@@ -6,10 +6,10 @@
 
 pub mod audit;
 pub mod conn;
-pub mod internal_key;
 pub mod gateway;
 pub mod host_key;
 pub mod identity;
+pub mod internal_key;
 pub mod join_token;
 pub mod meta;
 pub mod migrate;

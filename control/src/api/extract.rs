@@ -45,7 +45,9 @@ impl<S: Send + Sync> FromRequest<S> for Body {
         let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
             let status = rejection.into_response().status();
             let detail = match status {
-                StatusCode::PAYLOAD_TOO_LARGE => format!("the body is longer than {API_BODY_BYTES_MAX} bytes"),
+                StatusCode::PAYLOAD_TOO_LARGE => {
+                    format!("the body is longer than {API_BODY_BYTES_MAX} bytes")
+                }
                 _ => "the body cannot be read".to_owned(),
             };
             Problem::new(status, detail).into_response()
@@ -55,7 +57,9 @@ impl<S: Send + Sync> FromRequest<S> for Body {
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(kind) = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()) else { return false };
+    let Some(kind) = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()) else {
+        return false;
+    };
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     kind == "application/json" || kind == "application/merge-patch+json"
 }

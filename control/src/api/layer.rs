@@ -87,7 +87,9 @@ async fn actor(app: &App, headers: &HeaderMap, known: Actor) -> Result<Actor, Er
         return refused("Authorization is given twice");
     }
     match value.to_str().ok().and_then(|value| value.split_once(' ')) {
-        Some((scheme, text)) if scheme.eq_ignore_ascii_case("bearer") => token::authenticate(app, text.trim()).await,
+        Some((scheme, text)) if scheme.eq_ignore_ascii_case("bearer") => {
+            token::authenticate(app, text.trim()).await
+        }
         _ => refused("Authorization is not a bearer token"),
     }
 }

@@ -82,7 +82,11 @@ impl Fixture {
         let response = super::router(std::sync::Arc::clone(&self.app)).oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        Answer { status: parts.status, headers: parts.headers, text: String::from_utf8_lossy(&bytes).into_owned() }
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        }
     }
 
     pub(crate) async fn call(&self, who: As<'_>, method: &str, path: &str, body: Value) -> Answer {
@@ -101,7 +105,8 @@ impl Fixture {
     /// A user with these grants, and a token for it.
     pub(crate) async fn user(&self, name: &str, grant: &str) -> String {
         self.post(LOCAL, "/api/v1/users", json!({"name": name, "grant": grant})).await.expect(201);
-        let made = self.post(LOCAL, "/api/v1/tokens", json!({"subject": name, "duration": "10m"})).await.expect(201);
+        let made =
+            self.post(LOCAL, "/api/v1/tokens", json!({"subject": name, "duration": "10m"})).await.expect(201);
         made.json()["token"].as_str().unwrap().to_owned()
     }
 

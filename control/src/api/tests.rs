@@ -16,5 +16,8 @@ fn the_committed_openapi_document_is_the_codes() {
         std::fs::write(&path, &now).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == now, "control/openapi.json is not what the code serves; UPDATE_GOLDEN=1 rewrites it");
+    assert!(
+        committed == now,
+        "control/openapi.json is not what the code serves; UPDATE_GOLDEN=1 rewrites it"
+    );
 }

@@ -65,7 +65,12 @@ fn view(row: &AuditRow) -> AuditView {
 }
 
 /// A page, newest first: everything for root, the rows of their namespaces for administrators.
-pub async fn list(app: &App, caller: &Caller, filter: &Filter, asked: &Asked) -> Result<Page<AuditView>, Error> {
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    filter: &Filter,
+    asked: &Asked,
+) -> Result<Page<AuditView>, Error> {
     let visible = if caller.actor.is_root() { None } else { Some(namespaces(caller)?) };
     let slice = asked.slice(visible)?;
     let rows = rows(&mut app.db.read().await?, filter, &slice).await?;
@@ -102,6 +107,9 @@ pub async fn refused(app: &App, caller: &Caller, action: &'static str, what: &st
         conn.commit().await
     };
     if let Err(error) = written.await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a refusal could not be written to the audit");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "a refusal could not be written to the audit"
+        );
     }
 }

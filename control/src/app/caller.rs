@@ -52,7 +52,8 @@ impl Caller {
     /// Where something is made when the request names no namespace: the only one the caller administers, else `default`.
     pub fn home(&self) -> &str {
         let Actor::Token { grants, .. } = &self.actor else { return DEFAULT_NAMESPACE };
-        let mut administered = grants.iter().filter(|grant| grant.role >= Role::Admin).map(|grant| &grant.namespace);
+        let mut administered =
+            grants.iter().filter(|grant| grant.role >= Role::Admin).map(|grant| &grant.namespace);
         match (administered.next(), administered.next()) {
             (Some(Some(only)), None) => only.as_str(),
             _ => DEFAULT_NAMESPACE,

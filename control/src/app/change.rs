@@ -143,7 +143,8 @@ impl Change<'_> {
         if known >= self.generation.0 {
             return Ok(());
         }
-        let own: Vec<_> = self.upserts.iter().filter_map(Value::key).chain(self.removals.iter().copied()).collect();
+        let own: Vec<_> =
+            self.upserts.iter().filter_map(Value::key).chain(self.removals.iter().copied()).collect();
         for key in meta::changed_since(&mut self.conn, ours).await? {
             if own.contains(&key) {
                 continue;

@@ -207,7 +207,11 @@ impl Input {
     pub fn note(&mut self, name: &str) -> Said<String> {
         const MAX: usize = config::limits::NOTE_CHARS_MAX;
         self.parsed(name, "too_long", |text| {
-            if text.chars().count() > MAX { Err(format!("at most {MAX} characters")) } else { Ok(text.to_owned()) }
+            if text.chars().count() > MAX {
+                Err(format!("at most {MAX} characters"))
+            } else {
+                Ok(text.to_owned())
+            }
         })
     }
 
@@ -256,14 +260,20 @@ impl Input {
     }
 }
 
-/// Whether two names differ by at most one inserted, dropped or replaced character.
+/// Whether two names differ by at most one inserted, dropped or replaced character, or by two neighbours swapped.
 fn is_near(one: &str, other: &str) -> bool {
     let (a, b) = (one.as_bytes(), other.as_bytes());
     let same_start = a.iter().zip(b).take_while(|(x, y)| x.eq_ignore_ascii_case(y)).count();
     let rest = a.len().min(b.len()) - same_start;
     let same_end =
         a.iter().rev().zip(b.iter().rev()).take(rest).take_while(|(x, y)| x.eq_ignore_ascii_case(y)).count();
-    a.len().max(b.len()) - same_start - same_end <= 1
+    let middle = |text: &[u8]| text.get(same_start..text.len() - same_end).map(<[u8]>::to_ascii_lowercase);
+    let (Some(a), Some(mut b)) = (middle(a), middle(b)) else { return false };
+    if a.len().max(b.len()) <= 1 {
+        return true;
+    }
+    b.reverse();
+    a.len() == 2 && a == b
 }
 
 #[cfg(test)]
@@ -275,10 +285,8 @@ mod tests {
     }
 
     fn fields(error: Error) -> Vec<(String, &'static str)> {
-        match error {
-            Error::Invalid(list) | Error::Unparsable(list) => list.into_iter().map(|v| (v.field, v.code)).collect(),
-            other => panic!("{other:?}"),
-        }
+        let (Error::Invalid(list) | Error::Unparsable(list)) = error else { panic!("{error:?}") };
+        list.into_iter().map(|violation| (violation.field, violation.code)).collect()
     }
 
     #[test]
@@ -309,6 +317,7 @@ mod tests {
 
     #[test]
     fn one_wrong_letter_is_near() {
+        assert!(is_near("host", "hots"));
         assert!(is_near("target", "taget") && is_near("target", "targer") && is_near("tls", "TLS"));
         assert!(!is_near("target", "note") && !is_near("a", "abc"));
     }

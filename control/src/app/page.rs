@@ -36,7 +36,11 @@ impl Asked {
             None => PAGE_ITEMS.0,
             Some(Ok(limit)) if (1..=PAGE_ITEMS.1).contains(&limit) => limit,
             Some(_) => {
-                wrong.push(Violation::new("limit", "range", format!("limit is a number from 1 to {}", PAGE_ITEMS.1)));
+                wrong.push(Violation::new(
+                    "limit",
+                    "range",
+                    format!("limit is a number from 1 to {}", PAGE_ITEMS.1),
+                ));
                 PAGE_ITEMS.0
             }
         };
@@ -48,12 +52,21 @@ impl Asked {
                 None
             }
         };
-        if wrong.is_empty() { Ok(Slice { after, limit: limit + 1, namespaces }) } else { Err(Error::Unparsable(wrong)) }
+        if wrong.is_empty() {
+            Ok(Slice { after, limit: limit + 1, namespaces })
+        } else {
+            Err(Error::Unparsable(wrong))
+        }
     }
 }
 
 /// Cuts the rows of a slice into a page.
-pub fn page<R, T>(mut rows: Vec<R>, slice: &Slice, id: impl Fn(&R) -> String, view: impl Fn(&R) -> T) -> Page<T> {
+pub fn page<R, T>(
+    mut rows: Vec<R>,
+    slice: &Slice,
+    id: impl Fn(&R) -> String,
+    view: impl Fn(&R) -> T,
+) -> Page<T> {
     let wanted = slice.limit.saturating_sub(1);
     let more = rows.len() > wanted;
     rows.truncate(wanted);

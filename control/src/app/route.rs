@@ -58,7 +58,12 @@ pub async fn show(app: &App, caller: &Caller, id: &str) -> Result<RouteView, Err
 }
 
 /// A page of the routes that the caller may see.
-pub async fn list(app: &App, caller: &Caller, mut filter: Filter, asked: &Asked) -> Result<Page<RouteView>, Error> {
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    mut filter: Filter,
+    asked: &Asked,
+) -> Result<Page<RouteView>, Error> {
     let slice = asked.slice(caller.visible(config::grant::Role::Guest)?)?;
     // Written as it is stored; what is no host finds nothing.
     filter.host = filter.host.map(|host| HostPattern::parse(&host).map_or(host, |host| host.to_string()));
@@ -211,7 +216,11 @@ async fn apply(
     row.enabled = draft.enabled.merged(row.enabled, true);
     row.note = draft.note.merged(std::mem::take(&mut row.note), String::new());
     if row.tls == TlsMode::Off && row.redirect_https {
-        input.invalid("redirect_https", "invalid", "redirect_https needs tls: with tls off nothing answers https");
+        input.invalid(
+            "redirect_https",
+            "invalid",
+            "redirect_https needs tls: with tls off nothing answers https",
+        );
     }
     if row.tls == TlsMode::Off && row.hsts_seconds.is_some() {
         input.invalid("hsts_seconds", "invalid", "hsts_seconds needs tls: browsers ignore it on plain http");
@@ -254,7 +263,9 @@ async fn owner(
 
 /// Refuses a match that another route holds; the other is named if the caller may see it.
 async fn taken(change: &mut Change<'_>, caller: &Caller, row: &RouteRow) -> Result<(), Error> {
-    let Some(other) = store::route::by_match(change.conn(), &row.host, &row.path).await? else { return Ok(()) };
+    let Some(other) = store::route::by_match(change.conn(), &row.host, &row.path).await? else {
+        return Ok(());
+    };
     if other.id == row.id {
         return Ok(());
     }
@@ -263,7 +274,10 @@ async fn taken(change: &mut Change<'_>, caller: &Caller, row: &RouteRow) -> Resu
         false => "a route of another namespace".to_owned(),
     };
     let path = if row.path.as_str() == "/" { "" } else { row.path.as_str() };
-    Err(Error::Conflict { field: "host", message: format!("{}{path} is the match of {who} already", row.host) })
+    Err(Error::Conflict {
+        field: "host",
+        message: format!("{}{path} is the match of {who} already", row.host),
+    })
 }
 
 async fn found(conn: &mut store::Conn, caller: &Caller, id: &str) -> Result<RouteRow, Error> {

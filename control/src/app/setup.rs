@@ -9,9 +9,9 @@ use super::change::Scope;
 use super::input::{Input, Members, Said};
 use super::token::NewToken;
 use super::{App, Caller, Error, token, user};
+use crate::auth::Actor;
 use crate::auth::rbac::{Action, Resource};
 use crate::auth::token::{SETUP_PREFIX, authenticate, hash, one_time};
-use crate::auth::Actor;
 use crate::store::user::UserRow;
 use crate::store::{self, Stamp};
 
@@ -55,7 +55,8 @@ pub async fn run(app: &App, caller: &Caller, members: Members) -> Result<NewToke
             input.invalid("name", "invalid", "a name has 3 to 32 characters");
             name
         }
-        said => said.or(root),
+        Said::This(name) => name,
+        Said::Nothing | Said::Null => root,
     };
     input.finish(KNOWN)?;
     let mut change = app.begin(&caller, Scope::Published).await?;
@@ -63,7 +64,8 @@ pub async fn run(app: &App, caller: &Caller, members: Members) -> Result<NewToke
     if store::meta::read(change.conn()).await?.setup_closed {
         return Err(Error::Conflict { field: "token", message: "the setup is closed".into() });
     }
-    let grants = "root".parse().map_err(|error: config::grant::GrantError| Error::Internal(error.to_string()))?;
+    let grants =
+        "root".parse().map_err(|error: config::grant::GrantError| Error::Internal(error.to_string()))?;
     let row = UserRow {
         id: UserId::from_uuid(uuid::Uuid::now_v7()),
         name,

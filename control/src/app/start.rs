@@ -1,10 +1,16 @@
 //! From the store to a running [`App`], and the upkeep of what it keeps.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use config::id::KeyId;
 use config::limits::GENERATIONS_KEPT_MAX;
 use config::snapshot::{Generation, Value};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
 use super::change::Scope;
 use super::{Addresses, App, Caller, Error, Parts, identity, route};
@@ -12,6 +18,10 @@ use crate::publish::{Desired, build};
 use crate::store::host_key::HostKeyRow;
 use crate::store::{self, Stamp};
 
+/// How often leaves and old rows are looked at.
+const UPKEEP_EVERY: Duration = Duration::from_secs(60 * 60);
+/// How often the newest generation of the database is looked at: one read of one row.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 /// Ended tokens are kept this long, for the audit's sake, in microseconds: thirty days.
 const TOKENS_KEPT: i64 = 30 * 24 * 60 * 60 * 1_000_000;
 
@@ -40,7 +50,8 @@ impl App {
             return Ok(());
         }
         let internal = |error: &dyn std::fmt::Display| Error::Internal(error.to_string());
-        let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).map_err(|error| internal(&error))?;
+        let key =
+            PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).map_err(|error| internal(&error))?;
         let pem = key.to_openssh(LineEnding::LF).map_err(|error| internal(&error))?;
         let private_sealed =
             self.keys.seal(build::HOST_KEY_PURPOSE, pem.as_bytes()).map_err(|error| internal(&error))?;
@@ -92,6 +103,25 @@ impl App {
         }
         let caller = Caller::ourselves("follow");
         self.begin(&caller, Scope::Follow).await?.commit().await.map(drop)
+    }
+
+    /// Does [`App::upkeep`] every hour and [`App::follow`] every second until `stop`; run it once beside the listeners.
+    pub async fn tend(self: Arc<Self>, stop: CancellationToken) {
+        let mut hourly = tokio::time::interval(UPKEEP_EVERY);
+        let mut often = tokio::time::interval(FOLLOW_EVERY);
+        for timer in [&mut hourly, &mut often] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        loop {
+            let done = tokio::select! {
+                () = stop.cancelled() => return,
+                _ = hourly.tick() => self.upkeep().await,
+                _ = often.tick() => self.follow().await,
+            };
+            if let Err(error) = done {
+                tracing::warn!(error = &error as &dyn std::error::Error, "upkeep failed and is tried again");
+            }
+        }
     }
 
     /// What has to be done now and then: leaves that end are replaced, ended tokens and old log rows forgotten.

@@ -163,13 +163,19 @@ pub async fn ready(app: &App) -> Result<(), String> {
 
 /// Kinds only: the text of a cause may name hosts and users.
 fn kind(cause: &sqlx::Error) -> String {
-    match cause {
-        sqlx::Error::Io(cause) => format!("the file is {}", cause.kind()),
-        sqlx::Error::PoolTimedOut => "no connection was free in time".to_owned(),
-        sqlx::Error::PoolClosed => "it is closed".to_owned(),
-        sqlx::Error::Database(_) => "the engine refuses".to_owned(),
-        _ => "no answer".to_owned(),
+    if let sqlx::Error::Io(cause) = cause {
+        return format!("the file is {}", cause.kind());
     }
+    let kind = if matches!(cause, sqlx::Error::PoolTimedOut) {
+        "no connection was free in time"
+    } else if matches!(cause, sqlx::Error::PoolClosed) {
+        "it is closed"
+    } else if cause.as_database_error().is_some() {
+        "the engine refuses"
+    } else {
+        "no answer"
+    };
+    kind.to_owned()
 }
 
 /// Prometheus figures of control. By token, or from this machine itself and not through a proxy.

@@ -61,7 +61,9 @@ impl Keys for TestKeys {
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
-        jsonwebtoken::decode(token, &self.verify, &validation).map(|data| data.claims).map_err(|_| KeyError::NotOurs)
+        jsonwebtoken::decode(token, &self.verify, &validation)
+            .map(|data| data.claims)
+            .map_err(|_| KeyError::NotOurs)
     }
 }
 
@@ -116,7 +118,9 @@ impl Fixture {
         };
         let app = App::start(parts).await.unwrap();
         let at = |text: &str| vec![text.parse::<SocketAddr>().unwrap()];
-        app.set_addresses(Addresses { admin: at("127.0.0.1:1880"), sync: at("127.0.0.1:1881") }).await.unwrap();
+        app.set_addresses(Addresses { admin: at("127.0.0.1:1880"), sync: at("127.0.0.1:1881") })
+            .await
+            .unwrap();
         Arc::new(app)
     }
 

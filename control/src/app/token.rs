@@ -163,7 +163,8 @@ async fn outlives(change: &mut Change<'_>, caller: &Caller, expires_at: i64) -> 
     let Actor::Token { token, .. } = &caller.actor else { return Ok(()) };
     let own = store::token::by_id(change.conn(), *token).await?;
     if own.is_none_or(|own| own.expires_at < expires_at) {
-        let message = "a token makes no token that outlives it; ask for less, or make it on the machine itself";
+        let message =
+            "a token makes no token that outlives it; ask for less, or make it on the machine itself";
         return Err(Error::Invalid(vec![super::Violation::new("duration", "exceeds", message)]));
     }
     Ok(())

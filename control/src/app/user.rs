@@ -11,8 +11,8 @@ use super::change::{Change, Note, Scope};
 use super::input::{Input, Members, Said};
 use super::page::{Asked, Page, Precondition, page, time};
 use super::{App, Caller, Error};
-use crate::auth::rbac::{Action, Denied, Resource};
 use crate::auth::Actor;
+use crate::auth::rbac::{Action, Denied, Resource};
 use crate::publish::build;
 use crate::store::user::UserRow;
 use crate::store::{self, Stamp};
@@ -118,7 +118,11 @@ pub(super) fn may_grant(caller: &Caller, asked: &Grants) -> Result<(), Error> {
             return Err(Denied { missing: asked.to_string(), anonymous: true }.into());
         }
     };
-    if held.covers(asked) { Ok(()) } else { Err(Denied { missing: asked.to_string(), anonymous: false }.into()) }
+    if held.covers(asked) {
+        Ok(())
+    } else {
+        Err(Denied { missing: asked.to_string(), anonymous: false }.into())
+    }
 }
 
 /// Makes a user.
@@ -179,7 +183,12 @@ pub async fn show(app: &App, caller: &Caller, id: &str) -> Result<UserView, Erro
 }
 
 /// A page: all for root, themselves for others.
-pub async fn list(app: &App, caller: &Caller, name: Option<&str>, asked: &Asked) -> Result<Page<UserView>, Error> {
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    name: Option<&str>,
+    asked: &Asked,
+) -> Result<Page<UserView>, Error> {
     caller.allow(Action::Read, Resource::Whoami)?;
     let slice = asked.slice(None)?;
     if let Actor::Token { user, grants, .. } = &caller.actor
@@ -188,7 +197,9 @@ pub async fn list(app: &App, caller: &Caller, name: Option<&str>, asked: &Asked)
         let own = store::user::by_id(&mut app.db.read().await?, *user).await?;
         let rows: Vec<_> = own
             .into_iter()
-            .filter(|own| slice.after.is_none() && name.is_none_or(|name| name.eq_ignore_ascii_case(own.name.as_str())))
+            .filter(|own| {
+                slice.after.is_none() && name.is_none_or(|name| name.eq_ignore_ascii_case(own.name.as_str()))
+            })
             .collect();
         return Ok(page(rows, &slice, |row| row.id.to_string(), view));
     }
@@ -263,7 +274,8 @@ pub(super) async fn publish(change: &mut Change<'_>, row: &UserRow) -> Result<()
 /// Refuses a change that leaves no enabled root user. Call after the row is written.
 async fn last_root(change: &mut Change<'_>, old: &UserRow) -> Result<(), Error> {
     if old.enabled && old.grants.is_root() && store::user::count_root(change.conn()).await? == 0 {
-        let message = format!("{} is the last enabled user with the grant root; make another one first", old.name);
+        let message =
+            format!("{} is the last enabled user with the grant root; make another one first", old.name);
         return Err(Error::Conflict { field: "grant", message });
     }
     Ok(())

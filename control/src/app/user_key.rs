@@ -46,7 +46,9 @@ fn view(row: &UserKeyRow) -> UserKeyView {
         algorithm: row.algorithm.clone(),
         fingerprint: row.fingerprint.clone(),
         comment: row.comment.clone(),
-        key: format!("{} {} {}", row.algorithm, store::text::base64(&row.blob), row.comment).trim_end().to_owned(),
+        key: format!("{} {} {}", row.algorithm, store::text::base64(&row.blob), row.comment)
+            .trim_end()
+            .to_owned(),
         revision: row.stamp.revision,
         created_at: time(row.stamp.created_at),
     }
@@ -87,7 +89,10 @@ pub fn parse(line: &str) -> Result<PublicKey, String> {
 fn allowed(key: &PublicKey) -> Result<(), String> {
     match (key.algorithm(), key.key_data()) {
         (Algorithm::Ed25519, _)
-        | (Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 | EcdsaCurve::NistP384 | EcdsaCurve::NistP521 }, _) => Ok(()),
+        | (
+            Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 | EcdsaCurve::NistP384 | EcdsaCurve::NistP521 },
+            _,
+        ) => Ok(()),
         (Algorithm::Rsa { .. }, KeyData::Rsa(rsa)) => {
             let bits = rsa.key_size();
             if (RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits) {
@@ -131,8 +136,12 @@ pub async fn create(app: &App, caller: &Caller, user: &str, members: Members) ->
     };
     if let Some(other) = store::user_key::by_fingerprint(change.conn(), &row.fingerprint).await? {
         let message = match store::user::by_id(change.conn(), other.user).await? {
-            Some(holder) if holder.id == user.id => format!("{} has the key {} already", user.name, row.fingerprint),
-            Some(holder) if caller.actor.is_root() => format!("{} is the key of user {}", row.fingerprint, holder.name),
+            Some(holder) if holder.id == user.id => {
+                format!("{} has the key {} already", user.name, row.fingerprint)
+            }
+            Some(holder) if caller.actor.is_root() => {
+                format!("{} is the key of user {}", row.fingerprint, holder.name)
+            }
             Some(_) | None => format!("{} is the key of another user", row.fingerprint),
         };
         return Err(Error::Conflict { field: "key", message });

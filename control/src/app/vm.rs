@@ -49,7 +49,8 @@ pub struct VmView {
 
 /// Members that may be set.
 pub const KNOWN: &[&str] = &["name", "namespace", "network", "address", "ssh_port", "note"];
-const PLANNED: &[&str] = &["host", "os", "cpu", "memory", "disk", "nics", "tags", "console", "ssh", "limits", "status"];
+const PLANNED: &[&str] =
+    &["host", "os", "cpu", "memory", "disk", "nics", "tags", "console", "ssh", "limits", "status"];
 const SHOWN: &[&str] = &["id", "label", "owner", "revision", "created_at", "updated_at"];
 
 fn view(row: &VmRow) -> VmView {
@@ -108,18 +109,19 @@ pub async fn create(app: &App, caller: &Caller, members: Members) -> Result<VmVi
         caller.allow(Action::Create, Resource::VmAddress)?;
     }
     let draft = read(&mut input);
-    for (name, is_given) in [
-        ("name", matches!(draft.name, Said::This(_))),
-        ("address", matches!(draft.address, Said::This(_))),
-    ] {
+    for (name, is_given) in
+        [("name", matches!(draft.name, Said::This(_))), ("address", matches!(draft.address, Said::This(_)))]
+    {
         if !is_given && input.is_sound_at(name) {
             input.invalid(name, "required", format!("{name} is missing"));
         }
     }
-    let (Some(namespace), Said::This(name), Said::This(address)) = (namespace, draft.name, draft.address) else {
+    let (Some(namespace), Said::This(name), Said::This(address)) = (namespace, draft.name, draft.address)
+    else {
         return Err(input.refuse(KNOWN));
     };
-    let network = draft.network.or(NetworkName::parse(DEFAULT_NETWORK).map_err(|e| Error::Internal(e.to_string()))?);
+    let network =
+        draft.network.or(NetworkName::parse(DEFAULT_NETWORK).map_err(|e| Error::Internal(e.to_string()))?);
     let mut change = app.begin(caller, Scope::Published).await?;
     let row = VmRow {
         id: VmId::from_uuid(uuid::Uuid::now_v7()),
@@ -156,9 +158,15 @@ fn label(name: &VmName) -> String {
 
 fn check(app: &App, row: &VmRow, input: &mut Input) {
     if row.label.ends_with('-') {
-        input.invalid("name", "invalid", format!("{:?} does not end as a DNS label may, in a letter or digit", row.name.as_str()));
+        input.invalid(
+            "name",
+            "invalid",
+            format!("{:?} does not end as a DNS label may, in a letter or digit", row.name.as_str()),
+        );
     }
-    if let Err(why) = target::check(SocketAddr::new(row.address, row.ssh_port), row.loopback_ok, &app.own_listeners()) {
+    if let Err(why) =
+        target::check(SocketAddr::new(row.address, row.ssh_port), row.loopback_ok, &app.own_listeners())
+    {
         input.invalid("address", "forbidden", format!("{}: {why}", row.address));
     }
 }
@@ -270,7 +278,10 @@ async fn taken(change: &mut Change<'_>, caller: &Caller, row: &VmRow) -> Result<
         let message = if other.name == row.name {
             format!("VM {} of namespace {} has this name already ({})", other.name, other.namespace, other.id)
         } else {
-            format!("{} and VM {} ({}) become the same DNS label, {}", row.name, other.name, other.id, row.label)
+            format!(
+                "{} and VM {} ({}) become the same DNS label, {}",
+                row.name, other.name, other.id, row.label
+            )
         };
         return Err(Error::Conflict { field: "name", message });
     }

@@ -34,7 +34,20 @@ mod tests {
         for (text, seconds) in [("1s", 1), ("10m", 600), ("24h", 86_400), ("7d", 604_800), ("0s", 0)] {
             assert_eq!(parse(text), Ok(seconds), "{text}");
         }
-        for text in ["", "10", "10x", "m", "-1m", "+1m", "1.5h", " 10m", "10 m", "10m5s", "99999999999999999999d", "٣m"] {
+        for text in [
+            "",
+            "10",
+            "10x",
+            "m",
+            "-1m",
+            "+1m",
+            "1.5h",
+            " 10m",
+            "10 m",
+            "10m5s",
+            "99999999999999999999d",
+            "٣m",
+        ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains("is no duration"), "{text}: {error}");
         }

@@ -150,7 +150,9 @@ pub fn allow(actor: &Actor, action: Action, resource: Resource<'_>) -> Result<()
     let held = match &need {
         Need::Nothing | Need::SignedIn => true,
         Need::Role(role, namespace) => grants.allows(*role, namespace),
-        Need::RoleEverywhere(role) => grants.iter().any(|grant| grant.namespace.is_none() && grant.role >= *role),
+        Need::RoleEverywhere(role) => {
+            grants.iter().any(|grant| grant.namespace.is_none() && grant.role >= *role)
+        }
         Need::SelfOrRoot(user) => {
             grants.is_root() || matches!(actor, Actor::Token { user: own, .. } if own == user)
         }
@@ -192,8 +194,8 @@ mod tests {
         let (own, other) = (UserId::from_bytes([1; 16]), UserId::from_bytes([9; 16]));
         use Action::{Create, Delete, Read, Update, Use};
         use Resource::{
-            Audits, Authority, BroadHost, Gateways, LiteralTarget, Metrics, Route, ServiceTarget, Setup, Status, Tokens,
-            User, UserKeys, Users, Vm, VmAddress, Whoami,
+            Audits, Authority, BroadHost, Gateways, LiteralTarget, Metrics, Route, ServiceTarget, Setup,
+            Status, Tokens, User, UserKeys, Users, Vm, VmAddress, Whoami,
         };
         for (grants, action, resource, missing) in [
             ("guest:ns1", Read, Route(&ns1), ""),

@@ -54,8 +54,10 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Actor, Error> {
     if token.starts_with(SETUP_PREFIX) {
         return setup(app, token).await;
     }
-    let claims =
-        app.keys.verify_token(token).map_err(|_| refused("the token is not one of this installation, or was altered"))?;
+    let claims = app
+        .keys
+        .verify_token(token)
+        .map_err(|_| refused("the token is not one of this installation, or was altered"))?;
     let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
     if text("token_use") != USE || text("iss") != ISSUER {
         return Err(refused("the token is not an access token"));
@@ -73,11 +75,17 @@ pub async fn authenticate(app: &App, token: &str) -> Result<Actor, Error> {
     if now >= row.expires_at {
         return Err(refused("the token has expired; create a new one"));
     }
-    let user = store::user::by_id(&mut conn, user).await?.ok_or_else(|| refused("the user of the token is gone"))?;
+    let user =
+        store::user::by_id(&mut conn, user).await?.ok_or_else(|| refused("the user of the token is gone"))?;
     if !user.enabled {
         return Err(refused("the user of the token is disabled"));
     }
-    Ok(Actor::Token { user: user.id, name: user.name, grants: narrowed(&row.grants, &user.grants), token: row.id })
+    Ok(Actor::Token {
+        user: user.id,
+        name: user.name,
+        grants: narrowed(&row.grants, &user.grants),
+        token: row.id,
+    })
 }
 
 /// What is left of a token's grants when the user holds these.
@@ -96,7 +104,9 @@ async fn setup(app: &App, token: &str) -> Result<Actor, Error> {
     let meta = store::meta::read(&mut app.db.read().await?).await?;
     match meta.setup_hash {
         Some(wanted) if !meta.setup_closed && same(&wanted, &hash(token)) => Ok(Actor::Setup),
-        _ => Err(Error::Unauthenticated("the setup is closed, or the token is not the one printed last".into())),
+        _ => Err(Error::Unauthenticated(
+            "the setup is closed, or the token is not the one printed last".into(),
+        )),
     }
 }
 

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use config::id::{IdentityId, RouteId, UserId, VmId};
 use config::name::HostName;
-use config::snapshot::{
-    Action, Endpoint, Identity, Kind, Object, ObjectKey, Principal, Route, Service, Snapshot, SshHostKey, SshKey,
-    Upstream, Value, Vm,
-};
 use config::secret::Secret;
+use config::snapshot::{
+    Action, Endpoint, Identity, Kind, Object, ObjectKey, Principal, Route, Service, Snapshot, SshHostKey,
+    SshKey, Upstream, Value, Vm,
+};
 use config::target::Target;
 
 use crate::app::{Error, Keys};
@@ -99,7 +99,8 @@ pub fn principal(row: &UserRow, keys: &[UserKeyRow]) -> Option<Principal> {
 
 /// An identity as gateways see it.
 pub fn identity(row: &IdentityRow, keys: &dyn Keys) -> Result<Identity, Error> {
-    let key = keys.unseal(IDENTITY_PURPOSE, &row.key_sealed).map_err(|why| sealed("identity", &row.id, &why))?;
+    let key =
+        keys.unseal(IDENTITY_PURPOSE, &row.key_sealed).map_err(|why| sealed("identity", &row.id, &why))?;
     Ok(Identity {
         id: row.id,
         names: row.names.iter().cloned().collect(),
@@ -110,8 +111,11 @@ pub fn identity(row: &IdentityRow, keys: &dyn Keys) -> Result<Identity, Error> {
 
 /// A host key as gateways see it.
 pub fn host_key(row: &HostKeyRow, keys: &dyn Keys) -> Result<SshHostKey, Error> {
-    let pem = keys.unseal(HOST_KEY_PURPOSE, &row.private_sealed).map_err(|why| sealed("host key", &row.id, &why))?;
-    let pem = String::from_utf8(pem.expose().clone()).map_err(|_| Error::Internal("a host key is no text".into()))?;
+    let pem = keys
+        .unseal(HOST_KEY_PURPOSE, &row.private_sealed)
+        .map_err(|why| sealed("host key", &row.id, &why))?;
+    let pem = String::from_utf8(pem.expose().clone())
+        .map_err(|_| Error::Internal("a host key is no text".into()))?;
     Ok(SshHostKey { id: row.id, private_pem: Secret::new(pem) })
 }
 

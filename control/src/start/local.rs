@@ -12,7 +12,7 @@ use config::secret::Secret;
 use config::sync::join::{self, JoinToken};
 use serde::Deserialize;
 
-use crate::app::{App, gateway};
+use crate::app::{App, join_token};
 use crate::authority::Internal;
 use crate::publish::gateways::Names;
 use crate::up::ready::{Connected, Listening, Report};
@@ -56,7 +56,7 @@ async fn token(State(local): State<Local>, Json(wanted): Json<Wanted>) -> Respon
     let Ok(name) = GatewayName::parse(&wanted.name) else {
         return StatusCode::UNPROCESSABLE_ENTITY.into_response();
     };
-    match gateway::local_join_token(&local.app, &name).await {
+    match join_token::local(&local.app, &name).await {
         Ok(secret) => Json(serde_json::json!({ "token": local.word(secret).expose() })).into_response(),
         Err(error) => {
             tracing::error!(%error, "no join token could be made for the gateway of this machine");

@@ -78,7 +78,10 @@ pub async fn delete(conn: &mut Conn, id: GatewayId, now: i64) -> Result<(), Erro
 
 /// Finds by id.
 pub async fn by_id(conn: &mut Conn, id: GatewayId) -> Result<Option<GatewayRow>, Error> {
-    conn.row(concat!(columns!(), " AND id = $1"), &args![id.to_string()]).await?.map(|row| read(&row)).transpose()
+    conn.row(concat!(columns!(), " AND id = $1"), &args![id.to_string()])
+        .await?
+        .map(|row| read(&row))
+        .transpose()
 }
 
 /// Finds by name.

@@ -87,7 +87,10 @@ pub async fn by_hash(conn: &mut Conn, hash: &str) -> Result<Option<JoinTokenRow>
 
 /// Finds by id.
 pub async fn by_id(conn: &mut Conn, id: TokenId) -> Result<Option<JoinTokenRow>, Error> {
-    conn.row(concat!(columns!(), " AND id = $1"), &args![id.to_string()]).await?.map(|row| read(&row)).transpose()
+    conn.row(concat!(columns!(), " AND id = $1"), &args![id.to_string()])
+        .await?
+        .map(|row| read(&row))
+        .transpose()
 }
 
 /// A page, in the order of ids.

@@ -54,7 +54,9 @@ pub async fn same_generation(conn: &mut Conn) -> Result<Generation, Error> {
 /// Numbers on from at least `floor`.
 pub async fn raise_generation(conn: &mut Conn, floor: Generation) -> Result<(), Error> {
     let floor = i64::try_from(floor.0).unwrap_or(i64::MAX - 1);
-    conn.run("UPDATE meta SET generation = $1 WHERE id = 1 AND generation < $1", &args![floor]).await.map(drop)
+    conn.run("UPDATE meta SET generation = $1 WHERE id = 1 AND generation < $1", &args![floor])
+        .await
+        .map(drop)
 }
 
 /// Notes the admin address that the snapshot names.
@@ -64,17 +66,22 @@ pub async fn set_admin_address(conn: &mut Conn, address: std::net::SocketAddr) -
 
 /// Replaces the setup token's hash, unless the setup is closed.
 pub async fn set_setup_hash(conn: &mut Conn, hash: &str) -> Result<(), Error> {
-    conn.run("UPDATE meta SET setup_hash = $1 WHERE id = 1 AND setup_closed = $2", &args![hash, false]).await.map(drop)
+    conn.run("UPDATE meta SET setup_hash = $1 WHERE id = 1 AND setup_closed = $2", &args![hash, false])
+        .await
+        .map(drop)
 }
 
 /// Closes the setup for ever.
 pub async fn close_setup(conn: &mut Conn) -> Result<(), Error> {
-    conn.run("UPDATE meta SET setup_hash = NULL, setup_closed = $1 WHERE id = 1", &args![true]).await.map(drop)
+    conn.run("UPDATE meta SET setup_hash = NULL, setup_closed = $1 WHERE id = 1", &args![true])
+        .await
+        .map(drop)
 }
 
 /// Logs that an object changed in a generation.
 pub async fn log_change(conn: &mut Conn, generation: Generation, key: ObjectKey) -> Result<(), Error> {
-    let sql = "INSERT INTO change_log (generation, kind, object_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    let sql =
+        "INSERT INTO change_log (generation, kind, object_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
     let id = uuid::Uuid::from_bytes(key.id).to_string();
     let generation = i64::try_from(generation.0).unwrap_or(i64::MAX);
     conn.run(sql, &args![generation, i64::from(key.kind.0), id]).await.map(drop)
@@ -87,7 +94,9 @@ pub async fn changed_since(conn: &mut Conn, after: Generation) -> Result<Vec<Obj
     let key = |row: &Row| {
         Ok(ObjectKey {
             kind: Kind(text::narrow(row, "change_log", "kind")?),
-            id: text::parsed(row, "change_log", "id", |text| uuid::Uuid::try_parse(text).map(uuid::Uuid::into_bytes))?,
+            id: text::parsed(row, "change_log", "id", |text| {
+                uuid::Uuid::try_parse(text).map(uuid::Uuid::into_bytes)
+            })?,
         })
     };
     rows.iter().map(key).collect()

@@ -287,7 +287,11 @@ pub async fn by_id(conn: &mut Conn, id: RouteId) -> Result<Option<RouteRow>, Err
 }
 
 /// Finds who holds this host and path.
-pub async fn by_match(conn: &mut Conn, host: &HostPattern, path: &PathPrefix) -> Result<Option<RouteRow>, Error> {
+pub async fn by_match(
+    conn: &mut Conn,
+    host: &HostPattern,
+    path: &PathPrefix,
+) -> Result<Option<RouteRow>, Error> {
     let sql = concat!(columns!(), " AND host = $1 AND path = $2");
     let row = conn.row(sql, &args![host.to_string(), path.as_str()]).await?;
     whole(conn, row).await
@@ -326,7 +330,8 @@ async fn each(conn: &mut Conn, ids: &[Row]) -> Result<Vec<RouteRow>, Error> {
 
 /// How many routes need an identity for this host.
 pub async fn count_self_signed(conn: &mut Conn, host: &HostPattern) -> Result<i64, Error> {
-    let sql = "SELECT COUNT(*) AS n FROM routes WHERE host = $1 AND tls = 'self-signed' AND deleted_at IS NULL";
+    let sql =
+        "SELECT COUNT(*) AS n FROM routes WHERE host = $1 AND tls = 'self-signed' AND deleted_at IS NULL";
     conn.row(sql, &args![host.to_string()]).await?.map_or(Ok(0), |row| row.int("n"))
 }
 
@@ -340,7 +345,11 @@ pub async fn list(conn: &mut Conn, filter: &Filter, slice: &Slice) -> Result<Vec
         .slice("id", slice, false);
     let mut routes = select.rows(conn).await?.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let ids: Vec<String> = routes.iter().map(|route| route.id.to_string()).collect();
-    let select = Select::new(concat!(endpoint_columns!(), " WHERE e.port >= 0")).among("e.route_id", &ids, "e.position");
+    let select = Select::new(concat!(endpoint_columns!(), " WHERE e.port >= 0")).among(
+        "e.route_id",
+        &ids,
+        "e.position",
+    );
     for row in select.rows(conn).await? {
         let id: RouteId = text::parsed(&row, "endpoints", "route_id", str::parse)?;
         if let Ok(place) = routes.binary_search_by_key(&id, |route| route.id)

@@ -1,7 +1,7 @@
 //! Lists: a query put together from fixed texts, its arguments, and a page of it.
 
-use super::conn::{Arg, Conn, Row};
 use super::Error;
+use super::conn::{Arg, Conn, Row};
 
 /// Which part of a list is wanted.
 #[derive(Debug, Clone, Default)]

@@ -22,7 +22,11 @@ pub(super) fn parsed<T, E: Display>(
 }
 
 /// Reads one BIGINT column into a narrower number.
-pub(super) fn narrow<T: TryFrom<i64>>(row: &Row, table: &'static str, column: &'static str) -> Result<T, Error> {
+pub(super) fn narrow<T: TryFrom<i64>>(
+    row: &Row,
+    table: &'static str,
+    column: &'static str,
+) -> Result<T, Error> {
     let wide = row.int(column)?;
     T::try_from(wide).map_err(|_| Error::Damaged {
         table,
@@ -47,13 +51,21 @@ pub fn policy(text: &str) -> Result<FlowPolicy, String> {
         "keep" => Ok(FlowPolicy::Keep),
         "cut" => Ok(FlowPolicy::Cut),
         other => {
-            let wrong = || format!("{text:?} is no policy; write keep, cut or drain with a time, as in \"drain 30s\"");
+            let wrong = || {
+                format!("{text:?} is no policy; write keep, cut or drain with a time, as in \"drain 30s\"")
+            };
             let time = other.strip_prefix("drain ").ok_or_else(wrong)?.trim();
             let ms = match time.strip_suffix("ms") {
                 Some(digits) => digits.parse::<u64>().map_err(|_| wrong())?,
-                None => crate::auth::duration::parse(time).map_err(|error| error.to_string())?.saturating_mul(1000),
+                None => crate::auth::duration::parse(time)
+                    .map_err(|error| error.to_string())?
+                    .saturating_mul(1000),
             };
-            if ms > DRAIN_MS_MAX { Err(format!("{text:?}: a drain lasts at most 24h")) } else { Ok(FlowPolicy::Drain { ms }) }
+            if ms > DRAIN_MS_MAX {
+                Err(format!("{text:?}: a drain lasts at most 24h"))
+            } else {
+                Ok(FlowPolicy::Drain { ms })
+            }
         }
     }
 }

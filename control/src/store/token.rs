@@ -77,11 +77,19 @@ pub async fn purge(conn: &mut Conn, then: i64) -> Result<(), Error> {
 
 /// Finds by id; revoked ones are not found, ended ones are.
 pub async fn by_id(conn: &mut Conn, id: TokenId) -> Result<Option<TokenRow>, Error> {
-    conn.row(concat!(columns!(), " AND id = $1"), &args![id.to_string()]).await?.map(|row| read(&row)).transpose()
+    conn.row(concat!(columns!(), " AND id = $1"), &args![id.to_string()])
+        .await?
+        .map(|row| read(&row))
+        .transpose()
 }
 
 /// A page of those that have not ended by `now`, in the order of ids.
-pub async fn list(conn: &mut Conn, user: Option<UserId>, now: i64, slice: &Slice) -> Result<Vec<TokenRow>, Error> {
+pub async fn list(
+    conn: &mut Conn,
+    user: Option<UserId>,
+    now: i64,
+    slice: &Slice,
+) -> Result<Vec<TokenRow>, Error> {
     let select = Select::new(columns!())
         .and("user_id =", user.map(|user| user.to_string()))
         .and("expires_at >", Some(now))

@@ -95,7 +95,10 @@ pub async fn delete(conn: &mut Conn, id: UserId, now: i64) -> Result<(), Error> 
 
 /// Finds by id.
 pub async fn by_id(conn: &mut Conn, id: UserId) -> Result<Option<UserRow>, Error> {
-    conn.row(concat!(columns!(), " AND id = $1"), &args![id.to_string()]).await?.map(|row| read(&row)).transpose()
+    conn.row(concat!(columns!(), " AND id = $1"), &args![id.to_string()])
+        .await?
+        .map(|row| read(&row))
+        .transpose()
 }
 
 /// Finds by name, without regard to case.

@@ -74,7 +74,10 @@ pub async fn delete(conn: &mut Conn, id: KeyId, now: i64) -> Result<(), Error> {
 
 /// Finds by id.
 pub async fn by_id(conn: &mut Conn, id: KeyId) -> Result<Option<UserKeyRow>, Error> {
-    conn.row(concat!(columns!(), " AND id = $1"), &args![id.to_string()]).await?.map(|row| read(&row)).transpose()
+    conn.row(concat!(columns!(), " AND id = $1"), &args![id.to_string()])
+        .await?
+        .map(|row| read(&row))
+        .transpose()
 }
 
 /// Who holds this key.

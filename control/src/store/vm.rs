@@ -122,7 +122,10 @@ pub async fn delete(conn: &mut Conn, id: VmId, now: i64) -> Result<(), Error> {
 
 /// Finds by id.
 pub async fn by_id(conn: &mut Conn, id: VmId) -> Result<Option<VmRow>, Error> {
-    conn.row(concat!(columns!(), " AND id = $1"), &args![id.to_string()]).await?.map(|row| read(&row)).transpose()
+    conn.row(concat!(columns!(), " AND id = $1"), &args![id.to_string()])
+        .await?
+        .map(|row| read(&row))
+        .transpose()
 }
 
 /// Finds by name, in all namespaces; bounded, since more than a few are ambiguous anyway.
@@ -144,7 +147,11 @@ pub async fn by_label(conn: &mut Conn, namespace: &Namespace, label: &str) -> Re
 }
 
 /// Who holds this address in the network.
-pub async fn by_place(conn: &mut Conn, network: &NetworkName, address: IpAddr) -> Result<Option<VmRow>, Error> {
+pub async fn by_place(
+    conn: &mut Conn,
+    network: &NetworkName,
+    address: IpAddr,
+) -> Result<Option<VmRow>, Error> {
     let sql = concat!(columns!(), " AND network = $1 AND address = $2");
     conn.row(sql, &args![network.as_str(), address.to_string()]).await?.map(|row| read(&row)).transpose()
 }

@@ -66,13 +66,20 @@ async fn the_list_shows_what_gateways_say_and_a_deletion_revokes() {
     let said = &fixture.app.gateways;
     said.introduced(id, NEW_YEAR, &Hello { version: "9.9".into(), ..Hello::default() });
     said.acked(id, NEW_YEAR, &Ack { generation: Generation(1), degraded: vec!["https 0.0.0.0:443".into()] });
-    said.refused(id, NEW_YEAR, &Nack { generation: Generation(2), reason: "digest".into(), want_snapshot: false });
+    said.refused(
+        id,
+        NEW_YEAR,
+        &Nack { generation: Generation(2), reason: "digest".into(), want_snapshot: false },
+    );
 
     let listed = fixture.get(LOCAL, "/api/v1/gateways").await.expect(200).json();
 
     let one = &listed["items"][0];
     assert_eq!((one["name"].as_str(), one["connected"].as_bool()), (Some("gw1"), Some(true)));
-    assert_eq!((one["generation"].as_u64(), one["refused"].as_str()), (Some(1), Some("generation 2: digest")));
+    assert_eq!(
+        (one["generation"].as_u64(), one["refused"].as_str()),
+        (Some(1), Some("generation 2: digest"))
+    );
     assert_eq!(one["degraded"], json!(["https 0.0.0.0:443"]));
     said.acked(id, NEW_YEAR, &Ack { generation: Generation(2), degraded: vec![] });
     assert_eq!(fixture.get(LOCAL, "/api/v1/gateways/gw1").await.expect(200).json()["refused"], Value::Null);

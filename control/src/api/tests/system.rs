@@ -72,12 +72,21 @@ async fn every_change_is_audited_and_refusals_are_too() {
     assert_eq!(actions, ["delete", "update", "create"]);
     let create = &rows[2];
     assert_eq!((create["actor"].as_str(), create["request_id"].as_str()), (Some("usr1"), Some("req-7")));
-    assert_eq!((create["method"].as_str(), create["source"].as_str()), (Some("jwt"), Some("203.0.113.9:4000")));
+    assert_eq!(
+        (create["method"].as_str(), create["source"].as_str()),
+        (Some("jwt"), Some("203.0.113.9:4000"))
+    );
     assert!(create["token_id"].is_string() && create["before"].is_null());
     assert_eq!(create["after"]["host"], "a.example.com");
     assert_eq!((&rows[1]["before"]["note"], &rows[1]["after"]["note"]), (&json!(""), &json!("x")));
     let all = fixture.get(LOCAL, "/api/v1/audits?limit=500").await.expect(200);
-    assert!(all.json()["items"].as_array().unwrap().iter().any(|row| row["result"] == "403" && row["actor"] == "usr1"));
+    assert!(
+        all.json()["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|row| row["result"] == "403" && row["actor"] == "usr1")
+    );
     assert!(!all.text.contains(&one), "no token is in the audit");
     let mine = fixture.get(token(&one), "/api/v1/audits").await.expect(200).json();
     assert!(mine["items"].as_array().unwrap().iter().all(|row| row["namespace"] == "ns1"));
@@ -110,7 +119,9 @@ async fn explain_says_why_and_hides_what_is_not_ones_own() {
 #[tokio::test]
 async fn the_authority_and_the_document_are_served() {
     let fixture = Fixture::new().await;
-    assert!(fixture.get(NOBODY, "/api/v1/ca").await.expect(200).text.starts_with("-----BEGIN CERTIFICATE-----"));
+    assert!(
+        fixture.get(NOBODY, "/api/v1/ca").await.expect(200).text.starts_with("-----BEGIN CERTIFICATE-----")
+    );
     let document = fixture.get(NOBODY, "/api/v1/openapi.json").await.expect(200).json();
     assert!(document["paths"]["/api/v1/routes/{id}"]["patch"].is_object());
     fixture.get(NOBODY, "/api/v1/status").await.expect(401);

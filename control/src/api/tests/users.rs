@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use crate::api::testing::{As, LOCAL, NOBODY, token};
 use crate::app::testing::Fixture;
 
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti me@example";
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti me@example";
 
 #[tokio::test]
 async fn whoami_is_what_the_reference_shows() {
@@ -26,11 +27,14 @@ async fn whoami_is_what_the_reference_shows() {
 async fn grants_and_durations_out_of_grammar_answer_400() {
     let fixture = Fixture::new().await;
     for grant in ["root:ns1", "chief:ns1", "admin:", "admin:ns1 admin:ns1"] {
-        let answer = fixture.post(LOCAL, "/api/v1/users", json!({"name": "usr1", "grant": grant})).await.expect(400);
+        let answer =
+            fixture.post(LOCAL, "/api/v1/users", json!({"name": "usr1", "grant": grant})).await.expect(400);
         assert_eq!(answer.violations(), ["grant unparsable"], "{grant}");
     }
     fixture.user("usr1", "guest:ns1").await;
-    for (duration, status) in [("10x", 400), ("10", 400), ("", 400), ("0s", 422), ("25h", 422), ("1s", 201), ("24h", 201)] {
+    for (duration, status) in
+        [("10x", 400), ("10", 400), ("", 400), ("0s", 422), ("25h", 422), ("1s", 201), ("24h", 201)]
+    {
         let body = json!({"subject": "usr1", "duration": duration});
         fixture.post(LOCAL, "/api/v1/tokens", body).await.expect(status);
     }
@@ -97,18 +101,30 @@ async fn nobody_gives_more_than_they_hold() {
     let fixture = Fixture::new().await;
     let one = fixture.user("usr1", "admin:ns1").await;
     let more = json!({"subject": "usr1", "grant": "admin:ns2", "duration": "1m"});
-    assert_eq!(fixture.post(token(&one), "/api/v1/tokens", more.clone()).await.expect(422).violations(), ["grant exceeds"]);
+    assert_eq!(
+        fixture.post(token(&one), "/api/v1/tokens", more.clone()).await.expect(422).violations(),
+        ["grant exceeds"]
+    );
     fixture.post(LOCAL, "/api/v1/tokens", more).await.expect(422);
     let less = json!({"grant": "guest:ns1", "duration": "1m"});
     let less = fixture.post(token(&one), "/api/v1/tokens", less).await.expect(201).json();
     assert_eq!(less["grant"], "guest:ns1");
     let weak = less["token"].as_str().unwrap();
     // The weak token cannot make itself strong or old.
-    fixture.post(token(weak), "/api/v1/tokens", json!({"grant": "admin:ns1", "duration": "10s"})).await.expect(403);
+    fixture
+        .post(token(weak), "/api/v1/tokens", json!({"grant": "admin:ns1", "duration": "10s"}))
+        .await
+        .expect(403);
     let longer = json!({"grant": "guest:ns1", "duration": "24h"});
-    assert_eq!(fixture.post(token(weak), "/api/v1/tokens", longer).await.expect(422).violations(), ["duration exceeds"]);
+    assert_eq!(
+        fixture.post(token(weak), "/api/v1/tokens", longer).await.expect(422).violations(),
+        ["duration exceeds"]
+    );
     fixture.post(token(&one), "/api/v1/tokens", json!({"subject": "somebody"})).await.expect(403);
-    fixture.post(token(&one), "/api/v1/users", json!({"name": "usr2", "grant": "guest:ns1"})).await.expect(403);
+    fixture
+        .post(token(&one), "/api/v1/users", json!({"name": "usr2", "grant": "guest:ns1"}))
+        .await
+        .expect(403);
     // A grant that is taken away is gone at the next use.
     let who = As { if_match: Some("*"), ..LOCAL };
     fixture.call(who, "PATCH", "/api/v1/users/usr1", json!({"grant": "guest:ns1"})).await.expect(200);
@@ -134,16 +150,17 @@ async fn keys_are_published_with_their_user_and_belong_to_one() {
     let fixture = Fixture::new().await;
     let one = fixture.user("usr1", "operator:ns1").await;
     let two = fixture.user("usr2", "operator:ns1").await;
-    let made = fixture.post(token(&one), "/api/v1/users/usr1/keys", json!({"key": KEY})).await.expect(201).json();
+    let made =
+        fixture.post(token(&one), "/api/v1/users/usr1/keys", json!({"key": KEY})).await.expect(201).json();
     assert_eq!((made["type"].as_str(), made["comment"].as_str()), (Some("ssh-ed25519"), Some("me@example")));
     assert!(made["fingerprint"].as_str().unwrap().starts_with("SHA256:"));
     let blob = data_encoding::BASE64.decode(KEY.split(' ').nth(1).unwrap().as_bytes()).unwrap();
     let principals = |fixture: &Fixture| {
         let state = fixture.app.desired.current();
         let of_kind = state.snapshot.objects().filter(|object| object.key().kind == Kind::PRINCIPAL);
-        let with_keys = of_kind.filter_map(|object| match object.decode().unwrap() {
-            Published::Principal(principal) if !principal.keys.is_empty() => Some(principal),
-            _ => None,
+        let with_keys = of_kind.filter_map(|object| {
+            let Published::Principal(principal) = object.decode().unwrap() else { return None };
+            (!principal.keys.is_empty()).then_some(principal)
         });
         with_keys.collect::<Vec<_>>()
     };
@@ -173,7 +190,13 @@ async fn users_see_themselves_and_no_others() {
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
     fixture.get(token(&one), "/api/v1/users/usr1").await.expect(200);
     fixture.get(token(&one), "/api/v1/users/usr2").await.expect(404);
-    assert_eq!(fixture.get(token(&one), "/api/v1/tokens").await.expect(200).json()["items"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        fixture.get(token(&one), "/api/v1/tokens").await.expect(200).json()["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -186,7 +209,10 @@ async fn the_setup_makes_one_root_user_once() {
     fixture.post(NOBODY, "/api/v1/setup", setup("gh-setup-guess")).await.expect(401);
     fixture.post(NOBODY, "/api/v1/setup", json!({})).await.expect(401);
     fixture.get(token(again.expose()), "/whoami").await.expect(401);
-    fixture.post(token(again.expose()), "/api/v1/users", json!({"name": "evil", "grant": "root"})).await.expect(401);
+    fixture
+        .post(token(again.expose()), "/api/v1/users", json!({"name": "evil", "grant": "root"}))
+        .await
+        .expect(401);
 
     let made = fixture.post(NOBODY, "/api/v1/setup", setup(again.expose())).await.expect(201).json();
 

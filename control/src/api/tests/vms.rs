@@ -12,7 +12,10 @@ async fn a_name_or_address_that_is_taken_names_its_holder() {
         (json!({"name": "web-1", "namespace": "ns1", "address": "10.0.0.6"}), "same DNS label"),
         (json!({"name": "WEB_1", "namespace": "ns1", "address": "10.0.0.6"}), "same DNS label"),
         (json!({"name": "other", "namespace": "ns2", "address": "10.0.0.5"}), "VM web_1 of namespace ns1"),
-        (json!({"name": "other", "namespace": "ns2", "address": "::ffff:10.0.0.5"}), "VM web_1 of namespace ns1"),
+        (
+            json!({"name": "other", "namespace": "ns2", "address": "::ffff:10.0.0.5"}),
+            "VM web_1 of namespace ns1",
+        ),
     ] {
         let answer = fixture.post(LOCAL, "/api/v1/vms", body).await.expect(409);
         assert!(answer.text.contains(part), "{}", answer.text);
@@ -40,13 +43,17 @@ async fn what_is_no_vm_is_refused() {
         ("web", "0.0.0.0", "address forbidden"),
         ("web", "224.0.0.1", "address forbidden"),
     ] {
-        let answer = fixture.post(LOCAL, "/api/v1/vms", json!({"name": name, "address": address})).await.expect(422);
+        let answer =
+            fixture.post(LOCAL, "/api/v1/vms", json!({"name": name, "address": address})).await.expect(422);
         assert_eq!(answer.violations(), [wanted], "{name} {address}");
     }
     let body = json!({"name": "web", "address": "10.0.0.5", "ssh_port": 65536, "console": {}});
     let answer = fixture.post(LOCAL, "/api/v1/vms", body).await.expect(422);
     assert_eq!(answer.violations(), ["console unsupported", "ssh_port type"]);
-    assert_eq!(fixture.post(LOCAL, "/api/v1/vms", json!({})).await.expect(422).violations(), ["name required", "address required"]);
+    assert_eq!(
+        fixture.post(LOCAL, "/api/v1/vms", json!({})).await.expect(422).violations(),
+        ["name required", "address required"]
+    );
 }
 
 #[tokio::test]
@@ -55,7 +62,10 @@ async fn the_address_of_a_vm_is_roots_alone() {
     let admin = fixture.user("usr1", "admin:ns1").await;
     let vm = fixture.vm("web01", "ns1", "10.0.0.5").await;
     let path = format!("/api/v1/vms/{}", vm["id"].as_str().unwrap());
-    fixture.post(token(&admin), "/api/v1/vms", json!({"name": "web02", "address": "10.0.0.6"})).await.expect(403);
+    fixture
+        .post(token(&admin), "/api/v1/vms", json!({"name": "web02", "address": "10.0.0.6"}))
+        .await
+        .expect(403);
     let who = As { if_match: Some("\"1\""), ..token(&admin) };
     fixture.call(who.clone(), "PATCH", &path, json!({"address": "10.0.0.6"})).await.expect(403);
     fixture.call(who, "PATCH", &path, json!({"name": "web03", "note": "ours"})).await.expect(200);
@@ -66,7 +76,11 @@ async fn routes_follow_a_vm_that_moves_and_go_with_one_that_is_deleted() {
     let fixture = Fixture::new().await;
     let vm = fixture.vm("web01", "ns1", "10.0.0.5").await;
     let route = |host: &str, targets: Value| json!({"host": host, "targets": targets, "namespace": "ns1"});
-    let only = fixture.post(LOCAL, "/api/v1/routes", route("a.example.com", json!(["vm:web01"]))).await.expect(201).json();
+    let only = fixture
+        .post(LOCAL, "/api/v1/routes", route("a.example.com", json!(["vm:web01"])))
+        .await
+        .expect(201)
+        .json();
     let both = route("b.example.com", json!(["vm:web01", "http://10.9.9.9"]));
     let both = fixture.post(LOCAL, "/api/v1/routes", both).await.expect(201).json();
     let path = format!("/api/v1/vms/{}", vm["id"].as_str().unwrap());
@@ -76,7 +90,10 @@ async fn routes_follow_a_vm_that_moves_and_go_with_one_that_is_deleted() {
 
     let shown = |json: &Value| format!("/api/v1/routes/{}", json["id"].as_str().unwrap());
     let moved = fixture.get(LOCAL, &shown(&only)).await.expect(200).json();
-    assert_ne!(moved["endpoints"][0]["id"], only["endpoints"][0]["id"], "pools of the old address are not the new one's");
+    assert_ne!(
+        moved["endpoints"][0]["id"], only["endpoints"][0]["id"],
+        "pools of the old address are not the new one's"
+    );
     let restarted = fixture.reopened().await;
     assert_eq!(*restarted.desired.current().snapshot, *fixture.app.desired.current().snapshot);
 

@@ -60,7 +60,7 @@ pub struct Draft {
     /// Which paths.
     pub path: Said<PathPrefix>,
     /// Where to.
-    pub targets: Option<Vec<Written>>,
+    pub targets: Option<Vec<Option<Written>>>,
     /// The public side.
     pub tls: Said<TlsMode>,
     /// Plain HTTP goes to https.
@@ -124,7 +124,11 @@ fn policy(input: &mut Input, name: &'static str) -> Said<FlowPolicy> {
 fn protocol(input: &mut Input) {
     match input.text("protocol") {
         Said::This(protocol) if !protocol.eq_ignore_ascii_case("http") => {
-            input.invalid("protocol", "unsupported", format!("protocol {protocol:?} is not supported yet; targets speak http"));
+            input.invalid(
+                "protocol",
+                "unsupported",
+                format!("protocol {protocol:?} is not supported yet; targets speak http"),
+            );
         }
         Said::This(_) | Said::Null | Said::Nothing => {}
     }
@@ -149,7 +153,8 @@ fn tls(input: &mut Input) -> Said<TlsMode> {
     }
 }
 
-fn targets(input: &mut Input) -> Option<Vec<Written>> {
+/// `None` stands where a text could not be parsed.
+fn targets(input: &mut Input) -> Option<Vec<Option<Written>>> {
     let (one, many) = (input.text("target").some(), input.texts("targets").some());
     let (field, texts) = match (one, many) {
         (None, None) => return None,
@@ -169,10 +174,11 @@ fn targets(input: &mut Input) -> Option<Vec<Written>> {
     let mut written = Vec::with_capacity(texts.len());
     for (place, text) in texts.iter().enumerate() {
         match target::parse(text) {
-            Ok(target) => written.push(target),
+            Ok(target) => written.push(Some(target)),
             Err((code, message)) => {
                 let name = if field == "target" { "target".to_owned() } else { format!("targets[{place}]") };
                 input.invalid(name, code, message);
+                written.push(None);
             }
         }
     }

@@ -49,13 +49,18 @@ pub fn parse(text: &str) -> Result<Written, (&'static str, String)> {
         None => text,
         Some(("http", rest)) => rest,
         Some(("https" | "h2c" | "tcp" | "unix", _)) => {
-            return Err(("unsupported", format!("{text:?}: a target speaks http; other protocols are not supported yet")));
+            return Err((
+                "unsupported",
+                format!("{text:?}: a target speaks http; other protocols are not supported yet"),
+            ));
         }
         Some(_) => return invalid("has a scheme that no target has; write http://HOST:PORT"),
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains(['/', '?', '#']) {
-        return invalid("has a path or query; a target is a host and a port, the path of the request is kept");
+        return invalid(
+            "has a path or query; a target is a host and a port, the path of the request is kept",
+        );
     }
     if rest.contains('@') {
         return invalid("has a user name, which no target may");
@@ -68,9 +73,17 @@ pub fn parse(text: &str) -> Result<Written, (&'static str, String)> {
         return Ok(Written::Vm { name: name.to_owned(), port });
     }
     if let Some(bracketed) = rest.strip_prefix('[') {
-        let Some((address, port)) = bracketed.split_once(']') else { return invalid("has a bracket that does not close") };
-        let Ok(address) = address.parse::<Ipv6Addr>() else { return invalid("has no IPv6 address in its brackets") };
-        let (_, port) = split_port(&format!("x{port}")).map_err(|why| ("invalid", format!("{text:?} {why}")))?;
+        let Some((address, port)) = bracketed.split_once(']') else {
+            return invalid("has a bracket that does not close");
+        };
+        let Ok(address) = address.parse::<Ipv6Addr>() else {
+            return invalid("has no IPv6 address in its brackets");
+        };
+        if !port.is_empty() && !port.starts_with(':') {
+            return invalid("has no port from 1 to 65535 behind its bracket");
+        }
+        let (_, port) =
+            split_port(&format!("x{port}")).map_err(|why| ("invalid", format!("{text:?} {why}")))?;
         return Ok(Written::Address(SocketAddr::new(IpAddr::V6(address).to_canonical(), port)));
     }
     let (host, port) = split_port(rest).map_err(|why| ("invalid", format!("{text:?} {why}")))?;
@@ -140,10 +153,10 @@ impl From<store::Error> for Refused {
 pub async fn resolve(
     conn: &mut Conn,
     context: Context<'_>,
-    written: &[Written],
+    written: &[Option<Written>],
     violations: &mut Vec<Violation>,
 ) -> Result<Option<Resolved>, Error> {
-    if let [Written::Service(service)] = written {
+    if let [Some(Written::Service(service))] = written {
         context.caller.allow(Action::Create, Resource::ServiceTarget)?;
         let control = || Own::Control(EndpointId::from_uuid(uuid::Uuid::now_v7()));
         let own = match *service {
@@ -155,9 +168,15 @@ pub async fn resolve(
     }
     let mut endpoints: Vec<EndpointRow> = Vec::with_capacity(written.len());
     for (place, target) in written.iter().enumerate() {
+        // What could not be parsed is a violation already; it keeps its place.
+        let Some(target) = target else { continue };
         match endpoint(conn, context, target).await {
             Ok(endpoint) if endpoints.iter().any(|other| same(other, &endpoint)) => {
-                violations.push(Violation::new(format!("targets[{place}]"), "repeated", "the target is given twice"));
+                violations.push(Violation::new(
+                    format!("targets[{place}]"),
+                    "repeated",
+                    "the target is given twice",
+                ));
             }
             Ok(endpoint) => endpoints.push(endpoint),
             Err(Refused::Rule(code, message)) => {
@@ -172,13 +191,19 @@ pub async fn resolve(
 
 fn same(one: &EndpointRow, other: &EndpointRow) -> bool {
     let key = |endpoint: &EndpointRow| endpoint.vm.as_ref().map(|vm| (vm.id, vm.address));
-    one.host == other.host && one.port == other.port && key(one) == key(other) && one.loopback_ok == other.loopback_ok
+    one.host == other.host
+        && one.port == other.port
+        && key(one) == key(other)
+        && one.loopback_ok == other.loopback_ok
 }
 
 async fn endpoint(conn: &mut Conn, context: Context<'_>, target: &Written) -> Result<EndpointRow, Refused> {
     let mut endpoint = match target {
         Written::Service(service) => {
-            return Err(Refused::Rule("invalid", format!("{service} is a service; it stands alone as a target")));
+            return Err(Refused::Rule(
+                "invalid",
+                format!("{service} is a service; it stands alone as a target"),
+            ));
         }
         Written::Vm { name, port } => of_vm(context, &vm_by_name(conn, context.caller, name).await?, *port)?,
         Written::Address(address) => match vm_by_address(conn, context.caller, address.ip()).await? {
@@ -244,7 +269,9 @@ async fn vm_by_name(conn: &mut Conn, caller: &Caller, name: &str) -> Result<VmRo
 
 async fn vm_by_address(conn: &mut Conn, caller: &Caller, address: IpAddr) -> Result<Option<VmRow>, Refused> {
     let found = store::vm::by_address(conn, address).await?;
-    one(caller, found, &address.to_string(), |vm| format!("vm:{}.{} (network {})", vm.name, vm.namespace, vm.network))
+    one(caller, found, &address.to_string(), |vm| {
+        format!("vm:{}.{} (network {})", vm.name, vm.namespace, vm.network)
+    })
 }
 
 /// The one VM that the caller may use among these; what they may not use does not exist for them.
