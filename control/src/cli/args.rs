@@ -206,7 +206,8 @@ pub enum JoinCommand {
 #[derive(Debug, Clone, Args)]
 pub struct ExplainArgs {
     /// For example https://app.example.com/path.
-    pub url: String,
+    #[arg(value_name = "URL")]
+    pub address: String,
     /// Request method.
     #[arg(long, default_value = "GET")]
     pub method: String,

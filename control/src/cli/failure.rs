@@ -51,6 +51,8 @@ fn violation(violation: &Value) -> String {
     let part = |name: &str| violation.get(name).and_then(Value::as_str).unwrap_or_default();
     match (part("field"), part("message")) {
         ("", said) => said.to_owned(),
+        // Many messages name their field themselves.
+        (field, said) if said.starts_with(field) => said.to_owned(),
         (field, said) => format!("{field}: {said}"),
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn status(client: &Client, printer: &Printer) -> Result<(), Fai
 
 /// Prints each route that was considered, in order, and why it does or does not answer.
 pub(super) async fn explain(client: &Client, printer: &Printer, asked: &ExplainArgs) -> Result<(), Failure> {
-    let mut path = format!("/api/v1/explain?url={}&method={}", escape(&asked.url), escape(&asked.method));
+    let mut path = format!("/api/v1/explain?url={}&method={}", escape(&asked.address), escape(&asked.method));
     if let Some(address) = asked.client {
         path.push_str(&format!("&client={}", escape(&address.to_string())));
     }

@@ -91,6 +91,12 @@ fn the_default_directory_is_the_systems_for_root_and_the_persons_otherwise() {
 }
 
 #[test]
+fn the_url_to_explain_is_not_the_one_to_dial() {
+    let cli = parse("gatehouse explain https://app.example.com/path").unwrap();
+    assert_eq!(cli.global.url, None);
+}
+
+#[test]
 fn what_follows_gateway_run_is_the_gateways() {
     let cli = parse("gatehouse --data /d gateway run --http 127.0.0.1:0 --workers 2 -o json").unwrap();
     let Command::Gateway(GatewayCommand::Run { arguments }) = cli.command else { panic!("another command") };
