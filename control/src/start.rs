@@ -25,7 +25,7 @@ use crate::listen::ports::Kept;
 use crate::listen::serve::Shared;
 use crate::listen::{ListenError, socket};
 use crate::publish::gateways::{Gateways, TlsError};
-use crate::store::{Db, OpenError};
+use crate::store::{self, Db, OpenError};
 use crate::{api, up};
 
 /// Why control did not start. Each says what to mend.
@@ -135,13 +135,13 @@ impl Control {
         let app = Arc::new(app.await.map_err(StartError::Desired)?);
         let addresses = Addresses { admin: addresses(&bound.admin), sync: addresses(&bound.sync) };
         app.set_addresses(addresses.clone()).await.map_err(StartError::Desired)?;
-        let setup_token = app.setup_token().await.map_err(StartError::Desired)?;
+        let setup_token = first_setup_token(&app).await?;
 
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(Arc::clone(&app).tend(stop.clone()));
         let router = api::router(Arc::clone(&app));
-        let gateways = Gateways::new(Arc::clone(&app), Arc::clone(&authority), stop.clone(), tasks.clone())?;
-        let local = local::Local { app: Arc::clone(&app), authority, names: gateways.names().clone() };
+        let gateways = Gateways::new(Arc::clone(&app), authority, stop.clone(), tasks.clone())?;
+        let local = local::Local { app: Arc::clone(&app), names: gateways.names().clone() };
         let local = router.clone().merge(local::router(local));
         let shared = Shared::new(router, stop.clone(), tasks.clone());
         for listener in bound.admin {
@@ -189,6 +189,19 @@ pub fn expected_sync(settings: &settings::Control) -> Option<SocketAddr> {
         port => port,
     };
     Some(up::dialled(SocketAddr::new(wanted.ip(), port)))
+}
+
+/// The setup token, at the first start alone: a later one would take the place of the token that was printed, and be
+/// lost in a log that nobody reads.
+async fn first_setup_token(app: &App) -> Result<Option<Secret<String>>, StartError> {
+    let failed = |error: store::Error| StartError::Desired(error.into());
+    let mut conn = app.db.read().await.map_err(failed)?;
+    let meta = store::meta::read(&mut conn).await.map_err(failed)?;
+    drop(conn);
+    if meta.setup_hash.is_some() || meta.setup_closed {
+        return Ok(None);
+    }
+    app.setup_token().await.map_err(StartError::Desired)
 }
 
 fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {

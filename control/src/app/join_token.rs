@@ -4,6 +4,9 @@ use config::id::TokenId;
 use config::limits::JOIN_TOKEN_SECONDS;
 use config::name::GatewayName;
 use config::secret::Secret;
+use config::sync::join::JoinToken;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -82,7 +85,8 @@ pub async fn create(app: &App, caller: &Caller, members: Members) -> Result<NewJ
     let mut change = app.begin(caller, Scope::Private).await?;
     let (text, view) = issue(&mut change, name, seconds).await?;
     change.commit().await?;
-    Ok(NewJoinToken { token: text.expose().clone(), ca: app.authority.certificate_pem(), view })
+    let token = word(app, text)?.expose().clone();
+    Ok(NewJoinToken { token, ca: app.authority.certificate_pem(), view })
 }
 
 async fn issue(
@@ -112,7 +116,18 @@ pub async fn local(app: &App, name: &GatewayName) -> Result<Secret<String>, Erro
     let mut change = app.begin(&caller, Scope::Private).await?;
     let (text, _) = issue(&mut change, Some(name.clone()), JOIN_TOKEN_SECONDS).await?;
     change.commit().await?;
-    Ok(text)
+    word(app, text)
+}
+
+/// The secret with what a gateway needs besides it, as one word: whom to trust and where to dial.
+fn word(app: &App, secret: Secret<String>) -> Result<Secret<String>, Error> {
+    let pem = app.authority.certificate_pem();
+    let authority = CertificateDer::from_pem_slice(pem.as_bytes())
+        .map_err(|error| Error::Internal(format!("the authority cannot be read: {error}")))?
+        .to_vec();
+    // An address that only this machine can dial is still right for the gateway beside us.
+    let addresses = app.addresses().sync.into_iter().map(|at| crate::up::dialled(at).to_string()).collect();
+    Ok(JoinToken { secret, authority, addresses }.format())
 }
 
 /// A page of join tokens, used ones included.

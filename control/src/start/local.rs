@@ -8,12 +8,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{Router, get, post};
 use config::name::GatewayName;
-use config::secret::Secret;
-use config::sync::join::{self, JoinToken};
 use serde::Deserialize;
 
 use crate::app::{App, join_token};
-use crate::authority::Internal;
 use crate::publish::gateways::Names;
 use crate::up::ready::{Connected, Listening, Report};
 
@@ -21,7 +18,6 @@ use crate::up::ready::{Connected, Listening, Report};
 #[derive(Debug, Clone)]
 pub(super) struct Local {
     pub(super) app: Arc<App>,
-    pub(super) authority: Arc<Internal>,
     pub(super) names: Names,
 }
 
@@ -57,22 +53,10 @@ async fn token(State(local): State<Local>, Json(wanted): Json<Wanted>) -> Respon
         return StatusCode::UNPROCESSABLE_ENTITY.into_response();
     };
     match join_token::local(&local.app, &name).await {
-        Ok(secret) => Json(serde_json::json!({ "token": local.word(secret).expose() })).into_response(),
+        Ok(word) => Json(serde_json::json!({ "token": word.expose() })).into_response(),
         Err(error) => {
             tracing::error!(%error, "no join token could be made for the gateway of this machine");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
-    }
-}
-
-impl Local {
-    /// The secret with what a gateway needs besides it: the authority to trust and where to dial.
-    fn word(&self, secret: Secret<String>) -> Secret<String> {
-        if secret.expose().starts_with(join::PREFIX) {
-            return secret;
-        }
-        let sync = self.app.addresses().sync;
-        let addresses = sync.into_iter().map(|address| crate::up::dialled(address).to_string()).collect();
-        JoinToken { secret, authority: self.authority.certificate_der().to_vec(), addresses }.format()
     }
 }

@@ -26,9 +26,10 @@ fn settings(data: &Path) -> settings::Control {
 }
 
 #[tokio::test]
-async fn a_second_start_has_the_same_authority_and_ports() {
+async fn a_second_start_has_the_same_authority_and_ports_and_no_new_token() {
     let dir = tempfile::tempdir().unwrap();
     let first = Control::start(settings(dir.path())).await.unwrap();
+    assert!(first.setup_token.is_some());
     let (admin, sync, pem) =
         (first.admin.clone(), first.sync.clone(), first.app().authority.certificate_pem());
     assert_eq!(expected_sync(&settings(dir.path())), sync.first().copied());
@@ -36,6 +37,7 @@ async fn a_second_start_has_the_same_authority_and_ports() {
 
     let second = Control::start(settings(dir.path())).await.unwrap();
     assert_eq!((&second.admin, &second.sync), (&admin, &sync));
+    assert_eq!(second.setup_token, None, "the token is printed once");
     assert_eq!(second.app().authority.certificate_pem(), pem);
     second.shutdown().await;
 }

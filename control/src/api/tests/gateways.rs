@@ -1,6 +1,7 @@
 use config::name::GatewayName;
 use config::secret::Secret;
 use config::snapshot::Generation;
+use config::sync::join::JoinToken;
 use config::sync::message::{Ack, Hello, Nack};
 use serde_json::{Value, json};
 
@@ -25,7 +26,9 @@ async fn join_token(fixture: &Fixture, body: Value) -> String {
     let made = fixture.post(LOCAL, "/api/v1/gateways/tokens", body).await.expect(201);
     assert_eq!(made.headers["cache-control"], "no-store");
     assert!(made.json()["ca"].as_str().unwrap().contains("BEGIN CERTIFICATE"));
-    made.json()["token"].as_str().unwrap().to_owned()
+    let word = made.json()["token"].as_str().unwrap().to_owned();
+    // What is redeemed is the secret inside; the rest tells the gateway whom to trust and where to dial.
+    JoinToken::parse(&word).unwrap().secret.expose().clone()
 }
 
 #[tokio::test]

@@ -82,6 +82,7 @@ impl Session<'_> {
     ) -> io::Result<()> {
         let (ping, dead) =
             (Duration::from_millis(limits::SYNC_PING_MS), Duration::from_millis(limits::SYNC_DEAD_MS));
+        let mut revocations = self.gateways.app.gateways.revocations();
         let mut heard = Instant::now();
         let mut tick = tokio::time::interval(ping);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -104,13 +105,18 @@ impl Session<'_> {
                     heard = Instant::now();
                     self.handle(message?);
                 }
+                Ok(()) = revocations.changed() => {
+                    if self.is_revoked(fingerprint).await {
+                        return self.dismiss().await;
+                    }
+                }
                 _ = tick.tick() => {
                     if heard.elapsed() >= dead {
                         return Err(io::Error::new(io::ErrorKind::TimedOut, "the gateway is silent"));
                     }
+                    // Another control may have revoked it; ours is heard of at once, below.
                     if self.is_revoked(fingerprint).await {
-                        let why = "this gateway was withdrawn; join it again with a new token".to_owned();
-                        return frame::write(&mut self.writer, &Message::Refused(why)).await;
+                        return self.dismiss().await;
                     }
                     self.pings += 1;
                     frame::write(&mut self.writer, &Message::Ping(self.pings)).await?;
@@ -153,6 +159,11 @@ impl Session<'_> {
             }
         }
         Ok(Next::Go)
+    }
+
+    async fn dismiss(&mut self) -> io::Result<()> {
+        let why = "this gateway was withdrawn; join it again with a new token".to_owned();
+        frame::write(&mut self.writer, &Message::Refused(why)).await
     }
 
     /// Only a clear answer counts: a database that cannot be read withdraws nobody.

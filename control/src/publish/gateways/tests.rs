@@ -117,3 +117,39 @@ async fn a_certificate_of_nobody_we_know_is_told_to_join_again() {
     assert!(matches!(&answer, Some(Message::Refused(why)) if why.contains("withdrawn")), "{answer:?}");
     running.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_gateway_joins_once_follows_and_is_dismissed_when_it_is_withdrawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = control(dir.path()).await;
+    let app = Arc::clone(running.app());
+    let name = GatewayName::parse("gate-1").unwrap();
+    let word = app::join_token::local(&app, &name).await.unwrap();
+    let token = config::sync::join::JoinToken::parse(word.expose()).unwrap();
+    assert_eq!(token.addresses, [running.sync[0].to_string()]);
+    let (message, key) = enrol(token.secret.expose());
+
+    let Some(Message::Enrolled(enrolled)) = ask(&running, &message).await else { panic!("not let in") };
+    let again = ask(&running, &message).await;
+    assert!(matches!(&again, Some(Message::Refused(why)) if why.contains("used")), "{again:?}");
+
+    let mut stream = dial(&running, Some(&(enrolled.chain, key))).await;
+    let hello = config::sync::message::Hello { formats: vec![1], ..Default::default() };
+    frame::write(&mut stream, &Message::Hello(hello)).await.unwrap();
+    let Some(Message::Snapshot(snapshot)) = frame::read(&mut stream, 1 << 20).await.unwrap() else {
+        panic!("no snapshot")
+    };
+    let ack = config::sync::message::Ack { generation: snapshot.generation(), degraded: Vec::new() };
+    frame::write(&mut stream, &Message::Ack(ack)).await.unwrap();
+    // The answer to a ping says that the acknowledgement before it was handled.
+    frame::write(&mut stream, &Message::Ping(1)).await.unwrap();
+    assert_eq!(frame::read(&mut stream, 1024).await.unwrap(), Some(Message::Pong(1)));
+    let id = config::id::GatewayId::from_bytes(enrolled.gateway);
+    assert_eq!(app.gateways.said(id).unwrap().acked, Some(snapshot.generation()));
+
+    let caller = app::Caller::ourselves("test");
+    gateway::delete(&app, &caller, "gate-1").await.unwrap();
+    let farewell = frame::read(&mut stream, 1024).await.unwrap();
+    assert!(matches!(&farewell, Some(Message::Refused(why)) if why.contains("withdrawn")), "{farewell:?}");
+    running.shutdown().await;
+}
