@@ -43,6 +43,8 @@ pub enum DirectoryError {
 pub fn open(path: &Path) -> Result<(), DirectoryError> {
     let unusable = |cause| DirectoryError::Unusable { path: path.to_path_buf(), cause };
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+    // Reading comes first: "permission denied" says more than whose directory it is.
+    let is_empty = std::fs::read_dir(path).map_err(unusable)?.next().is_none();
     let meta = std::fs::metadata(path).map_err(unusable)?;
     let own = rustix::process::geteuid();
     let open = |why| Err(DirectoryError::Open { path: path.to_path_buf(), why });
@@ -52,7 +54,6 @@ pub fn open(path: &Path) -> Result<(), DirectoryError> {
     if meta.mode() & 0o077 != 0 {
         // An empty directory that was made for us beforehand (mkdir, a volume) is ours to close; one with something
         // in it was perhaps named by mistake.
-        let is_empty = std::fs::read_dir(path).map_err(unusable)?.next().is_none();
         if !is_empty {
             return open(format!("its mode is {:o}; chmod 700 it", meta.mode() & 0o777));
         }
