@@ -19,4 +19,5 @@ pub mod client;
 pub mod origin;
 pub mod ports;
 pub mod sshd;
+pub mod stack;
 pub mod wait;

@@ -53,9 +53,10 @@ async fn a_socket_path_that_is_too_long_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_data_directory_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    let data = directory.path().join("data");
-    std::fs::create_dir(&data).unwrap();
-    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o000)).unwrap();
+    let closed = directory.path().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    let data = closed.join("data");
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Up::command(&data);
     // Root reads everything, so the program runs as nobody.
@@ -113,8 +114,8 @@ async fn bad_commands_are_named_and_change_nothing() {
         (vec!["route", "add", "http://app.example.com", "http://10.0.0.5"], "scheme"),
         (vec!["route", "add", "app example", "http://10.0.0.5"], "app example"),
         (vec!["route", "add", "", "http://10.0.0.5"], "empty"),
-        (vec!["route", "add", "a\nb", "http://10.0.0.5"], "may"),
-        (vec!["route", "add", "a{b", "http://10.0.0.5"], "may"),
+        (vec!["route", "add", "a\nb", "http://10.0.0.5"], "contains"),
+        (vec!["route", "add", "a{b", "http://10.0.0.5"], "contains"),
         (vec!["route", "add", "app.example.com", "http://10.0.0.6:80"], "app.example.com"),
         (vec!["route", "add", "meta.example.com", "http://169.254.169.254"], "169.254.169.254"),
         (vec!["route", "add", "up.example.com", "http://10.0.0.5", "--tls", "acme"], "acme"),
