@@ -1,0 +1,95 @@
+//! Cases about changes: what is committed is what is in force, here and at another control.
+
+use std::sync::Arc;
+
+use config::secret::Secret;
+use control::app::input::Members;
+use control::app::{Addresses, App, Caller, Clock, Keys, Parts, SystemClock, route, user, vm};
+use control::authority::Internal;
+use control::keys::RootKeys;
+
+use crate::engines::Place;
+
+async fn start(place: &Place) -> Arc<App> {
+    let db = place.open().await;
+    let given = Secret::new("a secret of thirty-two characters or more".to_owned());
+    let keys: Arc<dyn Keys> = Arc::new(RootKeys::open(place.directory.path(), Some(&given)).unwrap());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let authority = Arc::new(Internal::open(&db, keys.as_ref(), Arc::clone(&clock)).await.unwrap());
+    let app = App::start(Parts { db, keys, authority, clock }).await.unwrap();
+    let addresses = Addresses { admin: vec!["127.0.0.1:1880".parse().unwrap()], sync: Vec::new() };
+    app.set_addresses(addresses).await.unwrap();
+    Arc::new(app)
+}
+
+fn body(text: &str) -> Members {
+    Members::parse(text.as_bytes()).unwrap()
+}
+
+async fn populate(app: &App) {
+    let caller = Caller::ourselves("test");
+    vm::create(app, &caller, body(r#"{"name": "web01", "address": "10.0.0.5"}"#)).await.unwrap();
+    user::create(app, &caller, body(r#"{"name": "usr1", "grant": "operator:default"}"#)).await.unwrap();
+    let text =
+        r#"{"host": "a.example.com", "targets": ["vm:web01:81", "http://10.1.1.1"], "tls": "self-signed"}"#;
+    route::create(app, &caller, body(text)).await.unwrap();
+    route::create(app, &caller, body(r#"{"host": "c.example.com", "target": "control"}"#)).await.unwrap();
+}
+
+pub(crate) async fn a_restart_builds_the_same_snapshot(place: &Place) {
+    let app = start(place).await;
+    populate(&app).await;
+    let before = app.desired.current();
+    app.db.close().await;
+
+    let after = start(place).await.desired.current();
+
+    assert_eq!(*before.snapshot, *after.snapshot);
+    assert_eq!(after.table.routes_len(), 2);
+}
+
+pub(crate) async fn two_controls_on_one_database_follow_each_other(place: &Place) {
+    let (one, two) = (start(place).await, start(place).await);
+    populate(&one).await;
+
+    two.follow().await.unwrap();
+
+    assert_eq!(*one.desired.current().snapshot, *two.desired.current().snapshot);
+    // A change made before the other's was seen takes it in on its way.
+    let caller = Caller::ourselves("test");
+    vm::create(&one, &caller, body(r#"{"name": "web02", "address": "10.0.0.6"}"#)).await.unwrap();
+    vm::create(&two, &caller, body(r#"{"name": "web03", "address": "10.0.0.7"}"#)).await.unwrap();
+    one.follow().await.unwrap();
+    let (at_one, at_two) = (one.desired.current(), two.desired.current());
+    assert_eq!(*at_one.snapshot, *at_two.snapshot);
+    // Nothing new is no new generation: two followers must not chase each other.
+    two.follow().await.unwrap();
+    one.follow().await.unwrap();
+    assert_eq!(one.desired.current().snapshot.generation(), at_one.snapshot.generation());
+}
+
+pub(crate) async fn concurrent_changes_are_all_in_force_in_order(place: &Place) {
+    let app = start(place).await;
+    let before = app.desired.current().snapshot.generation();
+    let writers = (0..8).map(|writer| {
+        let app = Arc::clone(&app);
+        tokio::spawn(async move {
+            for number in 0..8 {
+                let text =
+                    format!(r#"{{"host": "h{number}.w{writer}.example.com", "target": "http://10.0.0.5"}}"#);
+                route::create(&app, &Caller::ourselves("test"), body(&text)).await.unwrap();
+                // Everyone wants this one, and one gets it.
+                let text = format!(r#"{{"host": "same{number}.example.com", "target": "http://10.0.0.5"}}"#);
+                drop(route::create(&app, &Caller::ourselves("test"), body(&text)).await);
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+    let now = app.desired.current();
+    assert_eq!(now.table.routes_len(), 64 + 8);
+    assert_eq!(now.snapshot.generation().0, before.0 + 64 + 8, "a refused change takes no generation");
+    app.db.close().await;
+    assert_eq!(*start(place).await.desired.current().snapshot, *now.snapshot);
+}
