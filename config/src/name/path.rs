@@ -7,8 +7,8 @@ use crate::name::{NameError, shown};
 
 /// A path prefix that matches on segment boundaries: `/a` covers `/a` and `/a/b`, not `/ab`.
 ///
-/// Begins with `/`; ends with `/` only when it is `/` itself.
-// Without its trailing slash, so `/` is empty and takes no heap: most routes have no other path.
+/// Begins with `/`; ends with `/` only when it is `/` itself. Kept without its trailing slash, so `/` is empty and
+/// takes no heap: most routes have no other path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathPrefix(Box<str>);
 
