@@ -19,6 +19,8 @@ pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// Longest trailer section in bytes.
 pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// Longest `X-Request-Id` in bytes that is taken over from a client: room for a UUID or a trace id with its parents.
+pub const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Size of a lent buffer in bytes while heads and small bodies pass (PERF.md 5).
 pub const BUFFER_BYTES: usize = 16 * 1024;
 /// Size of a buffer in bytes while a large body or a tunnel flows (PERF.md 6).

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::fmt::Write as _;
 
 use config::id::{EndpointId, RouteId};
+use config::limits;
 use config::snapshot::Generation;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
@@ -18,9 +19,6 @@ use super::scratch::Scratch;
 use super::serve::Next;
 use crate::fault::{Fault, Kind, Side};
 use crate::telemetry::Record;
-
-/// Longest `X-Request-Id` that is taken over from a client.
-const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// How an answer of our own is given.
 #[derive(Clone, Copy)]
@@ -60,11 +58,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         let Scratch { request, request_id, .. } = scratch;
         let bytes = self.link.intake.head();
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        let theirs = request
-            .all(Known::XRequestId)
-            .next()
-            .map(|field| field.value.of(bytes))
-            .filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_BYTES_MAX && id.iter().all(is_plain));
+        let theirs = request.all(Known::XRequestId).next().map(|field| field.value.of(bytes)).filter(|id| {
+            !id.is_empty() && id.len() <= limits::REQUEST_ID_BYTES_MAX && id.iter().all(is_plain)
+        });
         request_id.clear();
         // Writing to a String cannot fail.
         let _ = match theirs.and_then(|id| std::str::from_utf8(id).ok()) {
