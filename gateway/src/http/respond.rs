@@ -83,8 +83,12 @@ pub(super) fn render(out: &mut Vec<u8>, answer: &Answer<'_>) {
     if status == 503 {
         let _ = write!(out, "Retry-After: {RETRY_AFTER_SECONDS}\r\n");
     }
-    if answer.closes {
-        let _ = write!(out, "Connection: close\r\n");
+    match (status, answer.closes) {
+        // What has to be switched to must be named, and not passed on (RFC 9110 § 15.5.22 and § 7.8).
+        (426, true) => out.extend_from_slice(b"Upgrade: websocket\r\nConnection: upgrade, close\r\n"),
+        (426, false) => out.extend_from_slice(b"Upgrade: websocket\r\nConnection: upgrade\r\n"),
+        (_, true) => out.extend_from_slice(b"Connection: close\r\n"),
+        (_, false) => {}
     }
     answer.policy.write(out);
     let (before, between, after, sort) = if answer.wants_html {
@@ -136,6 +140,16 @@ mod tests {
                 let (head, body) = text.split_once("\r\n\r\n").unwrap();
                 assert!(head.contains(&format!("Content-Length: {}", body.len())), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn an_upgrade_that_is_required_is_named() {
+        for (closes, connection) in
+            [(true, "Connection: upgrade, close\r\n"), (false, "Connection: upgrade\r\n")]
+        {
+            let text = text(&Answer { status: 426, closes, ..PLAIN });
+            assert!(text.contains("Upgrade: websocket\r\n") && text.contains(connection), "{text}");
         }
     }
 
