@@ -40,8 +40,10 @@ impl Directory {
             }
             Err(cause) => return Err(denied(&lock)(io::Error::from(cause))),
         }
-        let write = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-        write.map_err(denied(&lock))?;
+        // For people alone. A full disk must not keep a gateway from serving what its checkpoint has.
+        if let Err(cause) = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())) {
+            tracing::warn!(lock = %lock.display(), %cause, "the process id cannot be noted beside the lock");
+        }
         Ok(Self { path, _lock: file })
     }
 
@@ -65,6 +67,14 @@ mod tests {
 
         drop(first);
 
+        Directory::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_does_not_keep_a_gateway_from_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("gateway")).unwrap();
+        std::os::unix::fs::symlink("/dev/full", dir.path().join("gateway/lock")).unwrap();
         Directory::open(dir.path()).unwrap();
     }
 
