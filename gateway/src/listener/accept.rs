@@ -45,7 +45,9 @@ pub(crate) async fn run(worker: Rc<Worker>, accept: Loop) {
         }
     }
     let Ok(listener) = listener.into_std() else { return };
-    while let Ok((tcp, peer)) = listener.accept() {
+    // As many as the kernel can have queued: who knocks faster than that must not hold up the end.
+    for _ in 0..=limits::LISTEN_BACKLOG {
+        let Ok((tcp, peer)) = listener.accept() else { break };
         if tcp.set_nonblocking(true).is_ok()
             && let Ok(tcp) = TcpStream::from_std(tcp)
         {
