@@ -92,6 +92,11 @@ impl Buffer {
         self.end == self.bytes.len()
     }
 
+    /// How many bytes can be read into it.
+    pub const fn room(&self) -> usize {
+        self.bytes.len() - self.end
+    }
+
     /// Its size in bytes.
     pub const fn size(&self) -> usize {
         self.bytes.len()

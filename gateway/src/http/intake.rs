@@ -8,6 +8,10 @@ use tokio::io::AsyncRead;
 
 use crate::buffers::{Buffer, Buffers};
 
+/// Room behind a head below which a body gets a buffer of its own: a head that fills its buffer but for a byte must not
+/// make the body a read and a write for each byte.
+const ROOM_BYTES_MIN: usize = limits::BUFFER_BYTES / 4;
+
 /// The read side of a connection: a buffer that begins with the head, and a larger one while a large body flows. Both
 /// are lent only while something is in them or somebody still needs the head.
 #[derive(Default)]
@@ -82,7 +86,7 @@ impl Intake {
     ) -> Poll<Result<usize>> {
         if let Some(main) = &mut self.main {
             main.rewind_to(self.head_len);
-            if !is_long && !main.is_full() {
+            if !is_long && main.room() >= ROOM_BYTES_MIN {
                 if let Some(bulk) = self.bulk.take() {
                     store.put(bulk);
                 }
@@ -135,5 +139,27 @@ impl Intake {
             store.put(buffer);
         }
         self.head_len = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn a_head_that_fills_its_buffer_but_for_a_byte_leaves_the_body_one_of_its_own() {
+        let store = Buffers::default();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut intake = Intake::default();
+        let head = vec![b'h'; limits::BUFFER_BYTES - 1];
+        assert!(intake.poll_head(&mut context, &mut head.as_slice(), &store).is_ready());
+        intake.end_head(head.len());
+
+        let read = intake.poll_body(&mut context, &mut [b'b'; 100].as_slice(), &store, false);
+
+        assert!(matches!(read, Poll::Ready(Ok(100))), "{read:?}");
+        assert_eq!(intake.unread(), [b'b'; 100]);
     }
 }
