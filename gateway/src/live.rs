@@ -118,6 +118,13 @@ impl Current {
 #[expect(clippy::redundant_allocation, reason = "a clone of the inner one touches a count all threads share")]
 pub struct Pinned(Rc<Arc<Live>>);
 
+impl Pinned {
+    /// Whether both are one generation.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl Deref for Pinned {
     type Target = Live;
 

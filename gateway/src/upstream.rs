@@ -7,8 +7,10 @@
 mod dial;
 mod pool;
 mod resolve;
+pub(crate) mod retired;
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -53,6 +55,11 @@ impl Upstreams {
         if worker.upstream.pool.checkin(id, io, now) {
             pool::sweep(worker);
         }
+    }
+
+    /// Closes idle connections to endpoints that left the table (DESIGN D5).
+    pub fn retire(&self, ids: &HashSet<EndpointId>) {
+        self.pool.retire(ids);
     }
 
     /// How many idle connections are kept.

@@ -4,6 +4,7 @@
 //! [`Worker`] is one thread's own (an `Rc`, never sent).
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
+use config::id::EndpointId;
 use config::{limits, settings};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Semaphore, mpsc};
@@ -128,6 +130,8 @@ impl Worker {
 pub(crate) enum Command {
     /// Accept on a socket.
     Listen(Listen),
+    /// Close idle connections to these endpoints: they are in no route any more.
+    Retire(Arc<HashSet<EndpointId>>),
     /// End now, with whatever is open.
     Stop,
 }
@@ -155,6 +159,13 @@ impl Handle {
     pub(crate) async fn send(&self, command: Command) {
         if self.commands.send(command).await.is_err() {
             tracing::error!(worker = self.index, "a worker thread is gone");
+        }
+    }
+
+    /// Tells the worker, unless it has too much to do already.
+    pub(crate) fn offer(&self, command: Command) {
+        if self.commands.try_send(command).is_err() {
+            tracing::debug!(worker = self.index, "a worker is too busy to be told");
         }
     }
 
@@ -189,6 +200,10 @@ async fn obey(worker: Rc<Worker>, mut orders: mpsc::Receiver<Command>) {
     while let Some(order) = orders.recv().await {
         let Listen { kind, socket, close, alive } = match order {
             Command::Listen(listen) => listen,
+            Command::Retire(ids) => {
+                worker.upstream.retire(&ids);
+                continue;
+            }
             Command::Stop => return,
         };
         match tokio::net::TcpListener::from_std(socket) {

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use config::id::EndpointId;
+use config::id::{EndpointId, RouteId};
 use config::limits;
-use config::snapshot::Endpoint;
+use config::snapshot::{Endpoint, Kind as ObjectKind, ObjectKey};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -15,14 +15,30 @@ use super::intake::Intake;
 use super::scratch::Scratch;
 use super::upgrade::Tunnel;
 use crate::fault::{Fault, Kind, Retry};
+use crate::live::Pinned;
 use crate::upstream::Upstreams;
 use crate::worker::Worker;
 
 /// A request that goes upstream. Its head is written in the scratch already.
 pub(super) struct Job<'a> {
     pub(super) endpoints: &'a [Endpoint],
+    pub(super) route: RouteId,
+    pub(super) pinned: &'a Pinned,
     pub(super) asked: &'a Asked,
     pub(super) terms: Terms,
+}
+
+impl Job<'_> {
+    /// Whether the route is as it was when the request was decided: an endpoint that left it meanwhile gets no idle
+    /// connection any more.
+    fn is_current(&self, worker: &Worker) -> bool {
+        let Some(newest) = worker.pin() else { return false };
+        if newest.is(self.pinned) {
+            return true;
+        }
+        let key = ObjectKey { kind: ObjectKind::ROUTE, id: self.route.to_bytes() };
+        newest.snapshot.get(key) == self.pinned.snapshot.get(key)
+    }
 }
 
 /// What came of it.
@@ -87,7 +103,7 @@ pub(super) async fn forward<IO: AsyncRead + AsyncWrite + Unpin>(
             }
             Ok(End::Done { downstream_goes_on, upstream_goes_on }) => {
                 from_upstream.release(&worker.buffers);
-                if upstream_goes_on {
+                if upstream_goes_on && job.is_current(worker) {
                     Upstreams::checkin(worker, endpoint.id, upstream, Instant::now());
                 }
                 done.result = Ok(Outcome::Done { goes_on: downstream_goes_on });

@@ -4,8 +4,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use config::id::RouteId;
-use config::snapshot::{Generation, Route};
+use config::snapshot::Route;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -20,9 +19,10 @@ use super::forward::{self, Forwarded, Job, Outcome};
 use super::headers::{self, Outbound, Policy};
 use super::respond;
 use super::scratch::Scratch;
-use super::upgrade::{self, Tunnel};
+use super::upgrade::{self, Admission, Tunnel};
 use crate::fault::{Fault, Kind, Side};
 use crate::guard::{Permit, SessionPermit};
+use crate::live::Pinned;
 use crate::worker::Worker;
 
 /// What happens after a request.
@@ -32,7 +32,7 @@ pub(super) enum Next {
     Close,
     /// Nobody is there any more, or may not be told: a response was cut short.
     Abort,
-    Tunnel(Box<Tunnel>, RouteId, SessionPermit),
+    Tunnel(Box<Tunnel>, Admission),
 }
 
 /// Serves one downstream connection to its end.
@@ -73,9 +73,9 @@ where
                 connection.link.intake.release(&worker.buffers);
                 break;
             }
-            Next::Tunnel(tunnel, route, session) => {
+            Next::Tunnel(tunnel, admission) => {
                 // Boxed: its size would be every idle connection's.
-                Box::pin(upgrade::relay(connection, tunnel, route, session)).await;
+                Box::pin(upgrade::relay(connection, tunnel, admission)).await;
                 break;
             }
         }
@@ -89,7 +89,7 @@ struct Served<'a> {
     route: &'a Route,
     policy: Policy,
     session: Option<SessionPermit>,
-    generation: Generation,
+    pinned: &'a Pinned,
     began: Option<Instant>,
 }
 
@@ -107,10 +107,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         };
         let client = self.client(scratch);
         let pinned = self.worker.pin();
-        let Some(live) = pinned.as_deref() else {
+        let Some(pinned) = pinned else {
             let manner = self.manner(scratch, &asked, Policy::NONE);
             return self.refuse(scratch, &Fault::internal(Kind::NotReady), manner).await;
         };
+        let live = &*pinned;
         let generation = live.snapshot.generation();
         let (route, decision) = match self.route(live, scratch, &asked, &client) {
             Ok(route) => (Some(route), self.decide(route, &asked, &client)),
@@ -122,10 +123,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             (Ok(Decision::Forward { endpoints, session }), Some(route)) => {
                 self.outbound(scratch, &asked, &client);
                 let terms = Terms::of(&asked, scratch.request.version, policy);
-                let job = Job { endpoints: endpoints.all(), asked: &asked, terms };
+                let job = Job {
+                    endpoints: endpoints.all(),
+                    route: route.id,
+                    pinned: &pinned,
+                    asked: &asked,
+                    terms,
+                };
                 let done = forward::forward(&self.worker, &mut self.link, scratch, &job).await;
                 return self
-                    .finish(scratch, &asked, Served { done, route, policy, session, generation, began })
+                    .finish(scratch, &asked, Served { done, route, policy, session, pinned: &pinned, began })
                     .await;
             }
             (Ok(Decision::Redirect | Decision::Forward { .. }), _) => {
@@ -156,10 +163,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 
     async fn finish(&mut self, scratch: &mut Scratch, asked: &Asked, served: Served<'_>) -> Next {
-        let Served { done, route, policy, session, generation, began } = served;
+        let Served { done, route, policy, session, pinned, began } = served;
         let Forwarded { tally, bytes_up, endpoint, result } = done;
         self.worker.counters.bytes(bytes_up, tally.bytes_down);
-        let mut told = Told::new(generation, Some(route.id));
+        let mut told = Told::new(pinned.snapshot.generation(), Some(route.id));
         told.status = tally.status;
         told.endpoint = endpoint;
         told.bytes = (bytes_up, tally.bytes_down);
@@ -169,7 +176,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         let next = match (result, session) {
             (Ok(Outcome::Done { goes_on: true }), _) => Next::Again,
             (Ok(Outcome::Done { goes_on: false }), _) => Next::Close,
-            (Ok(Outcome::Tunnel(tunnel)), Some(permit)) => Next::Tunnel(tunnel, route.id, permit),
+            (Ok(Outcome::Tunnel(tunnel)), Some(permit)) => {
+                Next::Tunnel(tunnel, Admission { route: route.id, pinned: pinned.clone(), permit })
+            }
             (Ok(Outcome::Tunnel(_)), None) => Next::Abort,
             // Half a response went out: only a closed connection can say so.
             (Err(fault), _) if tally.status != 0 => {

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use super::downstream::Connection;
 use super::intake::Intake;
 use crate::guard::SessionPermit;
+use crate::live::Pinned;
 use crate::relay::RelayLimits;
 use crate::session::{SessionKind, Subject};
 
@@ -22,13 +23,21 @@ pub(super) struct Tunnel {
     pub(super) vm: Option<VmId>,
 }
 
+/// What an upgrade was admitted by.
+pub(super) struct Admission {
+    pub(super) route: RouteId,
+    /// The generation that was asked. A change that came while the origin thought about it counts all the same.
+    pub(super) pinned: Pinned,
+    pub(super) permit: SessionPermit,
+}
+
 /// Relays until both ends are done or the session is to end. What came glued to the handshake goes first.
 pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
     mut connection: Connection<IO>,
     mut tunnel: Box<Tunnel>,
-    route: RouteId,
-    permit: SessionPermit,
+    admission: Admission,
 ) {
+    let Admission { route, pinned, permit } = admission;
     let subject = Subject {
         kind: SessionKind::Upgrade,
         peer: connection.meta.peer,
@@ -38,7 +47,9 @@ pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
         vm: tunnel.vm,
     };
     let worker = std::rc::Rc::clone(&connection.worker);
-    let session = worker.shared.sessions.open(subject);
+    let session = worker.shared.sessions.open_under(subject, &pinned.snapshot, &worker.shared.current);
+    // A tunnel may outlive many generations, and holds none of them.
+    drop(pinned);
     let link = &mut connection.link;
     let glued = async {
         link.io.write_all(tunnel.from_upstream.unread()).await?;
@@ -46,12 +57,15 @@ pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
         tunnel.upstream.write_all(link.intake.unread()).await
     };
     let deadline = Duration::from_millis(limits::BODY_IDLE_DEADLINE_MS);
-    let sent = tokio::time::timeout(deadline, glued).await;
+    let sent = tokio::select! {
+        sent = tokio::time::timeout(deadline, glued) => matches!(sent, Ok(Ok(()))),
+        _ = session.ended() => false,
+    };
     let (up, down) = (link.intake.unread().len() as u64, tunnel.from_upstream.unread().len() as u64);
     worker.counters.bytes(up, down);
     link.intake.release(&worker.buffers);
     tunnel.from_upstream.release(&worker.buffers);
-    if matches!(sent, Ok(Ok(()))) {
+    if sent {
         let idle = Duration::from_millis(limits::TUNNEL_IDLE_MS);
         let totals = session.relay(&mut link.io, &mut tunnel.upstream, RelayLimits { idle }).await;
         worker.counters.bytes(totals.up, totals.down);

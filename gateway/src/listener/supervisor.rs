@@ -4,11 +4,12 @@
 //! any failure is fatal, then [`Supervisor::apply`] for each new set and [`Supervisor::retry`] when
 //! [`Supervisor::retry_at`] has come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use config::id::EndpointId;
 use config::limits;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -179,6 +180,15 @@ impl Supervisor {
         }
         self.loops.close();
         self.loops.wait().await;
+    }
+
+    /// Has every worker close its idle connections to these endpoints. One that is too busy keeps them until they are
+    /// too old, which is less than a minute.
+    pub(crate) fn retire(&self, ids: HashSet<EndpointId>) {
+        let ids = Arc::new(ids);
+        for worker in self.workers.iter() {
+            worker.offer(Command::Retire(Arc::clone(&ids)));
+        }
     }
 
     /// Every listener, open or paused, in order of kind.

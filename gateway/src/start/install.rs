@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use config::delta::Delta;
+use config::delta::{self, Delta};
 use config::snapshot::Snapshot;
 use config::sync::message::{FORMATS, Hello, Listening, Report};
 use config::table::Conflicts;
@@ -16,6 +16,7 @@ use super::run::Listeners;
 use crate::listener::Wanted;
 use crate::live::Live;
 use crate::sync::{Installer, Link};
+use crate::upstream::retired;
 use crate::worker::Shared;
 
 /// What a generation goes through on its way into force.
@@ -99,6 +100,7 @@ impl Install {
         let live = Arc::new(live);
         if let Some(before) = self.shared.current.replace(Arc::clone(&live)) {
             self.shared.sessions.reconcile(&before.snapshot, &live.snapshot);
+            self.retire(&before.snapshot, &live.snapshot, delta).await;
         }
         let (generation, objects, took) = (snapshot.generation(), snapshot.len(), began.elapsed());
         tracing::info!(%generation, objects, degraded = degraded.len(), ?took, "in force");
@@ -117,6 +119,18 @@ impl Install {
         match (self.shared.current.pin(), delta) {
             (Some(live), Some(delta)) if follows(&live, delta) => live.recompile(snapshot, delta),
             _ => compile_aside(snapshot).await,
+        }
+    }
+
+    /// Closes idle connections to endpoints that are in no route any more.
+    async fn retire(&self, old: &Snapshot, new: &Snapshot, delta: Option<&Delta>) {
+        let left =
+            match delta.filter(|delta| old.generation() == delta.base && old.lineage() == delta.lineage) {
+                Some(delta) => retired::of_step(old, new, delta),
+                None => retired::of_step(old, new, &delta::diff(old, new)),
+            };
+        if !left.is_empty() {
+            self.listeners.lock().await.retire(left);
         }
     }
 

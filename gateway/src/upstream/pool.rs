@@ -1,7 +1,7 @@
 //! Idle connections of one worker, by endpoint.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -63,6 +63,13 @@ impl Pool {
             self.len.set(self.len.get() + 1);
         }
         !self.is_swept.replace(true)
+    }
+
+    /// Closes what leads to these.
+    pub(super) fn retire(&self, ids: &HashSet<EndpointId>) {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|id, _| !ids.contains(id));
+        self.len.set(idle.values().map(Vec::len).sum());
     }
 
     /// Closes what is too old or was closed by the other end. Returns whether anything is left.
@@ -135,6 +142,21 @@ mod tests {
 
         assert!(pool.checkout(ONE, now).is_none());
         assert_eq!(pool.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn connections_to_an_endpoint_that_left_are_closed() {
+        use tokio::io::AsyncReadExt as _;
+        let (pool, now) = (Pool::default(), Instant::now());
+        let ((left, mut far_1), (stays, _far_2)) = (pair().await, pair().await);
+        pool.checkin(ONE, left, now);
+        pool.checkin(TWO, stays, now);
+
+        pool.retire(&[ONE].into());
+
+        assert_eq!(far_1.read(&mut [0]).await.unwrap(), 0);
+        assert_eq!(pool.len(), 1);
+        assert!(pool.checkout(TWO, now).is_some());
     }
 
     #[tokio::test]

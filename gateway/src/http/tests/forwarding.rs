@@ -1,7 +1,5 @@
 //! What the origin sees, and how connections are kept on both sides.
 
-use std::time::Duration;
-
 use super::stage::{GET, HTTP, OK, field, on_a_worker, status};
 
 #[test]
@@ -173,8 +171,7 @@ fn a_connection_that_died_idle_is_noticed_before_it_is_used() {
         origin.send(OK).await;
         client.message().await;
         drop(origin);
-        // The worker's runtime hears of the close when it polls; a timer makes it do so.
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        stage.close_is_heard().await;
 
         client.send("POST / HTTP/1.1\r\nHost: app.example\r\nContent-Length: 1\r\n\r\nx").await;
         let mut origin = stage.accept().await;
@@ -220,5 +217,20 @@ fn a_change_of_generation_keeps_connections_and_sends_new_requests_to_the_new_en
         let (mut io, _) = super::stage::within(other.accept()).await.unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut io, OK.as_bytes()).await.unwrap();
         assert_eq!(client.message().await.1, "ok");
+    });
+}
+
+#[test]
+fn a_connection_whose_endpoint_left_meanwhile_is_not_kept() {
+    on_a_worker(async |stage| {
+        let mut client = stage.connect().await;
+        client.send(GET).await;
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        stage.generation(8, []);
+        origin.send(OK).await;
+        assert_eq!(status(&client.message().await.0), 200);
+        assert!(origin.is_closed().await);
+        assert_eq!(stage.worker.upstream.idle_len(), 0);
     });
 }

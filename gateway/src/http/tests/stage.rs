@@ -19,6 +19,7 @@ use crate::http::scratch::Deadlines;
 use crate::http::{ConnMeta, SecuredMeta, serve};
 use crate::listener::Kind;
 use crate::live::Live;
+use crate::upstream::Upstreams;
 use crate::worker::{Shared, Worker, testing};
 
 /// Longest wait for something that has to happen.
@@ -78,7 +79,7 @@ impl Stage {
             id[at % 16] = byte ^ id[at % 16].rotate_left(3);
         }
         let endpoint = |address: &SocketAddr| Endpoint {
-            id: EndpointId::from_bytes([u8::try_from(address.port() % 251).unwrap(); 16]),
+            id: endpoint_id(address),
             target: Target::Address(*address),
             loopback_ok: true,
             vm: None,
@@ -105,11 +106,19 @@ impl Stage {
 
     /// Puts these objects in force.
     pub(super) fn values(&self, values: impl IntoIterator<Item = Value>) {
+        self.generation(7, values);
+    }
+
+    /// Puts these objects in force as this generation, and does what goes with a swap.
+    pub(super) fn generation(&self, number: u64, values: impl IntoIterator<Item = Value>) {
         let objects = values.into_iter().map(|value| Object::encode(&value).unwrap());
-        let snapshot = Arc::new(Snapshot::of(Lineage::default(), Generation(7), objects));
+        let snapshot = Arc::new(Snapshot::of(Lineage::default(), Generation(number), objects));
         let (live, degraded) = Live::compile(snapshot).unwrap();
         assert!(degraded.is_empty(), "{degraded:?}");
-        self.worker.shared.current.replace(Arc::new(live));
+        let live = Arc::new(live);
+        if let Some(before) = self.worker.shared.current.replace(Arc::clone(&live)) {
+            self.worker.shared.sessions.reconcile(&before.snapshot, &live.snapshot);
+        }
     }
 
     pub(super) fn deadlines(&self, change: impl FnOnce(&mut Deadlines)) {
@@ -136,6 +145,15 @@ impl Stage {
         Peer::new(near)
     }
 
+    /// Waits until the runtime has heard that the origin closed its idle connection; what is kept stays kept.
+    pub(super) async fn close_is_heard(&self) {
+        let (id, now) = (endpoint_id(&self.origin.local_addr().unwrap()), tokio::time::Instant::now());
+        if let Some(io) = self.worker.upstream.checkout(id, now) {
+            within(io.readable()).await.unwrap();
+            Upstreams::checkin(&self.worker, id, io, now);
+        }
+    }
+
     /// The next connection that the gate makes to the origin.
     pub(super) async fn accept(&self) -> Peer {
         Peer::new(within(self.origin.accept()).await.unwrap().0)
@@ -146,6 +164,10 @@ impl Stage {
         let none_yet = tokio::time::timeout(Duration::from_millis(1), self.origin.accept());
         none_yet.await.is_err()
     }
+}
+
+fn endpoint_id(address: &SocketAddr) -> EndpointId {
+    EndpointId::from_bytes([u8::try_from(address.port() % 251).unwrap(); 16])
 }
 
 /// One end of a connection.
