@@ -207,6 +207,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
             return true;
         }
         // Nothing may follow the response; the end of the stream says that the origin takes no more either.
+        if !self.from_upstream.is_empty() {
+            return true;
+        }
         let more = self.from_upstream.poll_body(context, self.upstream, &self.worker.buffers, false);
         more.is_ready()
     }

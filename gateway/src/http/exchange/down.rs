@@ -17,7 +17,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
     pub(super) fn poll_down(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
         self.waits_for_reader = false;
         loop {
-            let step = match self.down {
+            let before = self.down;
+            let step = match before {
                 Down::Head => self.poll_down_head(context)?,
                 Down::Out(after) => self.poll_down_out(context, after)?,
                 Down::Body if self.pass > 0 => self.poll_down_pass(context)?,
@@ -28,7 +29,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             if step.is_pending() {
                 return Ok(());
             }
-            self.has_moved = true;
+            // A head that comes byte by byte is late like one that does not come: only a whole one is progress.
+            self.has_moved |= before != Down::Head || self.down != Down::Head;
         }
     }
 
@@ -40,7 +42,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             return Ok(Poll::Ready(()));
         }
         match self.from_upstream.poll_head(context, self.upstream, &self.worker.buffers) {
-            Poll::Pending => Ok(Poll::Pending),
+            Poll::Pending => {
+                // An interim response may still lie in a TLS layer.
+                if self.interims > 0 {
+                    self.flush(context)?;
+                }
+                Ok(Poll::Pending)
+            }
             Poll::Ready(Ok(0)) => Err(self.closed_early(io::ErrorKind::UnexpectedEof.into())),
             Poll::Ready(Ok(_)) => Ok(Poll::Ready(())),
             Poll::Ready(Err(cause)) => Err(self.closed_early(cause)),

@@ -87,6 +87,30 @@ fn an_origin_that_does_not_answer_in_time_is_504() {
 }
 
 #[test]
+fn a_response_head_that_comes_byte_by_byte_is_504_in_time() {
+    on_a_worker(async |stage| {
+        stage.deadlines(|deadlines| deadlines.response_head_ms = 200);
+        let mut client = stage.connect().await;
+        client.send(GET).await;
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        origin.send("HTTP/1.1 200 OK\r\nX: ").await;
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
+        let dribble = async {
+            while tokio::io::AsyncWriteExt::write_all(&mut origin.io, b"x").await.is_ok() {
+                ticks.tick().await;
+            }
+            std::future::pending::<()>().await;
+        };
+        let (head, _) = tokio::select! {
+            answer = client.message() => answer,
+            () = dribble => return,
+        };
+        assert_eq!(status(&head), 504);
+    });
+}
+
+#[test]
 fn a_head_or_body_that_stops_coming_is_408_and_an_idle_connection_is_closed_in_silence() {
     on_a_worker(async |stage| {
         stage.deadlines(|deadlines| {
@@ -199,7 +223,7 @@ fn strict_transport_security_stands_on_every_answer_over_tls() {
             assert_eq!(head.matches("max-age=60").count(), 1, "{head}");
             assert!(!head.contains("max-age=1\r"), "{head}");
             // The origin closed: the next request must not meet the old connection.
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            stage.close_is_heard().await;
         }
     });
 }

@@ -233,3 +233,21 @@ fn a_final_answer_to_an_expectation_ends_the_connection() {
         assert_eq!(status(&client.rest().await), 401, "whether the body comes is anybody's guess");
     });
 }
+
+#[test]
+fn a_connection_with_bytes_after_the_response_is_not_used_again() {
+    on_a_worker(async |stage| {
+        let mut client = stage.connect().await;
+        client.send("POST / HTTP/1.1\r\nHost: app.example\r\nContent-Length: 6\r\n\r\nabc").await;
+        let mut origin = stage.accept().await;
+        origin.until("abc").await;
+        // Long enough for the larger buffer, and half a response of nobody's behind it.
+        let body = "x".repeat(66_000);
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 66000\r\n\r\n";
+        origin.send(format!("{head}{body}HTTP/1.1 200 OK\r\nContent-Le")).await;
+        assert_eq!(client.message().await.1.len(), body.len());
+        client.send("def").await;
+        assert!(client.is_closed().await);
+        assert_eq!(stage.worker.upstream.idle_len(), 0);
+    });
+}
