@@ -59,7 +59,7 @@ pub(crate) fn all_text(bytes: &[u8]) -> bool {
 }
 
 /// The elements of a comma-separated list, without surrounding blanks; empty ones are left out (RFC 9110 § 5.6.1).
-pub(crate) fn list(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+pub(crate) fn list(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> + Clone {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
 }
 

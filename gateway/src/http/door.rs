@@ -261,14 +261,20 @@ fn upgrade(head: &Head, bytes: &[u8]) -> Option<Upgrade> {
         return None;
     }
     let mut protocols = head.all(Known::Upgrade).flat_map(|field| list(field.value.of(bytes)));
-    let first = protocols.next()?;
-    let is = |name: &[u8]| first.eq_ignore_ascii_case(name);
-    if protocols.next().is_none() && is(b"websocket") {
-        return Some(Upgrade::WebSocket);
+    // An upgrade is an offer, and the lines pass on whole: the origin may pick any of what is named. HTTP inside the
+    // tunnel would go around the door, so an offer with it is not taken up: the request goes on without (RFC 9110 § 7.8).
+    if protocols.clone().any(is_declined) {
+        return None;
     }
-    // An upgrade is an offer. These two we do not take up: the request goes on without (RFC 9110 § 7.8).
-    let is_declined = is(b"h2c") || first.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"TLS/"));
-    if is_declined { None } else { Some(Upgrade::Other) }
+    let first = protocols.next()?;
+    let is_websocket = protocols.next().is_none() && first.eq_ignore_ascii_case(b"websocket");
+    Some(if is_websocket { Upgrade::WebSocket } else { Upgrade::Other })
+}
+
+/// HTTP in clear by any of its names (`h2c`, `h2c-14`, `HTTP/2.0`), and TLS.
+fn is_declined(protocol: &[u8]) -> bool {
+    let names: [&[u8]; 3] = [b"h2", b"HTTP", b"TLS"];
+    names.iter().any(|name| protocol.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))
 }
 
 const _: () = assert!(limits::HEAD_BYTES_MAX <= u32::MAX as usize, "positions in a head are 32 bits wide");

@@ -137,7 +137,7 @@ impl Head {
     }
 
     /// The fields of one kind.
-    pub fn all(&self, known: Known) -> impl DoubleEndedIterator<Item = &Field> {
+    pub fn all(&self, known: Known) -> impl DoubleEndedIterator<Item = &Field> + Clone {
         self.fields.iter().filter(move |field| field.known == known)
     }
 

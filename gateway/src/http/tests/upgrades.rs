@@ -2,6 +2,8 @@
 
 use tokio::io::AsyncWriteExt as _;
 
+use config::snapshot::FlowPolicy;
+
 use super::stage::{OK, Stage, field, on_a_worker, status};
 
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: app.example\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
@@ -49,7 +51,9 @@ fn an_upgrade_becomes_bytes_with_what_was_glued_to_the_handshake() {
 fn an_upgrade_on_a_route_without_is_426_and_the_origin_is_not_asked() {
     on_a_worker(async |stage| {
         let mut client = stage.connect().await;
-        assert_eq!(status(&client.ask(HANDSHAKE).await.0), 426);
+        let (head, _) = client.ask(HANDSHAKE).await;
+        assert_eq!((status(&head), field(&head, "upgrade")), (426, Some("websocket")));
+        assert_eq!(field(&head, "connection"), Some("upgrade"));
         assert!(stage.origin_is_untouched().await);
     });
 }
@@ -84,5 +88,43 @@ fn an_offer_of_http2_in_clear_is_left_aside() {
             .await;
         let (head, _) = stage.accept().await.message().await;
         assert!(field(&head, "upgrade").is_none() && field(&head, "http2-settings").is_none(), "{head}");
+    });
+}
+
+#[test]
+fn http2_hidden_behind_another_offer_is_left_aside_too() {
+    on_a_worker(async |stage| {
+        with_websocket(&stage);
+        for offer in ["websocket, h2c", "x\r\nUpgrade: h2c", "x, HTTP/2.0", "x, TLS/1.3", "h2c-14", "x,H2C"] {
+            let mut client = stage.connect().await;
+            client
+                .send(format!(
+                    "GET / HTTP/1.1\r\nHost: app.example\r\nConnection: Upgrade\r\nUpgrade: {offer}\r\n\r\n"
+                ))
+                .await;
+            let (head, _) = stage.accept().await.message().await;
+            assert!(field(&head, "upgrade").is_none() && field(&head, "connection").is_none(), "{head}");
+        }
+    });
+}
+
+#[test]
+fn an_upgrade_whose_route_went_while_the_origin_thought_about_it_is_cut() {
+    on_a_worker(async |stage| {
+        let mut route = stage.route("app.example", "/");
+        route.websocket = true;
+        route.on_delete = FlowPolicy::Cut;
+        stage.routes([route]);
+        let mut client = stage.connect().await;
+        client.send(HANDSHAKE).await;
+        let mut origin = stage.accept().await;
+        origin.until("\r\n\r\n").await;
+
+        stage.generation(8, []);
+        origin.send(SWITCHING).await;
+
+        assert_eq!(status(&client.until("\r\n\r\n").await), 101);
+        assert!(client.is_closed().await && origin.is_closed().await);
+        assert_eq!(stage.worker.shared.sessions.len(), 0);
     });
 }
