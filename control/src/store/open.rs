@@ -82,7 +82,10 @@ impl Db {
     /// Errors: [`OpenError`], each naming what to mend.
     pub async fn open(database: &Database, data: &Path) -> Result<Self, OpenError> {
         let db = match database {
-            Database::Sqlite(file) => open_sqlite(file).await?,
+            Database::Sqlite(file) => {
+                make_folder(file, data).await?;
+                open_sqlite(file).await?
+            }
             Database::Postgres(url) => open_postgres(url.expose()).await?,
         };
         migrate::run(&db, data).await?;
@@ -108,6 +111,15 @@ async fn open_sqlite(file: &Path) -> Result<Db, OpenError> {
 
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new().max_connections(connections).min_connections(1).acquire_timeout(WAIT)
+}
+
+/// A folder below the data directory is ours to make (`DataSaving/database.db`); any other is its owner's.
+async fn make_folder(file: &Path, data: &Path) -> Result<(), OpenError> {
+    let Some(folder) = file.parent().filter(|folder| *folder != data && folder.starts_with(data)) else {
+        return Ok(());
+    };
+    let made = tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await;
+    made.map_err(|cause| OpenError::Directory { path: folder.into(), cause })
 }
 
 /// Makes the file with its final rights: SQLite would make it readable to everyone, and its journals copy the mode.
