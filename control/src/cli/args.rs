@@ -128,6 +128,15 @@ pub struct RunArgs {
     /// Database: a path (SQLite) or a postgres:// URL.
     #[arg(long, value_name = "URL")]
     pub database: Option<String>,
+    /// Least level that is logged: error, warning, info, debug or trace.
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Log file; `-` is standard output. The gateway writes beside it.
+    #[arg(long, value_name = "PATH")]
+    pub log_file: Option<String>,
+    /// Form of a log line: text or json.
+    #[arg(long, value_name = "FORM")]
+    pub log_format: Option<String>,
 }
 
 /// Flags of `up`.

@@ -64,24 +64,32 @@ pub(super) fn control(global: &Global, arguments: &RunArgs) -> Result<ExitCode, 
         .thread_name("control")
         .build()
         .map_err(|e| Failure::failed(format!("the runtime cannot be started: {e}")))?;
-    let result = runtime.block_on(serve(global, settings));
+    let reread = || {
+        let sources = sources::read(global, arguments, sources::control_flags(global, arguments))?;
+        let loaded = settings::load_control(&sources, &sources::read_text);
+        loaded.map(|(settings, _)| settings.log).map_err(|errors| Failure::failed(errors.to_string()))
+    };
+    let result = runtime.block_on(serve(global, settings, reread));
     // Threads that still resolve a name or write a file must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn serve(global: &Global, settings: settings::Control) -> Result<ExitCode, Failure> {
+async fn serve(
+    global: &Global,
+    settings: settings::Control,
+    reread: impl Fn() -> Result<Log, Failure>,
+) -> Result<ExitCode, Failure> {
     let failed = |what: &str, error: &dyn std::fmt::Display| Failure::failed(format!("{what}: {error}"));
     let console = if global.output == Some(Form::Json) { Console::Stderr } else { Console::Stdout };
     let telemetry = Telemetry::start(&settings.log, console).map_err(|e| Failure::failed(e.to_string()))?;
-    let log = settings.log.clone();
     raise_open_files();
     let mut signals = Signals::new().map_err(|e| failed("signals cannot be received", &e))?;
     let data = settings.data.clone();
     let running = Control::start(settings).await.map_err(|error| Failure::failed(chain(&error)))?;
     print_ready(global, &running, &data);
     notify(&[sd_notify::NotifyState::Ready]);
-    signals.until_stop(&telemetry, &log).await;
+    signals.until_stop(&telemetry, reread).await;
     notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("control stops");
     tokio::select! {
@@ -112,16 +120,19 @@ impl Signals {
         }
     }
 
-    /// SIGHUP opens the log again; the others end the wait.
-    async fn until_stop(&mut self, telemetry: &Telemetry, log: &Log) {
+    /// SIGHUP reads the settings of the log again and opens its file again; the others end the wait.
+    async fn until_stop(&mut self, telemetry: &Telemetry, reread: impl Fn() -> Result<Log, Failure>) {
         loop {
             tokio::select! {
                 _ = self.term.recv() => return,
                 _ = self.int.recv() => return,
-                _ = self.hup.recv() => {
-                    telemetry.reload(log);
-                    tracing::info!("the log was opened again");
-                }
+                _ = self.hup.recv() => match reread() {
+                    Ok(log) => {
+                        telemetry.reload(&log);
+                        tracing::info!("log reloaded");
+                    }
+                    Err(failure) => tracing::error!(%failure, "the settings are as they were"),
+                },
             }
         }
     }
@@ -256,6 +267,13 @@ fn common_arguments(data: &Path, run: &RunArgs) -> Vec<OsString> {
     }
     if run.source.production {
         arguments.push("--production".into());
+    }
+    let log =
+        [("--log-level", &run.log_level), ("--log-file", &run.log_file), ("--log-format", &run.log_format)];
+    for (flag, text) in log {
+        if let Some(text) = text {
+            arguments.extend([flag.into(), text.into()]);
+        }
     }
     arguments
 }

@@ -20,6 +20,9 @@ pub(super) fn control_flags(global: &Global, run: &RunArgs) -> Flags {
         admin: run.admin.clone(),
         sync: run.sync.clone(),
         database: run.database.clone(),
+        log_level: run.log_level.clone(),
+        log_file: run.log_file.clone(),
+        log_format: run.log_format.clone(),
         ..Flags::default()
     }
 }
