@@ -101,6 +101,7 @@ async fn ask(global: &Global, command: Command) -> Result<ExitCode, Failure> {
         | Command::Version
         | Command::Completion { .. } => {}
     }
+    client.settle().await;
     Ok(ExitCode::SUCCESS)
 }
 

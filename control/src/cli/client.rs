@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,12 +23,17 @@ use super::failure::Failure;
 
 /// Time for one answer of the API, from dialling to the last byte.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+/// Longest a change waits for the gateways to follow.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(2);
+/// Pause between two looks at the gateways.
+const SETTLE_STEP: Duration = Duration::from_millis(5);
 
 /// Talks to one control.
 #[derive(Debug, Clone)]
 pub struct Client {
     way: Way,
     token: Option<Secret<String>>,
+    changed: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Clone)]
@@ -67,12 +73,12 @@ impl Client {
         let token = std::env::var("GATEHOUSE_TOKEN").ok().filter(|token| !token.is_empty()).map(Secret::new);
         let (place, is_tls) = parse_url(url)?;
         let way = if is_tls { Way::Tls(place, trust(global.ca.as_deref())?) } else { Way::Plain(place) };
-        Ok(Self { way, token })
+        Ok(Self { way, token, changed: Arc::default() })
     }
 
     /// A client on the unix socket at `path`.
-    pub const fn on_socket(path: PathBuf) -> Self {
-        Self { way: Way::Socket(path), token: None }
+    pub fn on_socket(path: PathBuf) -> Self {
+        Self { way: Way::Socket(path), token: None, changed: Arc::default() }
     }
 
     /// Reads.
@@ -94,6 +100,23 @@ impl Client {
     /// Deletes.
     pub async fn delete(&self, path: &str) -> Result<Answer, Failure> {
         self.send(Method::DELETE, path, None, None).await
+    }
+
+    /// Waits, within a bound, until every connected gateway serves what was changed here, so that the next command of
+    /// a script meets it. A gateway that lags is no failure: the change itself is kept.
+    pub async fn settle(&self) {
+        if !self.changed.load(Relaxed) {
+            return;
+        }
+        let started = tokio::time::Instant::now();
+        while started.elapsed() < SETTLE_DEADLINE {
+            // Whoever may not see the gateways does not wait for them.
+            let Ok(gateways) = self.list("/api/v1/gateways", &[]).await else { return };
+            if !gateways.iter().any(lags) {
+                return;
+            }
+            tokio::time::sleep(SETTLE_STEP).await;
+        }
     }
 
     /// Every item of a list, page by page.
@@ -127,6 +150,9 @@ impl Client {
         body: Option<&Value>,
         if_match: Option<&str>,
     ) -> Result<Answer, Failure> {
+        if method != Method::GET {
+            self.changed.store(true, Relaxed);
+        }
         let request = self.request(method, path, body, if_match)?;
         let exchange = async {
             match &self.way {
@@ -291,9 +317,34 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
+/// Whether a gateway is connected and does not serve what it should.
+fn lags(gateway: &Value) -> bool {
+    let number = |name: &str| gateway.get(name).and_then(Value::as_u64);
+    let refuses = gateway.get("refused").is_some_and(|why| !why.is_null());
+    let connected = gateway.get("connected").and_then(Value::as_bool) == Some(true);
+    connected && !refuses && number("generation") < number("desired")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gateway_lags_while_it_is_connected_and_behind() {
+        let gateway = |connected: bool, generation: Option<u64>, refused: Option<&str>| {
+            lags(&serde_json::json!({
+                "connected": connected, "generation": generation, "desired": 7, "refused": refused
+            }))
+        };
+        assert!(gateway(true, Some(6), None));
+        assert!(gateway(true, None, None));
+        assert!(!gateway(true, Some(7), None));
+        assert!(!gateway(false, Some(6), None), "nobody waits for one that is away");
+        assert!(
+            !gateway(true, Some(6), Some("generation 7: a conflict")),
+            "nor for one that will not follow"
+        );
+    }
 
     #[test]
     fn a_url_is_taken_apart() {
