@@ -104,6 +104,38 @@ impl Drop for Up {
     }
 }
 
+/// Any other program of ours that prints a ready line. Ends when dropped.
+pub struct Running {
+    child: Child,
+    /// The ready line.
+    pub ready: Value,
+}
+
+impl Running {
+    /// Starts it and waits for its ready line.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let line = first_line(child.stdout.take().unwrap());
+        let ready = serde_json::from_str(&line)
+            .unwrap_or_else(|error| panic!("the ready line {line:?} is not JSON: {error}"));
+        Self { child, ready }
+    }
+
+    /// The first address of a kind in the ready line.
+    pub fn address(&self, kind: &str) -> SocketAddr {
+        let named = &self.ready[kind];
+        let text = named.as_str().or_else(|| named[0].as_str());
+        text.unwrap_or_else(|| panic!("no {kind} in {}", self.ready)).parse().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        signal(self.child.id(), "TERM");
+        self.child.wait().ok();
+    }
+}
+
 /// Sends a signal by name to one process.
 pub fn signal(pid: u32, name: &str) {
     let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();

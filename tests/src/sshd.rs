@@ -51,13 +51,22 @@ impl Sshd {
     /// Starts one. Needs openssh-server.
     pub async fn start(authorized: &KeyPair) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let keys = directory.path().join("authorized_keys");
+        fs::write(&keys, authorized.public()).unwrap();
+        fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
+        Self::start_in(directory, &keys).await
+    }
+
+    /// Starts one that reads this file of keys at each login; it may be written later.
+    pub async fn start_for(authorized_keys: PathBuf) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), &authorized_keys).await
+    }
+
+    async fn start_in(directory: TempDir, keys: &Path) -> Self {
         let folder = directory.path();
         fs::create_dir_all("/run/sshd").ok();
         keygen(&folder.join("host"), "host");
         let address = crate::ports::refusing();
-        let keys = folder.join("authorized_keys");
-        fs::write(&keys, authorized.public()).unwrap();
-        fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
         let config = folder.join("sshd_config");
         fs::write(
             &config,

@@ -13,5 +13,7 @@
 
 mod crash;
 mod mistakes;
+mod programs;
+mod readme;
 mod swap;
 mod tour;

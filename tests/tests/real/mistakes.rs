@@ -142,7 +142,7 @@ fn others(listener: &str) -> Vec<String> {
 }
 
 /// The same command as user nobody, by util-linux.
-fn as_nobody(command: &Command) -> &'static mut Command {
+pub(super) fn as_nobody(command: &Command) -> &'static mut Command {
     let mut outer = Command::new("setpriv");
     outer.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(copy_for_everyone());
     outer.args(command.get_args());

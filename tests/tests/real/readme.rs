@@ -1,0 +1,135 @@
+//! README.md, pasted: its tour is run as it stands there. Only what a test cannot share with its machine is another:
+//! ports, `/tmp`, the home directory, and the build that is run.
+
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tests::binaries::bin;
+use tests::client;
+use tests::ports;
+use tests::sshd::Sshd;
+use tests::wait::wait_for;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tour_works_as_pasted() {
+    let folder = tempfile::Builder::new().prefix("gh").tempdir().unwrap();
+    let home = folder.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    let vm = Sshd::start_for(home.join(".ssh/authorized_keys")).await;
+    let place = Place::new(folder.path(), vm.address());
+    let blocks = blocks("## Five minutes");
+    let [start, tour @ ..] = blocks.as_slice() else { panic!("README.md has no tour") };
+    assert_eq!(tour.len(), 3, "the web, ssh -J, a token");
+    for (word, _) in &place.words {
+        assert!(blocks.concat().contains(word.as_str()), "{word:?} no longer stands in the tour");
+    }
+
+    let _first_terminal = place.terminal(&format!("exec {}", place.text(start)));
+    wait_for("the gateway serves", || async {
+        (client::get_if_open(place.http, "nobody.example.com", "/").await?.status == 404).then_some(())
+    })
+    .await;
+    let said = place.paste(&tour.concat());
+
+    assert_eq!(said.matches("hello from behind the gate").count(), 2, "HTTP and HTTPS:\n{said}");
+    assert!(said.lines().any(|line| line == "hello through the gate"), "a WebSocket:\n{said}");
+    assert!(said.contains("answered by route"), "explain:\n{said}");
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let name = name.trim();
+    assert!(said.lines().any(|line| line == name), "ssh -J prints the host name {name}:\n{said}");
+    assert!(said.contains(r#""name":"usr1""#), "whoami:\n{said}");
+}
+
+/// Where the tour runs: what its own words stand for here.
+struct Place {
+    home: PathBuf,
+    http: SocketAddr,
+    words: Vec<(String, String)>,
+}
+
+impl Place {
+    fn new(folder: &Path, vm: SocketAddr) -> Self {
+        let http = ports::refusing();
+        let mut words = vec![
+            ("./run --".to_owned(), bin("gatehouse").display().to_string() + " up"),
+            ("$PWD/target/release".to_owned(), bin("gatehouse").parent().unwrap().display().to_string()),
+            ("--ssh-port 22\n".to_owned(), format!("--ssh-port {}\n", vm.port())),
+            ("/tmp/".to_owned(), format!("{}/", folder.display())),
+            ("8080".to_owned(), http.port().to_string()),
+        ];
+        for port in ["8443", "2222", "9000", "9001", "1880"] {
+            words.push((port.to_owned(), ports::refusing().port().to_string()));
+        }
+        Self { home: folder.join("home"), http, words }
+    }
+
+    /// In one pass, so that no port that was put in is taken for one of the tour's.
+    fn text(&self, block: &str) -> String {
+        let mut text = String::new();
+        let mut rest = block;
+        while let Some(first) = rest.chars().next() {
+            let found = self.words.iter().find(|(from, _)| rest.starts_with(from.as_str()));
+            let (taken, put) = match found {
+                Some((from, to)) => (from.len(), to.clone()),
+                None => (first.len_utf8(), first.to_string()),
+            };
+            text.push_str(&put);
+            rest = &rest[taken..];
+        }
+        text
+    }
+
+    fn shell(&self, script: &str) -> Command {
+        let mut command = Command::new("bash");
+        // Aliases are on where a person types.
+        command.args(["-O", "expand_aliases", "-c", script]);
+        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
+        command.env("HOME", &self.home).stdin(Stdio::null()).process_group(0);
+        let admin = self.words.iter().find(|(from, _)| from == "1880").unwrap().1.clone();
+        command.env("GATEHOUSE_CONTROL__ADMIN", format!("127.0.0.1:{admin}"));
+        for other in ["CONTROL__SYNC", "GATEWAY__NOVNC", "GATEWAY__TTYD", "GATEWAY__ADMIN"] {
+            command.env(format!("GATEHOUSE_{other}"), "127.0.0.1:0");
+        }
+        command
+    }
+
+    /// A terminal in which something runs on.
+    fn terminal(&self, script: &str) -> Terminal {
+        Terminal(self.shell(script).stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Pastes line after line; wants each to succeed. Gives what was printed.
+    fn paste(&self, script: &str) -> String {
+        let file = self.home.join("printed");
+        let script = format!("set -e\n{}", self.text(script));
+        let output = std::fs::File::create(&file).unwrap();
+        let mut terminal = Terminal(self.shell(&script).stdout(output).spawn().unwrap());
+        let status = terminal.0.wait().unwrap();
+        let printed = std::fs::read_to_string(&file).unwrap();
+        assert!(status.success(), "{status}:\n{printed}");
+        printed
+    }
+}
+
+/// Ends with all that was started in it.
+struct Terminal(Child);
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let group = rustix::process::Pid::from_raw(self.0.id() as i32).unwrap();
+        rustix::process::kill_process_group(group, rustix::process::Signal::TERM).ok();
+        self.0.wait().ok();
+    }
+}
+
+/// The shell blocks of one section of README.md, as they stand there.
+fn blocks(section: &str) -> Vec<String> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = std::fs::read_to_string(readme).unwrap();
+    let (_, after) = text.split_once(&format!("{section}\n")).unwrap();
+    let section = after.split("\n## ").next().unwrap();
+    let parts = section.split("```sh\n").skip(1);
+    parts.map(|part| part.split("```").next().unwrap().to_owned()).collect()
+}
