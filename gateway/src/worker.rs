@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use config::id::EndpointId;
 use config::{limits, settings};
 use tokio::runtime::{Builder, LocalOptions};
@@ -53,6 +53,8 @@ pub struct Shared {
     pub own_addresses: ArcSwap<Vec<SocketAddr>>,
     /// The public listeners, open or paused.
     pub listeners: ArcSwap<Vec<Listed>>,
+    /// The admin endpoint, once it listens.
+    pub admin: ArcSwapOption<SocketAddr>,
 }
 
 impl Shared {
@@ -82,6 +84,7 @@ impl Shared {
             access,
             own_addresses: ArcSwap::default(),
             listeners: ArcSwap::default(),
+            admin: ArcSwapOption::default(),
         })
     }
 }

@@ -122,7 +122,7 @@ impl Have {
 /// One listener of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listening {
-    /// `http`, `https`, `ssh`, `novnc` or `ttyd`.
+    /// `http`, `https`, `ssh`, `novnc`, `ttyd` or `admin`, the gateway's own endpoint.
     pub kind: String,
     /// The bound address.
     pub address: std::net::SocketAddr,

@@ -36,7 +36,7 @@ pub struct Connected {
 /// One listener of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listening {
-    /// `http`, `https`, `ssh`, `novnc` or `ttyd`.
+    /// `http`, `https`, `ssh`, `novnc`, `ttyd` or `admin`.
     pub kind: String,
     /// The bound address.
     pub address: SocketAddr,
@@ -74,9 +74,9 @@ pub fn line(report: &Report, gateway: &Connected, pids: Pids, data: &Path) -> Va
         "pid": { "up": pids.up, "control": pids.control, "gateway": pids.gateway },
         "data": data.display().to_string(),
     });
-    for kind in KINDS {
+    for (name, kind) in KINDS.map(|kind| (kind, kind)).into_iter().chain([("gateway_admin", "admin")]) {
         if let Some(members) = line.as_object_mut() {
-            members.insert(kind.to_owned(), json!(addresses(gateway, kind).collect::<Vec<_>>()));
+            members.insert(name.to_owned(), json!(addresses(gateway, kind).collect::<Vec<_>>()));
         }
     }
     line
@@ -94,6 +94,7 @@ pub fn text(report: &Report, gateway: &Connected, data: &Path) -> String {
     }
     say("admin", report.admin.iter().map(SocketAddr::to_string).collect());
     say("sync", report.sync.iter().map(SocketAddr::to_string).collect());
+    say("gateway", addresses(gateway, "admin").map(SocketAddr::to_string).collect());
     say("data", vec![data.display().to_string()]);
     text
 }
@@ -111,7 +112,9 @@ mod tests {
             "admin": ["127.0.0.1:1880"], "sync": ["127.0.0.1:1881"], "pid": 7,
             "gateways": [
                 {"name": "other", "acked": 3, "listeners": []},
-                {"name": "local", "acked": 3, "listeners": [{"kind": "http", "address": "0.0.0.0:8080"}]},
+                {"name": "local", "acked": 3, "listeners": [
+                    {"kind": "http", "address": "0.0.0.0:8080"}, {"kind": "admin", "address": "127.0.0.1:1882"},
+                ]},
             ],
         }))
         .unwrap()
@@ -126,6 +129,7 @@ mod tests {
             line,
             json!({
                 "http": ["0.0.0.0:8080"], "https": [], "ssh": [], "novnc": [], "ttyd": [],
+                "gateway_admin": ["127.0.0.1:1882"],
                 "admin": ["127.0.0.1:1880"], "sync": ["127.0.0.1:1881"],
                 "pid": {"up": 1, "control": 2, "gateway": 3}, "data": "/data",
             })

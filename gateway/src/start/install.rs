@@ -38,14 +38,14 @@ impl Installer for Install {
 
     fn hello(&self) -> Hello {
         let listed = self.shared.listeners.load();
-        let open = listed.iter().filter(|one| one.paused.is_none());
+        let open = listed.iter().filter(|one| one.paused.is_none()).map(|one| (one.kind.name(), one.address));
+        let admin = self.shared.admin.load();
+        let open = open.chain(admin.as_ref().map(|address| ("admin", **address)));
         Hello {
             boot: self.boot,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             formats: FORMATS.to_vec(),
-            listeners: open
-                .map(|one| Listening { kind: one.kind.name().to_owned(), address: one.address })
-                .collect(),
+            listeners: open.map(|(kind, address)| Listening { kind: kind.to_owned(), address }).collect(),
             draining: self.shared.drain.is_draining(),
             // What is in force is the follower's to say.
             ..Hello::default()

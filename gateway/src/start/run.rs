@@ -181,6 +181,7 @@ pub(crate) fn publish(shared: &Shared, supervisor: &Supervisor) {
     let listed = supervisor.list();
     let mut own: Vec<SocketAddr> = listed.iter().map(|one| one.address).collect();
     own.extend(supervisor.admin());
+    shared.admin.store(supervisor.admin().map(Arc::new));
     shared.own_addresses.store(Arc::new(own));
     shared.listeners.store(Arc::new(listed));
 }

@@ -95,13 +95,14 @@ async fn hello_names_the_listeners_that_are_open() {
     let open = Listed { kind: Kind::Ssh, address: ([127, 0, 0, 1], 2222).into(), paused: None };
     let paused = Listed { kind: Kind::Http, paused: Some("address in use".into()), ..open.clone() };
     fixture.install.shared.listeners.store(Arc::new(vec![paused, open]));
+    fixture.install.shared.admin.store(Some(Arc::new(([127, 0, 0, 1], 1882).into())));
     fixture.install.shared.drain.begin();
 
     let hello = fixture.install.hello();
 
     let named: Vec<String> =
         hello.listeners.iter().map(|one| format!("{} {}", one.kind, one.address)).collect();
-    assert_eq!(named, ["ssh 127.0.0.1:2222"]);
+    assert_eq!(named, ["ssh 127.0.0.1:2222", "admin 127.0.0.1:1882"]);
     assert_eq!((hello.boot, hello.draining), (7, true));
 }
 
