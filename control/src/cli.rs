@@ -23,7 +23,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use serde_json::json;
 
-use args::{CaCommand, Cli, Command, ControlCommand, GatewayCommand, Global, SetupArgs, TokenCommand};
+use args::{
+    CaCommand, Cli, Command, ControlCommand, DbCommand, GatewayCommand, Global, SetupArgs, TokenCommand,
+};
 use client::Client;
 use failure::Failure;
 use output::Printer;
@@ -47,6 +49,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Control(ControlCommand::Run(arguments)) => run::control(&global, &arguments),
         Command::Gateway(GatewayCommand::Run { arguments }) => Err(run::gateway(&global, &arguments)),
         Command::Check(arguments) => run::check(&global, &arguments),
+        Command::Db(DbCommand::Migrate(arguments)) => run::migrate(&global, &arguments),
         Command::Version => {
             output::out(concat!("gatehouse ", env!("CARGO_PKG_VERSION"), "\n"));
             Ok(ExitCode::SUCCESS)
@@ -98,6 +101,7 @@ async fn ask(global: &Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Up(_)
         | Command::Control(_)
         | Command::Check(_)
+        | Command::Db(_)
         | Command::Version
         | Command::Completion { .. } => {}
     }

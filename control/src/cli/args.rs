@@ -93,6 +93,9 @@ pub enum Command {
     /// The internal certificate authority.
     #[command(subcommand)]
     Ca(CaCommand),
+    /// The database.
+    #[command(subcommand)]
+    Db(DbCommand),
     /// Redeems the one-time setup token: makes the first administrator.
     Setup(SetupArgs),
     /// Shows who the caller is and what it may do.
@@ -506,6 +509,13 @@ pub enum TokenCommand {
         /// Its id.
         id: String,
     },
+}
+
+/// The database.
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Brings the schema up to date while control is stopped; control does the same at its start. A copy is made first.
+    Migrate(RunArgs),
 }
 
 /// The internal certificate authority.

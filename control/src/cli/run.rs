@@ -15,7 +15,9 @@ use super::args::{Form, Global, RunArgs, UpArgs};
 use super::failure::Failure;
 use super::output::{self, Printer};
 use super::sources;
+use crate::listen::directory;
 use crate::start::{Control, Running, expected_sync};
+use crate::store::{Db, migrate::SCHEMA};
 use crate::telemetry::{Console, Telemetry};
 use crate::up::child::Program;
 use crate::up::{self, Plan, ready};
@@ -33,6 +35,24 @@ pub(super) fn check(global: &Global, arguments: &RunArgs) -> Result<ExitCode, Fa
     Printer::new(global)
         .done(&json!({ "file": file, "warnings": loaded.warnings }), "the settings are valid");
     Ok(ExitCode::SUCCESS)
+}
+
+/// `gatehouse db migrate`: what a start of control does to the database, and nothing else.
+pub(super) fn migrate(global: &Global, arguments: &RunArgs) -> Result<ExitCode, Failure> {
+    let sources = sources::read(global, arguments, sources::control_flags(global, arguments))?;
+    let loaded = settings::load_control(&sources, &sources::read_text);
+    let (settings, loaded) = loaded.map_err(|errors| Failure::failed(errors.to_string()))?;
+    sources::announce(&loaded, global.quiet);
+    let failed = |error: &dyn std::error::Error| Failure::failed(chain(error));
+    directory::open(&settings.data).map_err(|e| failed(&e))?;
+    let _lock = directory::lock("control", &settings.data.join("lock")).map_err(|e| failed(&e))?;
+    super::block_on(async {
+        let db = Db::open(&settings.database, &settings.data).await.map_err(|e| failed(&e))?;
+        db.close().await;
+        let said = format!("the database has schema {SCHEMA}");
+        Printer::new(global).done(&json!({ "schema": SCHEMA }), &said);
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// `gatehouse gateway run`: becomes gatehouse-gateway.

@@ -44,6 +44,7 @@ fn every_fixed_form_parses() {
         "gatehouse token create --subject usr1 --duration 10m",
         "gatehouse token revoke 1",
         "gatehouse ca show",
+        "gatehouse db migrate --database /d/database.db",
         "gatehouse gateway list",
         "gatehouse gateway token create --name g2",
         "gatehouse gateway rm g2",

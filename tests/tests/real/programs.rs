@@ -117,6 +117,61 @@ async fn figures_and_health_are_where_scrapers_look() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn listeners_are_as_many_as_were_given_or_off_and_all_are_named() {
+    let directory = tempfile::Builder::new().prefix("gh").tempdir().unwrap();
+    let mut command = Command::new(bin("gatehouse"));
+    command.args(["up", "-o", "json", "--data"]).arg(directory.path());
+    command.args(["--http", "127.0.0.1:0", "--http", "[::1]:0", "--novnc", "off"]);
+    for listener in ["https", "ssh", "ttyd", "admin", "sync", "gateway-admin"] {
+        command.arg(format!("--{listener}")).arg("127.0.0.1:0");
+    }
+
+    let up = Running::start(&mut command);
+
+    let named = |kind: &str| up.ready[kind].as_array().unwrap().len();
+    assert_eq!(["http", "https", "ssh", "novnc", "ttyd"].map(named), [2, 1, 1, 0, 1], "{}", up.ready);
+    assert_eq!(["admin", "sync", "gateway_admin"].map(named), [1, 1, 1], "{}", up.ready);
+    for address in up.ready["http"].as_array().unwrap() {
+        let address = address.as_str().unwrap().parse().unwrap();
+        assert_eq!(client::get(address, "nobody.example.com", "/").await.unwrap().status, 404);
+    }
+    let ready = client::get(up.address("gateway_admin"), "localhost", "/readyz").await.unwrap();
+    assert_eq!(ready.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_settings_file_of_the_data_directory_is_used_and_named_and_a_flag_goes_over_it() {
+    let directory = tempfile::Builder::new().prefix("gh").tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let file = directory.path().join("gatehouse.toml");
+    std::fs::write(&file, "[database]\nurl = \"of-the-file.db\"\n").unwrap();
+    let migrate = |more: &[&str]| {
+        let mut command = Command::new(bin("gatehouse"));
+        command.arg("--data").arg(directory.path()).args(["db", "migrate"]).args(more).output().unwrap()
+    };
+
+    let by_file = migrate(&[]);
+
+    assert!(by_file.status.success(), "{}", stderr(&by_file));
+    assert!(stderr(&by_file).contains(file.to_str().unwrap()), "{}", stderr(&by_file));
+    assert!(directory.path().join("of-the-file.db").exists());
+    assert!(migrate(&["--database", "of-the-flag.db"]).status.success());
+    assert!(directory.path().join("of-the-flag.db").exists());
+    std::fs::write(&file, "[nonsense]\n").unwrap();
+    assert_eq!(migrate(&[]).status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_is_not_migrated_under_a_control_that_runs() {
+    let up = Up::start();
+
+    let output = up.try_cli(&["db", "migrate"]);
+
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains(&up.pid("control").to_string()), "names it: {}", stderr(&output));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn relative_paths_of_the_reference_lie_in_the_data_directory() {
     let directory = tempfile::Builder::new().prefix("gh").tempdir().unwrap();
     let data = directory.path().join("data");
