@@ -123,6 +123,8 @@ pub async fn create(app: &App, caller: &Caller, user: &str, members: Members) ->
     let mut change = app.begin(caller, Scope::Published).await?;
     let user = user::found(change.conn(), caller, user).await?;
     caller.allow(Action::Create, Resource::UserKeys(user.id))?;
+    // A key signs in as the whole user: a token of less would otherwise make itself more.
+    user::may_grant(caller, &user.grants)?;
     // The blob alone, so that the same key with another comment is the same key.
     let blob = key.to_bytes().map_err(|error| Error::Internal(error.to_string()))?;
     let row = UserKeyRow {
@@ -181,6 +183,7 @@ pub async fn delete(app: &App, caller: &Caller, user: &str, id: &str) -> Result<
     let mut change = app.begin(caller, Scope::Published).await?;
     let user = user::found(change.conn(), caller, user).await?;
     caller.allow(Action::Delete, Resource::UserKeys(user.id))?;
+    user::may_grant(caller, &user.grants)?;
     let row = store::user_key::by_id(change.conn(), key).await?;
     let row = row.filter(|row| row.user == user.id).ok_or_else(nothing)?;
     let now = change.now();

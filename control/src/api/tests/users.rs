@@ -221,3 +221,17 @@ async fn the_setup_makes_one_root_user_once() {
     fixture.post(NOBODY, "/api/v1/setup", setup(again.expose())).await.expect(401);
     assert!(fixture.app.setup_token().await.unwrap().is_none(), "closed for ever");
 }
+
+#[tokio::test]
+async fn a_token_of_less_adds_no_key_that_is_worth_more() {
+    let fixture = Fixture::new().await;
+    let whole = fixture.user("usr1", "admin:ns1").await;
+    let body = json!({"grant": "guest:ns1", "duration": "1m"});
+    let made = fixture.post(token(&whole), "/api/v1/tokens", body).await.expect(201).json();
+    let less = made["token"].as_str().unwrap();
+    fixture.post(token(less), "/api/v1/users/usr1/keys", json!({"key": KEY})).await.expect(403);
+    let made = fixture.post(token(&whole), "/api/v1/users/usr1/keys", json!({"key": KEY})).await.expect(201);
+    let path = format!("/api/v1/users/usr1/keys/{}", made.json()["id"].as_str().unwrap());
+    fixture.call(token(less), "DELETE", &path, Value::Null).await.expect(403);
+    fixture.call(token(&whole), "DELETE", &path, Value::Null).await.expect(204);
+}
