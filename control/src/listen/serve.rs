@@ -57,7 +57,9 @@ impl Shared {
 
     /// Accepts on the unix socket. Root and the own user are root; others are hung up on.
     pub async fn unix(self, listener: UnixListener, router: Router) {
-        let local = Self { router, ..self };
+        // A quota of its own: whoever holds all connections of the network must not keep the machine's owner out.
+        let connections = Arc::new(Semaphore::new(limits::API_CONNECTIONS_MAX));
+        let local = Self { router, connections, ..self };
         loop {
             let Some(permit) = local.admit().await else { return };
             let accepted = tokio::select! {
@@ -187,6 +189,19 @@ mod tests {
         assert!(local.ends_with("Some(Local) from socket"), "{local}");
         let remote = ask(TcpStream::connect(address).await.unwrap()).await;
         assert!(remote.ends_with("None from peer"), "{remote}");
+    }
+
+    #[tokio::test]
+    async fn the_socket_answers_while_tcp_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = shared();
+        let all = u32::try_from(limits::API_CONNECTIONS_MAX).unwrap();
+        let held = Arc::clone(&shared.connections).acquire_many_owned(all).await.unwrap();
+        tokio::spawn(shared.clone().unix(socket::bind(dir.path()).unwrap(), shared.router.clone()));
+        let asked = ask(UnixStream::connect(socket::path(dir.path())).await.unwrap());
+        let local = tokio::time::timeout(Duration::from_secs(10), asked).await.unwrap();
+        assert!(local.ends_with("Some(Local) from socket"), "{local}");
+        drop(held);
     }
 
     #[tokio::test]
