@@ -34,6 +34,7 @@ use output::Printer;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match dispatch(cli) {
+        Ok(_) if !output::is_whole() => ExitCode::FAILURE,
         Ok(code) => code,
         Err(failure) => {
             output::err(&format!("gatehouse: {failure}\n"));

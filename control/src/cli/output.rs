@@ -1,6 +1,7 @@
 //! Everything the command line prints goes through here: results to standard output, the rest to standard error.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -82,7 +83,25 @@ impl Printer {
 /// Writes to standard output. A reader that went away (`gatehouse … | head`) is no mistake of ours.
 pub fn out(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    drop(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    if let Some(error) = loss(written)
+        && !LOST.swap(true, Ordering::Relaxed)
+    {
+        err(&format!("gatehouse: the output could not be written: {error}\n"));
+    }
+}
+
+/// Why output did not arrive that somebody wanted.
+fn loss(written: std::io::Result<()>) -> Option<std::io::Error> {
+    written.err().filter(|error| error.kind() != ErrorKind::BrokenPipe)
+}
+
+/// Whether output was lost, on a full disk for one: a token that nobody has must not look like success.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Whether everything was written that anyone still reads.
+pub fn is_whole() -> bool {
+    !LOST.load(Ordering::Relaxed)
 }
 
 /// Writes to standard error.
@@ -169,6 +188,13 @@ mod tests {
     #[test]
     fn an_empty_list_still_shows_its_heading() {
         assert_eq!(table(&[], &[("NAME", "name"), ("ID", "id")]), "NAME  ID\n");
+    }
+
+    #[test]
+    fn a_reader_that_went_away_loses_nothing_and_a_full_disk_does() {
+        assert!(loss(Ok(())).is_none());
+        assert!(loss(Err(ErrorKind::BrokenPipe.into())).is_none());
+        assert!(loss(Err(ErrorKind::StorageFull.into())).is_some());
     }
 
     #[test]
