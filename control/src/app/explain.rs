@@ -1,6 +1,6 @@
 //! Why a URL goes where it goes, as far as the caller may see.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use config::id::RouteId;
 use config::name::HostName;
@@ -125,19 +125,37 @@ fn parts(url: &str) -> Result<(String, &str, &str), Error> {
     let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let path = if path.is_empty() { "/" } else { path };
-    let host = match authority.strip_prefix('[') {
-        Some(bracketed) => format!("[{}]", bracketed.split_once(']').map_or(bracketed, |(host, _)| host)),
+    Ok((host(authority)?, path, query))
+}
+
+/// The host of an authority, as it is matched.
+fn host(authority: &str) -> Result<String, Error> {
+    let wrong = |why: &str| Err(unparsable("url", why));
+    if authority.contains('@') {
+        return wrong("url has a user name, which no client sends; leave it out");
+    }
+    let (name, rest) = match authority.split_once(']') {
+        Some((address, rest)) => (address, rest),
         None => {
-            let name = authority.split_once(':').map_or(authority, |(host, _)| host);
-            // An address is no host name, and stands as it came.
-            if name.parse::<Ipv4Addr>().is_ok() {
-                name.to_owned()
-            } else {
-                HostName::parse(name).map_err(|why| unparsable("url", &why.to_string()))?.as_str().to_owned()
-            }
+            authority.split_at_checked(authority.find(':').unwrap_or(authority.len())).unwrap_or_default()
         }
     };
-    Ok((host, path, query))
+    let is_port = |port: &str| {
+        port.is_empty() || port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok()
+    };
+    if !(rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port)) {
+        return wrong("url has no port from 0 to 65535 behind its host");
+    }
+    // An address is no host name, and stands as it came.
+    match name.strip_prefix('[') {
+        Some(address) if address.parse::<Ipv6Addr>().is_ok() => Ok(format!("[{address}]")),
+        Some(_) => wrong("url has no IPv6 address in its brackets"),
+        None if name.parse::<Ipv4Addr>().is_ok() => Ok(name.to_owned()),
+        None => match HostName::parse(name) {
+            Ok(name) => Ok(name.as_str().to_owned()),
+            Err(why) => wrong(&why.to_string()),
+        },
+    }
 }
 
 fn unparsable(field: &str, message: &str) -> Error {
