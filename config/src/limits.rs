@@ -157,6 +157,8 @@ pub const DRAIN_ON_DELETE_MS: u64 = 30_000;
 
 /// Largest request body of the admin API in bytes.
 pub const API_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Longest time a body takes to reach the admin API; one that drips in would hold a connection for ever.
+pub const API_BODY_DEADLINE_MS: u64 = 30_000;
 /// Items in a list when the caller names no limit, and at most (DESIGN §12).
 pub const PAGE_ITEMS: (usize, usize) = (50, 500);
 /// Longest note in characters.

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use config::limits::API_BODY_BYTES_MAX;
+use config::limits::{API_BODY_BYTES_MAX, API_BODY_DEADLINE_MS};
 
 use super::problem::Problem;
 use crate::app::input::Members;
 use crate::app::page::{Asked, Precondition};
 use crate::app::{Caller, Error, Violation};
+use crate::auth::rbac::Denied;
 use crate::auth::{Actor, Origin};
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -30,6 +32,9 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
+/// Where the first root user is made.
+const SETUP: &str = "/api/v1/setup";
+
 /// A JSON object in the body.
 #[derive(Debug)]
 pub struct Body(pub Members);
@@ -38,22 +43,34 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let nobody = |caller: &Caller| matches!(caller.actor, Actor::Anonymous);
+        if request.extensions().get().is_none_or(nobody) && request.uri().path() != SETUP {
+            // Nobody has a body read, but for the setup, whose token may stand in it.
+            return Err(Error::Denied(Denied { missing: String::new(), anonymous: true }).into_response());
+        }
         if !is_json(request.headers()) {
             let detail = "the body is JSON; send Content-Type: application/json";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response());
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            let status = rejection.into_response().status();
-            let detail = match status {
-                StatusCode::PAYLOAD_TOO_LARGE => {
-                    format!("the body is longer than {API_BODY_BYTES_MAX} bytes")
-                }
-                _ => "the body cannot be read".to_owned(),
-            };
-            Problem::new(status, detail).into_response()
-        })?;
+        let bytes = read(request, state, Duration::from_millis(API_BODY_DEADLINE_MS)).await;
+        let bytes = bytes.map_err(IntoResponse::into_response)?;
         Members::parse(&bytes).map(Self).map_err(IntoResponse::into_response)
     }
+}
+
+async fn read<S: Send + Sync>(request: Request, state: &S, deadline: Duration) -> Result<Bytes, Problem> {
+    let Ok(read) = tokio::time::timeout(deadline, Bytes::from_request(request, state)).await else {
+        let detail = format!("the body did not come within {} seconds", deadline.as_secs());
+        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
+    };
+    read.map_err(|rejection| {
+        let status = rejection.into_response().status();
+        let detail = match status {
+            StatusCode::PAYLOAD_TOO_LARGE => format!("the body is longer than {API_BODY_BYTES_MAX} bytes"),
+            _ => "the body cannot be read".to_owned(),
+        };
+        Problem::new(status, detail)
+    })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -133,5 +150,37 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
             }
         }
         Ok(Self(if is_given { Precondition::Revisions(revisions) } else { Precondition::None }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::body::Frame;
+
+    use super::*;
+
+    /// A body whose first byte does not come.
+    struct Never;
+
+    impl hyper::body::Body for Never {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let request = Request::new(axum::body::Body::new(Never));
+        let problem = read(request, &(), Duration::from_millis(1)).await.unwrap_err();
+        assert_eq!(problem.status, 408);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -22,6 +22,9 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
     let origin = request.extensions().get::<Origin>().copied();
     let origin = origin.unwrap_or(Origin::Peer(std::net::SocketAddr::from(([0, 0, 0, 0], 0))));
     let mut response = match actor(&app, request.headers(), known).await {
+        Ok(_) if has_nul(request.uri()) => {
+            Problem::new(StatusCode::BAD_REQUEST, "the path or query has a NUL").into_response()
+        }
         Ok(actor) => {
             let caller = Caller { actor, origin, request_id: id.clone() };
             request.extensions_mut().insert(caller.clone());
@@ -39,6 +42,11 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
     }
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// PostgreSQL compares no text that has a NUL: it would look like a database that fails.
+fn has_nul(uri: &Uri) -> bool {
+    uri.path().contains("%00") || uri.query().is_some_and(|query| query.contains("%00"))
 }
 
 async fn handle(app: Arc<App>, caller: Caller, request: Request, next: Next) -> Response {

@@ -96,16 +96,32 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
     }
 }
 
+/// Whether a program of this machine asks for itself. Through a gateway on this machine, and from a web page whose name
+/// was made to lead here (DNS rebinding), every peer is loopback as well; their fields give them away.
+fn is_direct(headers: &HeaderMap) -> bool {
+    const TOLD_BY: [&str; 7] =
+        ["forwarded", "via", "x-forwarded-for", "x-real-ip", "origin", "referer", "sec-fetch-site"];
+    let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    !TOLD_BY.iter().any(|name| headers.contains_key(*name)) && host.is_none_or(is_this_machine)
+}
+
+/// Whether a Host names this machine without the help of DNS.
+fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok()
+}
+
 /// Prometheus figures; by token, or from this machine itself.
 #[utoipa::path(
     get, path = "/metrics", tag = "system", operation_id = "metrics",
     responses((status = 200, content_type = "text/plain", body = String), (status = "4XX", body = Problem))
 )]
 async fn metrics(State(app): State<Arc<App>>, caller: Caller, headers: HeaderMap) -> Answer {
-    // Through a gateway on this machine every peer is loopback; what a proxy adds gives it away.
-    let is_forwarded =
-        ["forwarded", "via", "x-forwarded-for", "x-real-ip"].iter().any(|name| headers.contains_key(*name));
-    let text = system::metrics(&app, &caller, is_forwarded)?;
+    let text = system::metrics(&app, &caller, is_direct(&headers))?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 

@@ -47,11 +47,14 @@ pub(crate) struct As<'a> {
     pub(crate) token: Option<&'a str>,
     pub(crate) local: bool,
     pub(crate) if_match: Option<&'a str>,
+    pub(crate) peer: Option<SocketAddr>,
     pub(crate) fields: Vec<(&'static str, &'a str)>,
 }
 
-pub(crate) const LOCAL: As<'static> = As { token: None, local: true, if_match: None, fields: Vec::new() };
-pub(crate) const NOBODY: As<'static> = As { token: None, local: false, if_match: None, fields: Vec::new() };
+pub(crate) const LOCAL: As<'static> =
+    As { token: None, local: true, if_match: None, peer: None, fields: Vec::new() };
+pub(crate) const NOBODY: As<'static> =
+    As { token: None, local: false, if_match: None, peer: None, fields: Vec::new() };
 
 pub(crate) fn token(text: &str) -> As<'_> {
     As { token: Some(text), ..As::default() }
@@ -73,7 +76,7 @@ impl Fixture {
         if !kind_is_said {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let peer: SocketAddr = "203.0.113.9:4000".parse().unwrap();
+        let peer = who.peer.unwrap_or_else(|| "203.0.113.9:4000".parse().unwrap());
         request = request.extension(if who.local { Origin::Socket } else { Origin::Peer(peer) });
         if who.local {
             request = request.extension(Actor::Local);

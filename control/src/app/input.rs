@@ -150,7 +150,10 @@ impl Input {
 
     /// A text.
     pub fn text(&mut self, name: &str) -> Said<String> {
-        self.take(name, "a text", |value| value.as_str().map(str::to_owned))
+        // PostgreSQL keeps no NUL, and no text of ours needs one.
+        self.take(name, "a text without NUL", |value| {
+            value.as_str().filter(|text| !text.contains('\0')).map(str::to_owned)
+        })
     }
 
     /// A text that must be there.
@@ -203,16 +206,22 @@ impl Input {
         }
     }
 
-    /// A free text of at most so many characters.
+    /// A free text of at most so many characters, without those that steer a terminal that shows it.
     pub fn note(&mut self, name: &str) -> Said<String> {
         const MAX: usize = config::limits::NOTE_CHARS_MAX;
-        self.parsed(name, "too_long", |text| {
+        let said = self.parsed(name, "too_long", |text| {
             if text.chars().count() > MAX {
                 Err(format!("at most {MAX} characters"))
             } else {
                 Ok(text.to_owned())
             }
-        })
+        });
+        let steers = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+        if matches!(&said, Said::This(text) if text.contains(steers)) {
+            self.invalid(name, "invalid", format!("{name} has a control character"));
+            return Said::Nothing;
+        }
+        said
     }
 
     /// A member that is shown but never set.

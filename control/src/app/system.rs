@@ -178,11 +178,11 @@ fn kind(cause: &sqlx::Error) -> String {
     kind.to_owned()
 }
 
-/// Prometheus figures of control. By token, or from this machine itself and not through a proxy.
-pub fn metrics(app: &App, caller: &Caller, is_forwarded: bool) -> Result<String, Error> {
+/// Prometheus figures of control. By token, or from this machine itself: neither through a proxy nor by a web page.
+pub fn metrics(app: &App, caller: &Caller, is_direct: bool) -> Result<String, Error> {
     let is_local = match caller.origin {
         Origin::Socket => true,
-        Origin::Peer(peer) => peer.ip().to_canonical().is_loopback() && !is_forwarded,
+        Origin::Peer(peer) => peer.ip().to_canonical().is_loopback() && is_direct,
     };
     if !is_local {
         caller.allow(Action::Read, Resource::Metrics)?;

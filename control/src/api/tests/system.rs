@@ -42,6 +42,59 @@ async fn metrics_are_for_tokens_and_for_this_machine() {
 }
 
 #[tokio::test]
+async fn a_page_that_was_led_to_this_machine_reads_no_metrics() {
+    let fixture = Fixture::new().await;
+    let here = "127.0.0.1:4000".parse().unwrap();
+    for host in ["127.0.0.1:1880", "localhost:1880", "LOCALHOST", "[::1]:1880", "[::1]"] {
+        fixture
+            .get(As { peer: Some(here), fields: vec![("host", host)], ..NOBODY }, "/metrics")
+            .await
+            .expect(200);
+    }
+    for (name, value) in [
+        ("host", "rebound.example:1880"),
+        ("host", "127.0.0.1.rebound.example"),
+        ("host", "localhost.rebound.example:1880"),
+        ("host", ""),
+        ("origin", "http://127.0.0.1:8000"),
+        ("referer", "http://localhost/"),
+        ("sec-fetch-site", "cross-site"),
+        ("x-forwarded-for", "203.0.113.9"),
+    ] {
+        let fields = vec![(name, value)];
+        fixture.get(As { peer: Some(here), fields, ..NOBODY }, "/metrics").await.expect(401);
+    }
+}
+
+#[tokio::test]
+async fn a_nul_is_refused_before_a_database_sees_it() {
+    let fixture = Fixture::new().await;
+    for path in ["/api/v1/users/%00", "/api/v1/routes?host=%00", "/api/v1/audits?actor=a%00b"] {
+        fixture.get(LOCAL, path).await.expect(400);
+    }
+    for (path, body, wrong) in [
+        ("/api/v1/users", json!({"name": "usr1", "note": "a\0b"}), "note type"),
+        ("/api/v1/users", json!({"name": "usr1", "note": "\u{1b}[31m"}), "note invalid"),
+        ("/api/v1/tokens", json!({"subject": "a\0b"}), "subject type"),
+    ] {
+        assert_eq!(fixture.post(LOCAL, path, body).await.expect(422).violations(), [wrong]);
+    }
+    let note = json!({"name": "usr1", "note": "two\nlines\tand a tab"});
+    fixture.post(LOCAL, "/api/v1/users", note).await.expect(201);
+}
+
+#[tokio::test]
+async fn nobody_has_a_body_read() {
+    let fixture = Fixture::new().await;
+    for body in ["{", "{}", ""] {
+        fixture.raw(NOBODY, "POST", "/api/v1/routes", body).await.expect(401);
+    }
+    let text = As { fields: vec![("content-type", "text/plain")], ..NOBODY };
+    fixture.raw(text, "POST", "/api/v1/tokens", "x").await.expect(401);
+    fixture.raw(NOBODY, "POST", "/api/v1/setup", "{").await.expect(400);
+}
+
+#[tokio::test]
 async fn a_request_id_is_kept_if_it_is_plain() {
     let fixture = Fixture::new().await;
     let with = |id: &'static str| As { fields: vec![("x-request-id", id)], ..NOBODY };
@@ -111,7 +164,19 @@ async fn explain_says_why_and_hides_what_is_not_ones_own() {
     assert_eq!(answer["route"], answer["candidates"][0]["route"]);
     let hidden = fixture.get(token(&two), asked).await.expect(200).json();
     assert_eq!((hidden["candidates"].as_array().unwrap().len(), &hidden["route"]), (0, &Value::Null));
-    for wrong in ["url=", "url=ftp://x", "url=a%20b", "url=a.b&client=x", "uri=a.b", ""] {
+    for wrong in [
+        "url=",
+        "url=ftp://x",
+        "url=a%20b",
+        "url=a.b&client=x",
+        "uri=a.b",
+        "",
+        "url=http://me:pw@a.b/",
+        "url=http://a.b:65536/",
+        "url=http://a.b:1:2/",
+        "url=http://[/",
+        "url=http://[::1]x/",
+    ] {
         fixture.get(token(&one), &format!("/api/v1/explain?{wrong}")).await.expect(400);
     }
 }
