@@ -29,7 +29,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 #[utoipa::path(
     get, path = "/api/v1/gateways", tag = "gateways", operation_id = "listGateways",
     params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = Page<GatewayView>), (status = "4XX", body = Problem))
+    responses((status = 200, body = Page<GatewayView>), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn list(State(app): State<Arc<App>>, caller: Caller, mut filters: Filters) -> Answer {
     let name = filters.take("name");
@@ -44,7 +44,7 @@ async fn list(State(app): State<Arc<App>>, caller: Caller, mut filters: Filters)
 #[utoipa::path(
     get, path = "/api/v1/gateways/{id}", tag = "gateways", operation_id = "showGateway",
     params(("id" = String, Path)),
-    responses((status = 200, body = GatewayView), (status = "4XX", body = Problem))
+    responses((status = 200, body = GatewayView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Answer {
     let view = gateway::show(&app, &caller, &id).await?;
@@ -55,7 +55,7 @@ async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String
 #[utoipa::path(
     delete, path = "/api/v1/gateways/{id}", tag = "gateways", operation_id = "deleteGateway",
     params(("id" = String, Path)),
-    responses((status = 204), (status = "4XX", body = Problem))
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn delete(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Answer {
     gateway::delete(&app, &caller, &id).await.map(gone)
@@ -65,7 +65,7 @@ async fn delete(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<Stri
 #[utoipa::path(
     get, path = "/api/v1/gateways/tokens", tag = "gateways", operation_id = "listJoinTokens",
     params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = Page<JoinTokenView>), (status = "4XX", body = Problem))
+    responses((status = 200, body = Page<JoinTokenView>), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn list_tokens(State(app): State<Arc<App>>, caller: Caller, filters: Filters) -> Answer {
     Ok(Json(join_token::list(&app, &caller, &filters.page()?).await?).into_response())
@@ -75,7 +75,7 @@ async fn list_tokens(State(app): State<Arc<App>>, caller: Caller, filters: Filte
 #[utoipa::path(
     post, path = "/api/v1/gateways/tokens", tag = "gateways", operation_id = "createJoinToken",
     request_body = JoinTokenInput,
-    responses((status = 201, body = NewJoinToken), (status = "4XX", body = Problem))
+    responses((status = 201, body = NewJoinToken), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn create_token(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -> Answer {
     let new = join_token::create(&app, &caller, body).await?;
@@ -86,7 +86,7 @@ async fn create_token(State(app): State<Arc<App>>, caller: Caller, Body(body): B
 #[utoipa::path(
     delete, path = "/api/v1/gateways/tokens/{id}", tag = "gateways", operation_id = "deleteJoinToken",
     params(("id" = String, Path)),
-    responses((status = 204), (status = "4XX", body = Problem))
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn delete_token(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Answer {
     join_token::delete(&app, &caller, &id).await.map(gone)

@@ -28,7 +28,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("host" = Option<String>, Query),
         ("path" = Option<String>, Query), ("namespace" = Option<String>, Query), ("owner" = Option<String>, Query),
     ),
-    responses((status = 200, body = Page<RouteView>), (status = "4XX", body = Problem))
+    responses((status = 200, body = Page<RouteView>), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn list(State(app): State<Arc<App>>, caller: Caller, mut filters: Filters) -> Answer {
     let filter = Filter {
@@ -44,7 +44,7 @@ async fn list(State(app): State<Arc<App>>, caller: Caller, mut filters: Filters)
 #[utoipa::path(
     post, path = "/api/v1/routes", tag = "routes", operation_id = "createRoute",
     request_body = RouteInput,
-    responses((status = 201, body = RouteView), (status = "4XX", body = Problem))
+    responses((status = 201, body = RouteView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn create(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -> Answer {
     let view = route::create(&app, &caller, body).await?;
@@ -55,7 +55,7 @@ async fn create(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -
 #[utoipa::path(
     get, path = "/api/v1/routes/{id}", tag = "routes", operation_id = "showRoute",
     params(("id" = String, Path)),
-    responses((status = 200, body = RouteView), (status = "4XX", body = Problem))
+    responses((status = 200, body = RouteView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Answer {
     let view = route::show(&app, &caller, &id).await?;
@@ -66,7 +66,7 @@ async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String
 #[utoipa::path(
     patch, path = "/api/v1/routes/{id}", tag = "routes", operation_id = "updateRoute",
     params(("id" = String, Path), ("If-Match" = String, Header)), request_body = RoutePatch,
-    responses((status = 200, body = RouteView), (status = "4XX", body = Problem))
+    responses((status = 200, body = RouteView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn update(
     State(app): State<Arc<App>>,
@@ -83,7 +83,7 @@ async fn update(
 #[utoipa::path(
     delete, path = "/api/v1/routes/{id}", tag = "routes", operation_id = "deleteRoute",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 204), (status = "4XX", body = Problem))
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn delete(
     State(app): State<Arc<App>>,

@@ -39,7 +39,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 /// Who the caller is.
 #[utoipa::path(
     get, path = "/api/v1/whoami", tag = "system", operation_id = "whoami",
-    responses((status = 200, body = WhoamiView), (status = "4XX", body = Problem))
+    responses((status = 200, body = WhoamiView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn whoami(caller: Caller) -> Answer {
     Ok(Json(system::whoami(&caller)?).into_response())
@@ -48,7 +48,7 @@ async fn whoami(caller: Caller) -> Answer {
 /// The same, where the reference has it.
 #[utoipa::path(
     get, path = "/whoami", tag = "system", operation_id = "whoamiShort",
-    responses((status = 200, body = WhoamiView), (status = "4XX", body = Problem))
+    responses((status = 200, body = WhoamiView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn whoami_short(caller: Caller) -> Answer {
     whoami(caller).await
@@ -118,7 +118,7 @@ fn is_this_machine(host: &str) -> bool {
 /// Prometheus figures; by token, or from this machine itself.
 #[utoipa::path(
     get, path = "/metrics", tag = "system", operation_id = "metrics",
-    responses((status = 200, content_type = "text/plain", body = String), (status = "4XX", body = Problem))
+    responses((status = 200, content_type = "text/plain", body = String), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn metrics(State(app): State<Arc<App>>, caller: Caller, headers: HeaderMap) -> Answer {
     let text = system::metrics(&app, &caller, is_direct(&headers))?;
@@ -128,7 +128,7 @@ async fn metrics(State(app): State<Arc<App>>, caller: Caller, headers: HeaderMap
 /// The newest generation and how far each gateway is.
 #[utoipa::path(
     get, path = "/api/v1/status", tag = "system", operation_id = "status",
-    responses((status = 200, body = StatusView), (status = "4XX", body = Problem))
+    responses((status = 200, body = StatusView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn status(State(app): State<Arc<App>>, caller: Caller) -> Answer {
     Ok(Json(system::status(&app, &caller)?).into_response())
@@ -148,7 +148,7 @@ async fn ca(State(app): State<Arc<App>>, caller: Caller) -> Answer {
 #[utoipa::path(
     get, path = "/api/v1/explain", tag = "system", operation_id = "explain",
     params(("url" = String, Query), ("method" = Option<String>, Query), ("client" = Option<String>, Query)),
-    responses((status = 200, body = ExplainView), (status = "4XX", body = Problem))
+    responses((status = 200, body = ExplainView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn explain(State(app): State<Arc<App>>, caller: Caller, mut filters: Filters) -> Answer {
     let question = Question {
@@ -168,7 +168,7 @@ async fn explain(State(app): State<Arc<App>>, caller: Caller, mut filters: Filte
         ("action" = Option<String>, Query), ("object_kind" = Option<String>, Query),
         ("object_id" = Option<String>, Query), ("namespace" = Option<String>, Query),
     ),
-    responses((status = 200, body = Page<AuditView>), (status = "4XX", body = Problem))
+    responses((status = 200, body = Page<AuditView>), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn audits(State(app): State<Arc<App>>, caller: Caller, mut filters: Filters) -> Answer {
     let filter = Filter {

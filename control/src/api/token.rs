@@ -24,7 +24,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 #[utoipa::path(
     get, path = "/api/v1/tokens", tag = "tokens", operation_id = "listTokens",
     params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = Page<TokenView>), (status = "4XX", body = Problem))
+    responses((status = 200, body = Page<TokenView>), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn list(State(app): State<Arc<App>>, caller: Caller, filters: Filters) -> Answer {
     Ok(Json(token::list(&app, &caller, &filters.page()?).await?).into_response())
@@ -33,7 +33,7 @@ async fn list(State(app): State<Arc<App>>, caller: Caller, filters: Filters) -> 
 /// Makes a token; its text is shown this once.
 #[utoipa::path(
     post, path = "/api/v1/tokens", tag = "tokens", operation_id = "createToken", request_body = TokenInput,
-    responses((status = 201, body = NewToken), (status = "4XX", body = Problem))
+    responses((status = 201, body = NewToken), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn create(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -> Answer {
     let new = token::create(&app, &caller, body).await?;
@@ -44,7 +44,7 @@ async fn create(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -
 #[utoipa::path(
     delete, path = "/api/v1/tokens/{id}", tag = "tokens", operation_id = "deleteToken",
     params(("id" = String, Path)),
-    responses((status = 204), (status = "4XX", body = Problem))
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn delete(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Answer {
     token::delete(&app, &caller, &id).await.map(gone)
@@ -53,7 +53,7 @@ async fn delete(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<Stri
 /// Makes the first root user; once, with the token that the first start printed.
 #[utoipa::path(
     post, path = "/api/v1/setup", tag = "tokens", operation_id = "setup", request_body = SetupInput,
-    responses((status = 201, body = NewToken), (status = "4XX", body = Problem))
+    responses((status = 201, body = NewToken), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn first_run(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -> Answer {
     let new = setup::run(&app, &caller, body).await?;

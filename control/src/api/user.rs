@@ -29,7 +29,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
 #[utoipa::path(
     get, path = "/api/v1/users", tag = "users", operation_id = "listUsers",
     params(("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query), ("name" = Option<String>, Query)),
-    responses((status = 200, body = Page<UserView>), (status = "4XX", body = Problem))
+    responses((status = 200, body = Page<UserView>), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn list(State(app): State<Arc<App>>, caller: Caller, mut filters: Filters) -> Answer {
     let name = filters.take("name");
@@ -39,7 +39,7 @@ async fn list(State(app): State<Arc<App>>, caller: Caller, mut filters: Filters)
 /// Makes a user.
 #[utoipa::path(
     post, path = "/api/v1/users", tag = "users", operation_id = "createUser", request_body = UserInput,
-    responses((status = 201, body = UserView), (status = "4XX", body = Problem))
+    responses((status = 201, body = UserView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn create(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -> Answer {
     let view = user::create(&app, &caller, body).await?;
@@ -49,7 +49,7 @@ async fn create(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -
 /// Shows a user, by id or name.
 #[utoipa::path(
     get, path = "/api/v1/users/{id}", tag = "users", operation_id = "showUser", params(("id" = String, Path)),
-    responses((status = 200, body = UserView), (status = "4XX", body = Problem))
+    responses((status = 200, body = UserView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Answer {
     let view = user::show(&app, &caller, &id).await?;
@@ -60,7 +60,7 @@ async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String
 #[utoipa::path(
     patch, path = "/api/v1/users/{id}", tag = "users", operation_id = "updateUser",
     params(("id" = String, Path), ("If-Match" = String, Header)), request_body = UserPatch,
-    responses((status = 200, body = UserView), (status = "4XX", body = Problem))
+    responses((status = 200, body = UserView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn update(
     State(app): State<Arc<App>>,
@@ -77,7 +77,7 @@ async fn update(
 #[utoipa::path(
     delete, path = "/api/v1/users/{id}", tag = "users", operation_id = "deleteUser",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 204), (status = "4XX", body = Problem))
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn delete(
     State(app): State<Arc<App>>,
@@ -92,7 +92,7 @@ async fn delete(
 #[utoipa::path(
     get, path = "/api/v1/users/{id}/keys", tag = "users", operation_id = "listUserKeys",
     params(("id" = String, Path), ("limit" = Option<u32>, Query), ("cursor" = Option<String>, Query)),
-    responses((status = 200, body = Page<UserKeyView>), (status = "4XX", body = Problem))
+    responses((status = 200, body = Page<UserKeyView>), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn list_keys(
     State(app): State<Arc<App>>,
@@ -107,7 +107,7 @@ async fn list_keys(
 #[utoipa::path(
     post, path = "/api/v1/users/{id}/keys", tag = "users", operation_id = "createUserKey",
     params(("id" = String, Path)), request_body = UserKeyInput,
-    responses((status = 201, body = UserKeyView), (status = "4XX", body = Problem))
+    responses((status = 201, body = UserKeyView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn create_key(
     State(app): State<Arc<App>>,
@@ -123,7 +123,7 @@ async fn create_key(
 #[utoipa::path(
     delete, path = "/api/v1/users/{id}/keys/{key}", tag = "users", operation_id = "deleteUserKey",
     params(("id" = String, Path), ("key" = String, Path)),
-    responses((status = 204), (status = "4XX", body = Problem))
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn delete_key(
     State(app): State<Arc<App>>,

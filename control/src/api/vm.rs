@@ -29,7 +29,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         ("namespace" = Option<String>, Query), ("network" = Option<String>, Query),
         ("address" = Option<String>, Query),
     ),
-    responses((status = 200, body = Page<VmView>), (status = "4XX", body = Problem))
+    responses((status = 200, body = Page<VmView>), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn list(State(app): State<Arc<App>>, caller: Caller, mut filters: Filters) -> Answer {
     let filter = Filter {
@@ -45,7 +45,7 @@ async fn list(State(app): State<Arc<App>>, caller: Caller, mut filters: Filters)
 #[utoipa::path(
     post, path = "/api/v1/vms", tag = "vms", operation_id = "createVm",
     request_body = VmInput,
-    responses((status = 201, body = VmView), (status = "4XX", body = Problem))
+    responses((status = 201, body = VmView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn create(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -> Answer {
     let view = vm::create(&app, &caller, body).await?;
@@ -56,7 +56,7 @@ async fn create(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -
 #[utoipa::path(
     get, path = "/api/v1/vms/{id}", tag = "vms", operation_id = "showVm",
     params(("id" = String, Path)),
-    responses((status = 200, body = VmView), (status = "4XX", body = Problem))
+    responses((status = 200, body = VmView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Answer {
     let view = vm::show(&app, &caller, &id).await?;
@@ -67,7 +67,7 @@ async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String
 #[utoipa::path(
     patch, path = "/api/v1/vms/{id}", tag = "vms", operation_id = "updateVm",
     params(("id" = String, Path), ("If-Match" = String, Header)), request_body = VmPatch,
-    responses((status = 200, body = VmView), (status = "4XX", body = Problem))
+    responses((status = 200, body = VmView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn update(
     State(app): State<Arc<App>>,
@@ -84,7 +84,7 @@ async fn update(
 #[utoipa::path(
     delete, path = "/api/v1/vms/{id}", tag = "vms", operation_id = "deleteVm",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses((status = 204), (status = "4XX", body = Problem))
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn delete(
     State(app): State<Arc<App>>,
