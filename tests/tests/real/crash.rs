@@ -118,12 +118,18 @@ async fn a_checkpoint_cut_in_half_falls_back_and_control_mends_it() {
     }
     assert!(halved > 0);
 
-    let mut alone = gateway_alone(data);
+    let said = data.join("said");
+    let mut command = gateway_command(data);
+    command.stdout(Stdio::null()).stderr(std::fs::File::create(&said).unwrap());
+    let mut alone = Alone(command.spawn().unwrap());
     let status = wait_for("the gateway answers", || async {
         client::get_if_open(http, "app.example.com", "/").await.map(|answer| answer.status)
     })
     .await;
     assert!([200, 404, 503].contains(&status), "{status}");
+    let said = std::fs::read_to_string(&said).unwrap();
+    let warned = said.lines().any(|line| line.contains("WARN") && line.contains("checkpoint"));
+    assert!(warned, "the damage is said:\n{said}");
     stop(&mut alone);
 
     let _up = Up::start_in(data, &[]);
