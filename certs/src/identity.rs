@@ -46,6 +46,11 @@ pub struct Validity {
 }
 
 impl Validity {
+    /// When two thirds of it have passed: time to have a new one.
+    pub const fn renew_at(self) -> i64 {
+        self.not_after.saturating_sub(self.not_after.saturating_sub(self.not_before) / 3)
+    }
+
     /// Whether `now` (Unix seconds) lies inside.
     pub const fn covers(&self, now: i64) -> bool {
         self.not_before <= now && now <= self.not_after
@@ -86,6 +91,23 @@ impl Ready {
     /// The patterns it should serve that its leaf does not cover. The catch-all promises no name.
     pub fn uncovered(&self) -> impl Iterator<Item = &HostPattern> {
         self.names.iter().filter(|pattern| !self.subject_names.cover(pattern))
+    }
+}
+
+/// What a leaf says by itself; whether its key is at hand and its issuer trusted is for others to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// What it is for.
+    pub subject_names: SubjectNames,
+    /// From when to when it counts.
+    pub validity: Validity,
+}
+
+impl Said {
+    /// Reads one certificate in DER.
+    pub fn parse(leaf: &[u8]) -> Result<Self, IdentityError> {
+        let (validity, subject_names) = check_leaf(leaf)?;
+        Ok(Self { subject_names, validity })
     }
 }
 
@@ -170,6 +192,10 @@ fn check_chain(chain: &[Vec<u8>]) -> Result<(Validity, SubjectNames), IdentityEr
     for (place, der) in issuers.iter().enumerate() {
         read(place + 1, der)?;
     }
+    check_leaf(leaf)
+}
+
+fn check_leaf(leaf: &[u8]) -> Result<(Validity, SubjectNames), IdentityError> {
     let leaf = read(0, leaf)?;
     let validity = Validity {
         not_before: leaf.validity().not_before.timestamp(),
