@@ -169,6 +169,8 @@ pub const TOKEN_SECONDS: (u64, u64) = (600, 24 * 60 * 60);
 pub const JOIN_TOKEN_SECONDS: u64 = 60 * 60;
 /// Life of a gateway's certificate in days (DESIGN §12).
 pub const GATEWAY_CERTIFICATE_DAYS: i64 = 90;
+/// Pause in seconds before a gateway asks again for a certificate that did not come: a third of its life is left.
+pub const RENEWAL_PAUSE_SECONDS: i64 = 60 * 60;
 /// Open files below which a warning is logged (INVENTORY A-54).
 pub const OPEN_FILES_WANTED: u64 = 65_536;
 /// Longest path of a unix socket in bytes (sun_path of Linux, less its final NUL).

@@ -389,7 +389,8 @@ impl World {
                 publisher::Action::Introduced(_)
                 | publisher::Action::Acked(_)
                 | publisher::Action::Refused(_)
-                | publisher::Action::Reported(_) => {}
+                | publisher::Action::Reported(_)
+                | publisher::Action::Renew(_) => {}
             }
         }
     }

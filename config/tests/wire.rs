@@ -23,7 +23,9 @@ use config::snapshot::{
     Action, Digest, Endpoint, FlowPolicy, Generation, Identity, Kind, Lineage, Object, ObjectKey, Principal,
     Route, Service, Snapshot, SshHostKey, SshKey, TlsMode, Upstream, Value, Vm,
 };
-use config::sync::message::{Ack, Enrol, Enrolled, Have, Hello, Listening, Message, Nack, Report};
+use config::sync::message::{
+    Ack, Enrol, Enrolled, Have, Hello, Listening, Message, Nack, Renew, Renewed, Report,
+};
 use config::target::Target;
 use proptest::collection::vec;
 use proptest::option;
@@ -495,6 +497,9 @@ fn golden_messages() -> Vec<(&'static str, Message)> {
         ),
         ("report", Message::Report(Report { connections: 1, sessions: 2, requests: 3 })),
         ("refused", Message::Refused("not today".to_owned())),
+        ("renew", Message::Renew(Renew { csr: b"csr".to_vec() })),
+        ("renewed", Message::Renewed(Renewed { chain: vec![b"leaf".to_vec(), b"root".to_vec()] })),
+        ("withdrawn", Message::Withdrawn),
         ("ping", Message::Ping(1)),
         ("pong", Message::Pong(0)),
     ]

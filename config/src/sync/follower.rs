@@ -122,13 +122,15 @@ impl Follower {
             Message::Damaged(nack) => self.send(Message::Nack(nack)),
             Message::Ping(number) => self.send(Message::Pong(number)),
             Message::Refused(why) => self.close(format!("control refused this gateway: {why}")),
-            Message::Pong(_) | Message::Unknown => {}
+            // The last two are about the gateway's identity and not about what it serves: the driver's.
+            Message::Pong(_) | Message::Unknown | Message::Renewed(_) | Message::Withdrawn => {}
             Message::Enrol(_)
             | Message::Enrolled(_)
             | Message::Hello(_)
             | Message::Ack(_)
             | Message::Nack(_)
-            | Message::Report(_) => {
+            | Message::Report(_)
+            | Message::Renew(_) => {
                 self.close("control sent a message that is not control's to send here".to_owned());
             }
         }

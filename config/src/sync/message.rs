@@ -46,6 +46,13 @@ pub enum Message {
     Nack(Nack),
     /// Gateway: what happens; may be lost.
     Report(Report),
+    /// Gateway: asks for a new certificate of the identity that it showed on this stream.
+    Renew(Renew),
+    /// Control: the new certificate. The gateway shows it at its next dial; the old one counts until it ends.
+    Renewed(Renewed),
+    /// Control: this gateway is one of ours no more, and nothing but a new join token helps. A `Refused` follows and
+    /// says so in words, for programs that do not know this kind.
+    Withdrawn,
     /// Control: the stream ends, and why; the gateway shows it and tries again later.
     Refused(String),
     /// Either: are you there?
@@ -78,6 +85,20 @@ pub struct Enrolled {
     pub chain: Vec<Vec<u8>>,
     /// The internal authority in DER, for verifying control from now on.
     pub authority: Vec<u8>,
+}
+
+/// Asks for a new certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renew {
+    /// Certificate signing request in DER, of a new key.
+    pub csr: Vec<u8>,
+}
+
+/// A gateway's new certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renewed {
+    /// Certificates in DER, leaf first.
+    pub chain: Vec<Vec<u8>>,
 }
 
 /// What a gateway has when it connects.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::delta;
 use crate::snapshot::{Generation, Snapshot};
-use crate::sync::message::{Ack, FORMATS, Have, Hello, Message, Nack, Report};
+use crate::sync::message::{Ack, FORMATS, Have, Hello, Message, Nack, Renew, Report};
 
 /// What the driver is to do next.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,8 @@ pub enum Action {
     Refused(Nack),
     /// Note what happens at the gateway.
     Reported(Report),
+    /// Sign the key of this request for the gateway whose stream this is, and answer with `Renewed`.
+    Renew(Renew),
     /// The gateway is ahead of the desired state in its own lineage (the database lost its latest changes): number the
     /// next generation above this one, then call `handle_desired`.
     SkipAbove(Generation),
@@ -98,6 +100,7 @@ impl Publisher {
             (State::Open, Message::Ack(ack)) => self.acknowledged(ack),
             (State::Open, Message::Nack(nack)) => self.nacked(nack),
             (State::Open, Message::Report(report)) => self.actions.push_back(Action::Reported(report)),
+            (State::Open, Message::Renew(renew)) => self.actions.push_back(Action::Renew(renew)),
             (
                 State::Open,
                 Message::Hello(_)
@@ -106,6 +109,8 @@ impl Publisher {
                 | Message::Snapshot(_)
                 | Message::Delta(_)
                 | Message::Refused(_)
+                | Message::Renewed(_)
+                | Message::Withdrawn
                 | Message::Damaged(_),
             ) => self.close("the gateway sent a message that is not a gateway's to send here"),
         }

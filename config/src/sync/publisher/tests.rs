@@ -183,3 +183,14 @@ fn a_refused_generation_may_be_acknowledged_later() {
     publisher.handle_desired(snapshot(3));
     assert_eq!(actions(&mut publisher), [change(2, 3)]);
 }
+
+#[test]
+fn a_gateway_that_was_introduced_may_ask_for_a_new_certificate() {
+    let renew = Renew { csr: vec![1] };
+    let mut publisher = open(2, 2);
+    publisher.handle_message(Message::Renew(renew.clone()), &kept);
+    assert_eq!(actions(&mut publisher), [Action::Renew(renew.clone())]);
+    let mut stranger = Publisher::new(snapshot(1));
+    stranger.handle_message(Message::Renew(renew), &kept);
+    assert!(matches!(actions(&mut stranger).as_slice(), [Action::Close(_)]));
+}

@@ -17,12 +17,12 @@ use crate::name::GatewayName;
 use crate::secret::Secret;
 use crate::snapshot::{Digest, Generation, Kind, Lineage, Object, ObjectKey, Snapshot};
 use crate::sync::message::{
-    Ack, Enrol, Enrolled, Have, Hello, Listening, MalformedMessage, Message, Nack, Report,
+    Ack, Enrol, Enrolled, Have, Hello, Listening, MalformedMessage, Message, Nack, Renew, Renewed, Report,
 };
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Envelope {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     body: Option<Body>,
 }
 
@@ -50,6 +50,12 @@ enum Body {
     Ping(u64),
     #[prost(uint64, tag = "11")]
     Pong(u64),
+    #[prost(message, tag = "12")]
+    Renew(WireRenew),
+    #[prost(message, tag = "13")]
+    Renewed(WireRenewed),
+    #[prost(message, tag = "14")]
+    Withdrawn(WireWithdrawn),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -192,6 +198,21 @@ struct WireNack {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+struct WireRenew {
+    #[prost(bytes = "vec", tag = "1")]
+    csr: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireRenewed {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    chain: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireWithdrawn {}
+
+#[derive(Clone, PartialEq, prost::Message)]
 struct WireReport {
     #[prost(uint64, tag = "1")]
     connections: u64,
@@ -229,6 +250,9 @@ pub(crate) fn encode(message: &Message) -> Vec<u8> {
             sessions: report.sessions,
             requests: report.requests,
         })),
+        Message::Renew(renew) => Some(Body::Renew(WireRenew { csr: renew.csr.clone() })),
+        Message::Renewed(renewed) => Some(Body::Renewed(WireRenewed { chain: renewed.chain.clone() })),
+        Message::Withdrawn => Some(Body::Withdrawn(WireWithdrawn {})),
         Message::Refused(why) => Some(Body::Refused(why.clone())),
         Message::Ping(number) => Some(Body::Ping(*number)),
         Message::Pong(number) => Some(Body::Pong(*number)),
@@ -273,6 +297,9 @@ fn read(bytes: &[u8]) -> Result<Message, String> {
             sessions: wire.sessions,
             requests: wire.requests,
         }),
+        Body::Renew(wire) => Message::Renew(Renew { csr: wire.csr }),
+        Body::Renewed(wire) => Message::Renewed(Renewed { chain: wire.chain }),
+        Body::Withdrawn(_) => Message::Withdrawn,
         Body::Refused(why) => Message::Refused(why),
         Body::Ping(number) => Message::Ping(number),
         Body::Pong(number) => Message::Pong(number),
@@ -298,7 +325,7 @@ fn check_counts(mut bytes: &[u8]) -> Result<(), String> {
         bytes = rest;
         let parts_max =
             if matches!(tag, 4 | 5) { limits::OBJECTS_MAX + 16 } else { limits::MESSAGE_PARTS_MAX };
-        while tag <= 11 && body.has_remaining() {
+        while tag <= 14 && body.has_remaining() {
             parts += 1;
             if parts > parts_max {
                 return Err(format!("it has more than {parts_max} parts"));
