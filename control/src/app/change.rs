@@ -4,12 +4,13 @@
 //! see, [`Change::audit`], [`Change::commit`]. A change that is dropped leaves nothing behind. Nothing here grows with
 //! the number of objects.
 
-use config::snapshot::{Generation, Kind, ObjectKey, Value};
+use config::limits::OBJECT_BYTES_MAX;
+use config::snapshot::{Generation, Kind, Object, ObjectKey, Value};
 use config::table::Conflicts;
 use serde::Serialize;
 use tokio::sync::OwnedMutexGuard;
 
-use super::{App, Caller, Error};
+use super::{App, Caller, Error, Violation};
 use crate::publish::build;
 use crate::store::{self, Conn, audit::AuditRow, meta};
 
@@ -121,6 +122,7 @@ impl Change<'_> {
             self.conn.commit().await?;
             return Ok(self.generation);
         }
+        fits(&self.upserts)?;
         for key in self.upserts.iter().filter_map(Value::key).chain(self.removals.iter().copied()) {
             meta::log_change(&mut self.conn, self.generation, key).await?;
         }
@@ -158,6 +160,29 @@ impl Change<'_> {
     }
 }
 
+/// Refuses what gateways would not read: published, it would end every stream that it goes over.
+fn fits(upserts: &[Value]) -> Result<(), Error> {
+    for value in upserts {
+        let Some(object) = Object::encode(value) else { continue };
+        let (len, max) = (object.bytes().len(), OBJECT_BYTES_MAX);
+        if len > max {
+            let message = format!("it takes {len} bytes on its way to the gateways, and {max} are carried");
+            return Err(Error::Invalid(vec![Violation::new(largest_part(value), "too_large", message)]));
+        }
+    }
+    Ok(())
+}
+
+/// The member that makes such an object large, as the API names it.
+const fn largest_part(value: &Value) -> &'static str {
+    match value {
+        Value::Route(_) => "targets",
+        Value::Principal(_) => "keys",
+        Value::Identity(_) => "chain",
+        _ => "",
+    }
+}
+
 /// An audit row for a caller; `before` and `after` are empty.
 pub(super) fn row(caller: &Caller, now: i64, note: Note<'_>, result: &str) -> AuditRow {
     let token_id = match &caller.actor {
@@ -189,5 +214,36 @@ fn conflict(conflicts: &Conflicts) -> Error {
             message: format!("{} is the match of another route, {}", first.what, first.first),
         },
         None => Error::Internal(conflicts.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::testing::Fixture;
+
+    #[tokio::test]
+    async fn what_no_stream_carries_is_the_callers_to_mend_and_never_published() {
+        let fixture = Fixture::new().await;
+        let before = fixture.app.desired.current().snapshot.generation();
+        let caller = Caller::ourselves("test");
+        for (bytes, fits) in [(OBJECT_BYTES_MAX, false), (OBJECT_BYTES_MAX / 2, true)] {
+            let mut change = fixture.app.begin(&caller, Scope::Published).await.unwrap();
+            change.put(Value::Principal(config::snapshot::Principal {
+                id: config::id::UserId::from_bytes([1; 16]),
+                name: config::name::UserName::parse("usr1").unwrap(),
+                keys: [config::snapshot::SshKey { blob: vec![0; bytes].into() }].into(),
+                grants: Default::default(),
+            }));
+            match change.commit().await {
+                Ok(generation) => assert!(fits && generation > before),
+                Err(Error::Invalid(violations)) => {
+                    assert!(!fits);
+                    assert_eq!((violations[0].field.as_str(), violations[0].code), ("keys", "too_large"));
+                    assert_eq!(fixture.app.desired.current().snapshot.generation(), before);
+                }
+                Err(error) => panic!("{error:?}"),
+            }
+        }
     }
 }
