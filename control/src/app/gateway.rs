@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 use utoipa::ToSchema;
 
-use super::change::{Note, Scope};
+use super::change::{Change, Note, Scope};
 use super::page::{Asked, Page, page, time};
 use super::{App, AuthorityError, Caller, Error};
 use crate::auth::Origin;
@@ -38,11 +38,36 @@ pub struct Enrolment<'a> {
     pub token: &'a Secret<String>,
     /// The name it wants.
     pub name: &'a GatewayName,
+    /// Its certificate signing request in DER.
+    pub csr: &'a [u8],
     /// Where it dialled from.
     pub origin: Origin,
 }
 
+/// What a verified client certificate says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Certificate {
+    /// Whose it is.
+    pub gateway: GatewayId,
+    /// When it ends, in microseconds UTC.
+    pub expires_at: i64,
+}
+
+/// What a gateway that shows a certificate is to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// One of ours, and its name.
+    Ours(GatewayName),
+    /// Its certificate has ended; it may have a newer one.
+    Expired,
+    /// Withdrawn, or never ours.
+    Withdrawn,
+}
+
 /// Redeems a join token. `sign` makes the certificate for the id that the gateway gets; if it fails nothing is spent.
+///
+/// The same request with the same token is answered again until the token ends: a crash between our answer and the
+/// gateway's disk must not cost a token. Only the holder of the request's key can use the answer.
 ///
 /// Errors: [`Error::Unauthenticated`] for a token that is unknown, used or ended; [`Error::Conflict`] for a name that
 /// another gateway has.
@@ -57,11 +82,22 @@ pub async fn enrol(
     let refused = |why: &str| Error::Unauthenticated(why.to_owned());
     let token = store::join_token::by_hash(change.conn(), &hash(enrolment.token.expose())).await?;
     let token = token.ok_or_else(|| refused("the join token is not one of this installation"))?;
-    if token.used_at.is_some() {
-        return Err(refused("the join token was used already; make a new one"));
+    let used = || refused("the join token was used already; make a new one");
+    let csr_digest = digest(enrolment.csr);
+    let is_retry = token.csr_digest.as_ref() == Some(&csr_digest);
+    if token.used_at.is_some() && !is_retry {
+        return Err(used());
     }
     if token.expires_at <= change.now() {
         return Err(refused("the join token has expired; make a new one"));
+    }
+    if let (Some(_), Some(id)) = (token.used_at, token.gateway) {
+        let row = store::gateway::by_id(change.conn(), id).await?;
+        let row = row.filter(|row| row.name == *enrolment.name).ok_or_else(used)?;
+        let signed = sign(id).map_err(|error| Error::Internal(error.to_string()))?;
+        note_certificate(&mut change, app, row, signed).await?;
+        change.commit().await?;
+        return Ok(id);
     }
     if token.gateway_name.as_ref().is_some_and(|only| only != enrolment.name) {
         return Err(refused("the join token is for a gateway of another name"));
@@ -84,30 +120,60 @@ pub async fn enrol(
     };
     store::gateway::insert(change.conn(), &row).await?;
     let now = change.now();
-    store::join_token::spend(change.conn(), token.id, id, now).await?;
+    store::join_token::spend(change.conn(), token.id, id, &csr_digest, now).await?;
     change.audit(note("create", &row), None, Some(&view(app, &row))).await?;
     change.commit().await?;
     Ok(id)
 }
 
-/// The gateway that a client certificate belongs to; `None` for one that was revoked or never ours.
-pub async fn by_certificate(app: &App, fingerprint: &str) -> Result<Option<(GatewayId, GatewayName)>, Error> {
-    let row = store::gateway::by_fingerprint(&mut app.db.read().await?, fingerprint).await?;
-    Ok(row.filter(|row| row.expires_at > app.clock.now()).map(|row| (row.id, row.name)))
+/// SHA-256 in lower-case hex.
+fn digest(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(bytes))
 }
 
-/// Notes a gateway's renewed certificate.
-pub async fn renewed(app: &App, id: GatewayId, signed: Signed) -> Result<(), Error> {
+/// What the holder of a certificate that our authority signed is to us.
+///
+/// The id decides and not the fingerprint: ids are never used twice, and a gateway that lost our answer to a renewal
+/// must still be known by the certificate before it.
+pub async fn by_certificate(app: &App, certificate: Certificate) -> Result<Standing, Error> {
+    let row = store::gateway::by_id(&mut app.db.read().await?, certificate.gateway).await?;
+    Ok(match row {
+        None => Standing::Withdrawn,
+        Some(_) if certificate.expires_at <= app.clock.now() => Standing::Expired,
+        Some(row) => Standing::Ours(row.name),
+    })
+}
+
+/// Renews a gateway's certificate: `sign` makes it, for this id and no other.
+///
+/// Errors: [`Error::NotFound`] for a gateway that was withdrawn, which gets nothing signed.
+pub async fn renew(
+    app: &App,
+    id: GatewayId,
+    sign: &(dyn Fn(GatewayId) -> Result<Signed, AuthorityError> + Send + Sync),
+) -> Result<(), Error> {
     let caller = Caller::ourselves("renewal");
     let mut change = app.begin(&caller, Scope::Private).await?;
     let nothing = || Error::NotFound { kind: "gateway", name: id.to_string() };
-    let mut row = store::gateway::by_id(change.conn(), id).await?.ok_or_else(nothing)?;
+    let row = store::gateway::by_id(change.conn(), id).await?.ok_or_else(nothing)?;
+    let signed = sign(id).map_err(|error| Error::Internal(error.to_string()))?;
+    note_certificate(&mut change, app, row, signed).await?;
+    change.commit().await.map(drop)
+}
+
+async fn note_certificate(
+    change: &mut Change<'_>,
+    app: &App,
+    mut row: GatewayRow,
+    signed: Signed,
+) -> Result<(), Error> {
+    let before = view(app, &row);
     row.fingerprint = signed.fingerprint;
     row.expires_at = signed.expires_at;
     row.stamp = row.stamp.changed(change.now());
     store::gateway::update(change.conn(), &row).await?;
-    change.audit(note("update", &row), None, Some(&view(app, &row))).await?;
-    change.commit().await.map(drop)
+    change.audit(note("update", &row), Some(&before), Some(&view(app, &row))).await
 }
 
 /// A gateway: its row, and what it says.

@@ -102,6 +102,8 @@ async fn issue(
         issued_by: change.caller().actor.name().to_owned(),
         expires_at: change.now() + i64::try_from(seconds).unwrap_or(0) * 1_000_000,
         used_at: None,
+        gateway: None,
+        csr_digest: None,
         stamp: Stamp::new(change.now()),
     };
     store::join_token::insert(change.conn(), &row).await?;

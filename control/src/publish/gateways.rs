@@ -6,6 +6,7 @@
 mod enrol;
 pub mod frame;
 mod names;
+mod own;
 mod stream;
 
 use std::io;
@@ -13,10 +14,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::limits;
-use config::sync::message::Message;
+use config::sync::message::{Message, parse_gateway_uri};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -24,10 +25,16 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::app::{self, App, AuthorityError, gateway};
+use crate::app::gateway::{self, Certificate, Standing};
+use crate::app::{self, App, AuthorityError};
 use crate::auth::Origin;
 use crate::authority::Internal;
 pub use names::Names;
+
+/// What a gateway that is none of ours reads after `Withdrawn`.
+const WITHDRAWN: &str = "this gateway was withdrawn; join it again with a new token";
+/// What a gateway reads whose certificate ended while the stream was open.
+const EXPIRED: &str = "the certificate shown on this stream has ended; dial again with a newer one";
 
 /// Why the stream cannot be offered.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +79,7 @@ impl Gateways {
         stop: CancellationToken,
         tasks: TaskTracker,
     ) -> Result<Self, TlsError> {
-        let acceptor = TlsAcceptor::from(Arc::new(tls(&authority)?));
+        let acceptor = TlsAcceptor::from(Arc::new(tls(&authority, Arc::clone(&app.clock))?));
         Ok(Self {
             app,
             authority,
@@ -127,11 +134,15 @@ impl Gateways {
         stream.set_nodelay(true)?;
         let deadline = Duration::from_millis(limits::HANDSHAKE_DEADLINE_MS);
         let mut stream = tokio::time::timeout(deadline, self.acceptor.accept(stream)).await??;
-        let Some(fingerprint) = fingerprint(&stream) else {
+        let Some(leaf) = shown(&stream) else {
             return enrol::serve(self, stream, origin).await;
         };
-        match gateway::by_certificate(&self.app, &fingerprint).await {
-            Ok(Some((id, name))) => {
+        let Some(certificate) = certificate(&leaf) else {
+            return refuse(&mut stream, "the certificate is no gateway's").await;
+        };
+        let id = certificate.gateway;
+        match gateway::by_certificate(&self.app, certificate).await {
+            Ok(Standing::Ours(name)) => {
                 let Ok(_room) = Arc::clone(&self.streams).try_acquire_owned() else {
                     return refuse(&mut stream, "this control serves as many gateways as it may; try later")
                         .await;
@@ -139,11 +150,13 @@ impl Gateways {
                 drop(stranger);
                 tracing::info!(gateway = %name, %id, "a gateway connected");
                 let _named = self.names.hold(id, name);
-                stream::run(self, stream, id, &fingerprint).await
+                stream::run(self, stream, certificate).await
             }
-            Ok(None) => {
-                refuse(&mut stream, "this gateway was withdrawn; join it again with a new token").await
+            Ok(Standing::Withdrawn) => {
+                frame::write(&mut stream, &Message::Withdrawn).await?;
+                refuse(&mut stream, WITHDRAWN).await
             }
+            Ok(Standing::Expired) => refuse(&mut stream, EXPIRED).await,
             Err(error) => {
                 refuse(&mut stream, "control cannot read its database right now").await?;
                 Err(io::Error::other(error))
@@ -153,31 +166,36 @@ impl Gateways {
 }
 
 /// TLS 1.3 alone; a certificate is asked for and may be absent, which [`Gateways::serve`] answers with enrolment.
-fn tls(authority: &Internal) -> Result<ServerConfig, TlsError> {
+fn tls(authority: &Arc<Internal>, clock: Arc<dyn app::Clock>) -> Result<ServerConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(authority.certificate_der().to_vec()))?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .allow_unauthenticated()
         .build()?;
-    let leaf = authority.issue_control()?;
-    let chain = leaf.chain.into_iter().map(CertificateDer::from).collect();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf.key.expose().clone()));
+    let own = own::Own::new(Arc::clone(authority), clock, &provider)?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)?;
+        .with_cert_resolver(Arc::new(own));
     // A stream lives for days, and a resumed one would skip the certificate that may be revoked meanwhile.
     config.send_tls13_tickets = 0;
     Ok(config)
 }
 
-/// SHA-256 of the certificate that the peer showed and rustls verified, in lower-case hex.
-fn fingerprint(stream: &TlsStream<TcpStream>) -> Option<String> {
-    let leaf = stream.get_ref().1.peer_certificates()?.first()?;
-    Some(fingerprint_of(leaf))
+/// The certificate that the peer showed and rustls verified.
+fn shown(stream: &TlsStream<TcpStream>) -> Option<CertificateDer<'static>> {
+    stream.get_ref().1.peer_certificates()?.first().cloned()
 }
 
+/// Whose it is. Our authority signs no URI but a gateway's, and TLS checked that it signed this one for clients.
+fn certificate(leaf: &[u8]) -> Option<Certificate> {
+    let said = certs::identity::Said::parse(leaf).ok()?;
+    let gateway = said.subject_names.uris.iter().find_map(|uri| parse_gateway_uri(uri))?;
+    Some(Certificate { gateway, expires_at: said.validity.not_after.saturating_mul(1_000_000) })
+}
+
+/// SHA-256 in lower-case hex: what people compare.
 fn fingerprint_of(leaf: &[u8]) -> String {
     use sha2::Digest as _;
     data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(leaf))

@@ -89,12 +89,6 @@ pub async fn by_name(conn: &mut Conn, name: &str) -> Result<Option<GatewayRow>, 
     conn.row(concat!(columns!(), " AND name = $1"), &args![name]).await?.map(|row| read(&row)).transpose()
 }
 
-/// Finds by certificate.
-pub async fn by_fingerprint(conn: &mut Conn, fingerprint: &str) -> Result<Option<GatewayRow>, Error> {
-    let sql = concat!(columns!(), " AND certificate_fingerprint = $1");
-    conn.row(sql, &args![fingerprint]).await?.map(|row| read(&row)).transpose()
-}
-
 /// A page, in the order of ids.
 pub async fn list(conn: &mut Conn, slice: &Slice) -> Result<Vec<GatewayRow>, Error> {
     Select::new(columns!()).slice("id", slice, false).rows(conn).await?.iter().map(read).collect()

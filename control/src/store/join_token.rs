@@ -22,13 +22,18 @@ pub struct JoinTokenRow {
     pub expires_at: i64,
     /// When it was used, in microseconds UTC.
     pub used_at: Option<i64>,
+    /// The gateway that it became.
+    pub gateway: Option<GatewayId>,
+    /// SHA-256 of the request that it was used with, in hex.
+    pub csr_digest: Option<String>,
     /// Revision and times.
     pub stamp: Stamp,
 }
 
 macro_rules! columns {
     () => {
-        "SELECT id, hash, gateway_name, issued_by, expires_at, used_at, revision, created_at, updated_at \
+        "SELECT id, hash, gateway_name, issued_by, expires_at, used_at, gateway_id, csr_digest, revision, \
+         created_at, updated_at \
          FROM join_tokens WHERE deleted_at IS NULL"
     };
 }
@@ -39,6 +44,10 @@ fn read(row: &Row) -> Result<JoinTokenRow, Error> {
         Some(_) => Some(text::parsed(row, TABLE, "gateway_name", GatewayName::parse)?),
         None => None,
     };
+    let gateway = match row.text_or("gateway_id")? {
+        Some(_) => Some(text::parsed(row, TABLE, "gateway_id", str::parse)?),
+        None => None,
+    };
     Ok(JoinTokenRow {
         id: text::parsed(row, TABLE, "id", str::parse)?,
         hash: row.text("hash")?,
@@ -46,6 +55,8 @@ fn read(row: &Row) -> Result<JoinTokenRow, Error> {
         issued_by: row.text("issued_by")?,
         expires_at: row.int("expires_at")?,
         used_at: row.int_or("used_at")?,
+        gateway,
+        csr_digest: row.text_or("csr_digest")?,
         stamp: Stamp::of(row)?,
     })
 }
@@ -67,11 +78,17 @@ pub async fn insert(conn: &mut Conn, token: &JoinTokenRow) -> Result<(), Error> 
     conn.run(sql, &args).await.map(drop)
 }
 
-/// Spends one; false when it was spent already.
-pub async fn spend(conn: &mut Conn, id: TokenId, gateway: GatewayId, now: i64) -> Result<bool, Error> {
-    let sql = "UPDATE join_tokens SET used_at = $3, gateway_id = $2, updated_at = $3 \
+/// Spends one on a gateway and its request; false when it was spent already.
+pub async fn spend(
+    conn: &mut Conn,
+    id: TokenId,
+    gateway: GatewayId,
+    csr_digest: &str,
+    now: i64,
+) -> Result<bool, Error> {
+    let sql = "UPDATE join_tokens SET used_at = $3, gateway_id = $2, csr_digest = $4, updated_at = $3 \
                WHERE id = $1 AND used_at IS NULL AND deleted_at IS NULL";
-    Ok(conn.run(sql, &args![id.to_string(), gateway.to_string(), now]).await? == 1)
+    Ok(conn.run(sql, &args![id.to_string(), gateway.to_string(), now, csr_digest]).await? == 1)
 }
 
 /// Takes one back.

@@ -12,6 +12,7 @@ use super::{Db, Engine, Error, OpenError};
 const STEPS: &[&str] = &[
     include_str!("../../migrations/0001_spine.sql"),
     include_str!("../../migrations/0002_internal_keys.sql"),
+    include_str!("../../migrations/0003_join_retry.sql"),
 ];
 
 /// The schema this program reads and writes.

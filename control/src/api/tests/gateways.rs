@@ -1,3 +1,4 @@
+use config::id::GatewayId;
 use config::name::GatewayName;
 use config::secret::Secret;
 use config::snapshot::Generation;
@@ -6,7 +7,7 @@ use config::sync::message::{Ack, Hello, Nack};
 use serde_json::{Value, json};
 
 use crate::api::testing::{LOCAL, token};
-use crate::app::gateway::{self, Enrolment, Signed};
+use crate::app::gateway::{self, Certificate, Enrolment, Signed, Standing};
 use crate::app::testing::{Fixture, NEW_YEAR};
 use crate::app::{AuthorityError, Error};
 use crate::auth::Origin;
@@ -15,9 +16,13 @@ fn signed(fingerprint: &str) -> Signed {
     Signed { fingerprint: fingerprint.into(), expires_at: NEW_YEAR + 90 * 86_400 * 1_000_000 }
 }
 
-async fn enrol(fixture: &Fixture, token: &str, name: &str) -> Result<config::id::GatewayId, Error> {
+async fn enrol(fixture: &Fixture, token: &str, name: &str) -> Result<GatewayId, Error> {
+    enrol_with(fixture, token, name, b"request").await
+}
+
+async fn enrol_with(fixture: &Fixture, token: &str, name: &str, csr: &[u8]) -> Result<GatewayId, Error> {
     let (token, name) = (Secret::new(token.to_owned()), GatewayName::parse(name).unwrap());
-    let enrolment = Enrolment { token: &token, name: &name, origin: Origin::Socket };
+    let enrolment = Enrolment { token: &token, name: &name, csr, origin: Origin::Socket };
     let print = format!("print-{name}");
     gateway::enrol(&fixture.app, enrolment, &move |_| Ok(signed(&print))).await
 }
@@ -41,9 +46,9 @@ async fn a_join_token_enrols_one_gateway_once() {
 
     let id = enrol(&fixture, &join, "gw1").await.unwrap();
 
-    assert!(refused(enrol(&fixture, &join, "gw1").await.unwrap_err()));
-    let found = gateway::by_certificate(&fixture.app, "print-gw1").await.unwrap().unwrap();
-    assert_eq!((found.0, found.1.as_str()), (id, "gw1"));
+    assert!(refused(enrol_with(&fixture, &join, "gw1", b"another").await.unwrap_err()));
+    let name = GatewayName::parse("gw1").unwrap();
+    assert_eq!(standing(&fixture, id).await, Standing::Ours(name));
     let second = join_token(&fixture, json!({})).await;
     let clash = enrol(&fixture, &second, "gw1").await.unwrap_err();
     assert!(matches!(clash, Error::Conflict { field: "name", .. }), "{clash:?}");
@@ -51,12 +56,68 @@ async fn a_join_token_enrols_one_gateway_once() {
     assert!(refused(enrol(&fixture, &second, "gw3").await.unwrap_err()));
 }
 
+/// What a gateway is that shows a certificate of 90 days from the new year.
+async fn standing(fixture: &Fixture, gateway: GatewayId) -> Standing {
+    let certificate = Certificate { gateway, expires_at: signed("").expires_at };
+    gateway::by_certificate(&fixture.app, certificate).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_request_whose_answer_was_lost_is_answered_again_until_the_token_ends() {
+    let fixture = Fixture::new().await;
+    let join = join_token(&fixture, json!({})).await;
+    let id = enrol(&fixture, &join, "gw1").await.unwrap();
+    assert_eq!(enrol(&fixture, &join, "gw1").await.unwrap(), id);
+    // Another name, another key, or later: the token is spent.
+    enrol(&fixture, &join, "gw2").await.unwrap_err();
+    enrol_with(&fixture, &join, "gw1", b"another").await.unwrap_err();
+    let items = fixture.get(LOCAL, "/api/v1/gateways").await.expect(200).json();
+    assert_eq!(items["items"].as_array().unwrap().len(), 1);
+    fixture.pass(3601);
+    enrol(&fixture, &join, "gw1").await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_token_brings_no_withdrawn_gateway_back() {
+    let fixture = Fixture::new().await;
+    let join = join_token(&fixture, json!({})).await;
+    enrol(&fixture, &join, "gw1").await.unwrap();
+    fixture.call(LOCAL, "DELETE", "/api/v1/gateways/gw1", Value::Null).await.expect(204);
+    let error = enrol(&fixture, &join, "gw1").await.unwrap_err();
+    assert!(matches!(error, Error::Unauthenticated(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_renewal_is_for_the_same_gateway_and_for_none_that_was_withdrawn() {
+    let fixture = Fixture::new().await;
+    let join = join_token(&fixture, json!({})).await;
+    let id = enrol(&fixture, &join, "gw1").await.unwrap();
+    fixture.pass(60 * 86_400);
+    let expires_at = signed("").expires_at + 60 * 86_400 * 1_000_000;
+    let sign = |asked| {
+        assert_eq!(asked, id);
+        Ok(Signed { fingerprint: "new".into(), expires_at })
+    };
+    gateway::renew(&fixture.app, id, &sign).await.unwrap();
+    // The one before counts until it ends: the answer may have been lost.
+    assert!(matches!(standing(&fixture, id).await, Standing::Ours(_)));
+    fixture.pass(30 * 86_400);
+    assert_eq!(standing(&fixture, id).await, Standing::Expired);
+    let newer = gateway::by_certificate(&fixture.app, Certificate { gateway: id, expires_at }).await;
+    assert!(matches!(newer.unwrap(), Standing::Ours(_)));
+
+    fixture.call(LOCAL, "DELETE", "/api/v1/gateways/gw1", Value::Null).await.expect(204);
+    let never = |_| -> Result<Signed, AuthorityError> { panic!("signed for a withdrawn gateway") };
+    let error = gateway::renew(&fixture.app, id, &never).await.unwrap_err();
+    assert!(matches!(error, Error::NotFound { .. }), "{error:?}");
+}
+
 #[tokio::test]
 async fn a_signature_that_fails_spends_no_token() {
     let fixture = Fixture::new().await;
     let join = join_token(&fixture, json!({})).await;
     let (token, name) = (Secret::new(join.clone()), GatewayName::parse("gw1").unwrap());
-    let enrolment = Enrolment { token: &token, name: &name, origin: Origin::Socket };
+    let enrolment = Enrolment { token: &token, name: &name, csr: b"request", origin: Origin::Socket };
     gateway::enrol(&fixture.app, enrolment, &|_| Err(AuthorityError { why: "no".into() })).await.unwrap_err();
     enrol(&fixture, &join, "gw1").await.unwrap();
 }
@@ -89,7 +150,7 @@ async fn the_list_shows_what_gateways_say_and_a_deletion_revokes() {
     let revoked = said.revocations();
     fixture.call(LOCAL, "DELETE", "/api/v1/gateways/gw1", Value::Null).await.expect(204);
     assert!(revoked.has_changed().unwrap());
-    assert_eq!(gateway::by_certificate(&fixture.app, "print-gw1").await.unwrap(), None);
+    assert_eq!(standing(&fixture, id).await, Standing::Withdrawn);
     said.closed(id, NEW_YEAR);
     assert_eq!(said.all().len(), 0);
 }

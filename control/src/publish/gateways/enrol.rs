@@ -4,6 +4,7 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use config::id::GatewayId;
 use config::limits;
 use config::sync::message::{Enrolled, Message};
 use tokio::io::AsyncWriteExt as _;
@@ -11,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::{Gateways, fingerprint_of, frame, public, refuse};
+use crate::app::AuthorityError;
 use crate::app::gateway::{self, Enrolment, Signed};
 use crate::auth::Origin;
 
@@ -27,15 +29,9 @@ pub(super) async fn serve(
         Some(_) => return refuse(&mut stream, "without a certificate only a join token is taken").await,
         None => return Ok(()),
     };
-    // The rules choose the id inside their transaction, so the chain is made there and kept here.
     let chain = Mutex::new(Vec::new());
-    let sign = |id| {
-        let (signed, expires_at) = gateways.authority.sign_gateway(&enrol.csr, id)?;
-        let fingerprint = signed.first().map(|leaf| fingerprint_of(leaf)).unwrap_or_default();
-        *chain.lock().unwrap_or_else(PoisonError::into_inner) = signed;
-        Ok(Signed { fingerprint, expires_at })
-    };
-    let enrolment = Enrolment { token: &enrol.token, name: &enrol.name, origin };
+    let sign = |id| sign(gateways, &enrol.csr, id, &chain);
+    let enrolment = Enrolment { token: &enrol.token, name: &enrol.name, csr: &enrol.csr, origin };
     match gateway::enrol(&gateways.app, enrolment, &sign).await {
         Ok(id) => {
             tracing::info!(gateway = %enrol.name, %id, %origin, "a gateway joined");
@@ -52,4 +48,18 @@ pub(super) async fn serve(
             refuse(&mut stream, &public(&error)).await
         }
     }
+}
+
+/// Signs the key of `csr` for gateway `id`. The rules say which id and when, inside their transaction, so the chain is
+/// made there and kept in `chain`.
+pub(super) fn sign(
+    gateways: &Gateways,
+    csr: &[u8],
+    id: GatewayId,
+    chain: &Mutex<Vec<Vec<u8>>>,
+) -> Result<Signed, AuthorityError> {
+    let (signed, expires_at) = gateways.authority.sign_gateway(csr, id)?;
+    let fingerprint = signed.first().map(|leaf| fingerprint_of(leaf)).unwrap_or_default();
+    *chain.lock().unwrap_or_else(PoisonError::into_inner) = signed;
+    Ok(Signed { fingerprint, expires_at })
 }

@@ -1,13 +1,13 @@
 //! One authenticated stream: a [`Publisher`] driven by the desired state, the gateway's messages and the clock.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use config::id::GatewayId;
 use config::limits;
 use config::snapshot::Snapshot;
-use config::sync::message::{Have, Message};
+use config::sync::message::{Have, Message, Renewed};
 use config::sync::publisher::{Action, Publisher};
 use tokio::io::{AsyncRead, WriteHalf};
 use tokio::net::TcpStream;
@@ -15,8 +15,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
-use super::{Gateways, frame};
-use crate::app::gateway;
+use super::{Gateways, WITHDRAWN, enrol, frame};
+use crate::app;
+use crate::app::gateway::{self, Certificate, Standing};
 
 /// Messages of a gateway that wait to be handled; the gateway waits when there are more.
 const INBOX_MAX: usize = 16;
@@ -25,9 +26,9 @@ const INBOX_MAX: usize = 16;
 pub(super) async fn run(
     gateways: &Gateways,
     stream: TlsStream<TcpStream>,
-    id: GatewayId,
-    fingerprint: &str,
+    certificate: Certificate,
 ) -> io::Result<()> {
+    let id = certificate.gateway;
     let (reader, writer) = tokio::io::split(stream);
     let (send, inbox) = mpsc::channel(INBOX_MAX);
     // Reading has a task of its own because a half-read message must not be lost when something else happens.
@@ -35,7 +36,7 @@ pub(super) async fn run(
     let desired = gateways.app.desired.subscribe();
     let publisher = Publisher::new(Arc::clone(&gateways.app.desired.current().snapshot));
     let mut session = Session { gateways, writer, id, publisher, introduced: false, pings: 0 };
-    let ended = session.run(inbox, desired, fingerprint).await;
+    let ended = session.run(inbox, desired, certificate).await;
     reading.abort();
     if session.introduced {
         gateways.app.gateways.closed(id, gateways.app.clock.now());
@@ -78,7 +79,7 @@ impl Session<'_> {
         &mut self,
         mut inbox: mpsc::Receiver<io::Result<Message>>,
         mut desired: tokio::sync::watch::Receiver<Arc<crate::publish::State>>,
-        fingerprint: &str,
+        certificate: Certificate,
     ) -> io::Result<()> {
         let (ping, dead) =
             (Duration::from_millis(limits::SYNC_PING_MS), Duration::from_millis(limits::SYNC_DEAD_MS));
@@ -106,8 +107,8 @@ impl Session<'_> {
                     self.handle(message?);
                 }
                 Ok(()) = revocations.changed() => {
-                    if self.is_revoked(fingerprint).await {
-                        return self.dismiss().await;
+                    if self.is_over(certificate).await? == Next::End {
+                        return Ok(());
                     }
                 }
                 _ = tick.tick() => {
@@ -115,8 +116,8 @@ impl Session<'_> {
                         return Err(io::Error::new(io::ErrorKind::TimedOut, "the gateway is silent"));
                     }
                     // Another control may have revoked it; ours is heard of at once, below.
-                    if self.is_revoked(fingerprint).await {
-                        return self.dismiss().await;
+                    if self.is_over(certificate).await? == Next::End {
+                        return Ok(());
                     }
                     self.pings += 1;
                     frame::write(&mut self.writer, &Message::Ping(self.pings)).await?;
@@ -148,6 +149,11 @@ impl Session<'_> {
                     app.gateways.refused(self.id, now, &nack);
                 }
                 Action::Reported(report) => app.gateways.reported(self.id, now, &report),
+                Action::Renew(renew) => {
+                    if self.renew(&renew.csr).await? == Next::End {
+                        return Ok(Next::End);
+                    }
+                }
                 Action::SkipAbove(seen) => {
                     tracing::warn!(gateway = %self.id, %seen, "a gateway is ahead of the database; numbering above it");
                     app.skip_above(seen).await.map_err(io::Error::other)?;
@@ -161,13 +167,42 @@ impl Session<'_> {
         Ok(Next::Go)
     }
 
-    async fn dismiss(&mut self) -> io::Result<()> {
-        let why = "this gateway was withdrawn; join it again with a new token".to_owned();
-        frame::write(&mut self.writer, &Message::Refused(why)).await
+    /// Signs a new key for the gateway that showed its certificate on this stream. One that cannot be signed is answered
+    /// with nothing: the gateway keeps what it has, and asks again.
+    async fn renew(&mut self, csr: &[u8]) -> io::Result<Next> {
+        let chain = Mutex::new(Vec::new());
+        let gateways = self.gateways;
+        let sign = |id| enrol::sign(gateways, csr, id, &chain);
+        match gateway::renew(&gateways.app, self.id, &sign).await {
+            Ok(()) => {
+                tracing::info!(gateway = %self.id, "a gateway's certificate was renewed");
+                let chain = chain.into_inner().unwrap_or_else(PoisonError::into_inner);
+                frame::write(&mut self.writer, &Message::Renewed(Renewed { chain })).await?;
+                Ok(Next::Go)
+            }
+            Err(app::Error::NotFound { .. }) => self.dismiss().await,
+            Err(error) => {
+                tracing::warn!(gateway = %self.id, %error, "a gateway's certificate was not renewed");
+                Ok(Next::Go)
+            }
+        }
+    }
+
+    async fn dismiss(&mut self) -> io::Result<Next> {
+        frame::write(&mut self.writer, &Message::Withdrawn).await?;
+        frame::write(&mut self.writer, &Message::Refused(WITHDRAWN.to_owned())).await?;
+        Ok(Next::End)
     }
 
     /// Only a clear answer counts: a database that cannot be read withdraws nobody.
-    async fn is_revoked(&self, fingerprint: &str) -> bool {
-        matches!(gateway::by_certificate(&self.gateways.app, fingerprint).await, Ok(None))
+    async fn is_over(&mut self, certificate: Certificate) -> io::Result<Next> {
+        match gateway::by_certificate(&self.gateways.app, certificate).await {
+            Ok(Standing::Withdrawn) => self.dismiss().await,
+            Ok(Standing::Expired) => {
+                frame::write(&mut self.writer, &Message::Refused(super::EXPIRED.to_owned())).await?;
+                Ok(Next::End)
+            }
+            Ok(Standing::Ours(_)) | Err(_) => Ok(Next::Go),
+        }
     }
 }

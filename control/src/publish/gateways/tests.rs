@@ -5,9 +5,9 @@ use certs::self_signed::Request;
 use config::name::GatewayName;
 use config::secret::Secret;
 use config::settings::{self, Database, Level, Log, LogFormat, Mode, Retention, Rotation};
-use config::sync::message::{CONTROL_SERVER_NAME, Enrol};
-use rustls_pki_types::ServerName;
+use config::sync::message::{CONTROL_SERVER_NAME, Enrol, Renew};
 use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio_rustls::TlsConnector;
 
 use super::*;
@@ -113,6 +113,7 @@ async fn a_certificate_of_nobody_we_know_is_told_to_join_again() {
     let (chain, _) =
         authority.sign_gateway(&request.csr_der, config::id::GatewayId::from_bytes([9; 16])).unwrap();
     let mut stream = dial(&running, Some(&(chain, request.key))).await;
+    assert_eq!(frame::read(&mut stream, 4096).await.unwrap(), Some(Message::Withdrawn));
     let answer = frame::read(&mut stream, 4096).await.unwrap();
     assert!(matches!(&answer, Some(Message::Refused(why)) if why.contains("withdrawn")), "{answer:?}");
     running.shutdown().await;
@@ -130,10 +131,13 @@ async fn a_gateway_joins_once_follows_and_is_dismissed_when_it_is_withdrawn() {
     let (message, key) = enrol(token.secret.expose());
 
     let Some(Message::Enrolled(enrolled)) = ask(&running, &message).await else { panic!("not let in") };
-    let again = ask(&running, &message).await;
+    let Some(Message::Enrolled(again)) = ask(&running, &message).await else { panic!("not answered again") };
+    assert_eq!(again.gateway, enrolled.gateway);
+    let again = ask(&running, &enrol(token.secret.expose()).0).await;
     assert!(matches!(&again, Some(Message::Refused(why)) if why.contains("used")), "{again:?}");
 
-    let mut stream = dial(&running, Some(&(enrolled.chain, key))).await;
+    let old = (enrolled.chain, key);
+    let mut stream = dial(&running, Some(&old)).await;
     let hello = config::sync::message::Hello { formats: vec![1], ..Default::default() };
     frame::write(&mut stream, &Message::Hello(hello)).await.unwrap();
     let Some(Message::Snapshot(snapshot)) = frame::read(&mut stream, 1 << 20).await.unwrap() else {
@@ -147,8 +151,27 @@ async fn a_gateway_joins_once_follows_and_is_dismissed_when_it_is_withdrawn() {
     let id = config::id::GatewayId::from_bytes(enrolled.gateway);
     assert_eq!(app.gateways.said(id).unwrap().acked, Some(snapshot.generation()));
 
+    // A new key for the same gateway; the new certificate and the one before are both taken.
+    let request = Request::create("anything").unwrap();
+    frame::write(&mut stream, &Message::Renew(Renew { csr: request.csr_der })).await.unwrap();
+    let Some(Message::Renewed(renewed)) = frame::read(&mut stream, 4096).await.unwrap() else {
+        panic!("not renewed")
+    };
+    assert_eq!(certificate(&renewed.chain[0]).unwrap().gateway, id);
+    for mut stream in
+        [dial(&running, Some(&(renewed.chain, request.key))).await, dial(&running, Some(&old)).await]
+    {
+        frame::write(&mut stream, &Message::Ping(1)).await.unwrap();
+        assert_eq!(frame::read(&mut stream, 1024).await.unwrap(), Some(Message::Pong(1)));
+    }
+    // A request that cannot be signed ends nothing.
+    frame::write(&mut stream, &Message::Renew(Renew { csr: b"no request".to_vec() })).await.unwrap();
+    frame::write(&mut stream, &Message::Ping(2)).await.unwrap();
+    assert_eq!(frame::read(&mut stream, 1024).await.unwrap(), Some(Message::Pong(2)));
+
     let caller = app::Caller::ourselves("test");
     gateway::delete(&app, &caller, "gate-1").await.unwrap();
+    assert_eq!(frame::read(&mut stream, 1024).await.unwrap(), Some(Message::Withdrawn));
     let farewell = frame::read(&mut stream, 1024).await.unwrap();
     assert!(matches!(&farewell, Some(Message::Refused(why)) if why.contains("withdrawn")), "{farewell:?}");
     running.shutdown().await;
