@@ -179,7 +179,7 @@ const fn largest_part(value: &Value) -> &'static str {
         Value::Route(_) => "targets",
         Value::Principal(_) => "keys",
         Value::Identity(_) => "chain",
-        _ => "",
+        Value::Vm(_) | Value::SshHostKey(_) | Value::Unknown => "",
     }
 }
 
