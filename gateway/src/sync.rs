@@ -9,6 +9,7 @@
 mod drive;
 mod enrol;
 mod identity;
+mod renewal;
 mod retry;
 mod stream;
 
@@ -95,6 +96,8 @@ pub enum SyncError {
     Closed(String),
     #[error("control refused to enrol this gateway: {0}")]
     NotEnrolled(String),
+    #[error("control withdrew this gateway: make a join token on control and start with it once")]
+    Withdrawn,
     #[error("this gateway has no identity and no join token: make a token on control and start with it once")]
     NoToken,
     #[error("no address of control is known: set [gateway] control = [\"host:port\"]")]
@@ -109,11 +112,15 @@ pub enum SyncError {
 ///
 /// Order: the identity, by enrolling if there is none; then stream after stream, with a growing pause between failures.
 pub async fn run<I: Installer + Sync>(start: Start, installer: &I) {
+    run_at(start, installer, renewal::system_clock()).await;
+}
+
+async fn run_at<I: Installer + Sync>(start: Start, installer: &I, clock: renewal::Clock) {
     let Start { data, control, name, join_token, checkpoint, have, degraded } = start;
-    let newcomer = enrol::Newcomer { data, control: control.clone(), name, join_token };
-    let identity = enrol::identity(&newcomer, installer).await;
-    let addresses = if control.is_empty() { identity.addresses.clone() } else { control };
-    drive::run(drive::Origin { identity, addresses, checkpoint, have, degraded }, installer).await;
+    let newcomer = enrol::Newcomer { data, control, name, join_token, clock: Arc::clone(&clock) };
+    let (identity, files) = enrol::identity(&newcomer, installer).await;
+    let renewal = renewal::Renewal::new(identity, files, clock);
+    drive::run(drive::Origin { renewal, newcomer, checkpoint, have, degraded }, installer).await;
 }
 
 #[cfg(test)]

@@ -16,17 +16,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::identity::Identity;
+use super::enrol::{self, Newcomer};
+use super::renewal::Renewal;
 use super::retry::Backoff;
 use super::stream::{Framed, connect, decode};
 use super::{Installer, Link, SyncError};
 use crate::checkpoint::Checkpoint;
 
 /// What following starts from.
-#[derive(Debug)]
 pub(super) struct Origin {
-    pub(super) identity: Identity,
-    pub(super) addresses: Vec<String>,
+    pub(super) renewal: Renewal,
+    /// For a gateway that was withdrawn and has a new token.
+    pub(super) newcomer: Newcomer,
     pub(super) checkpoint: Checkpoint,
     pub(super) have: Option<Arc<Snapshot>>,
     pub(super) degraded: Vec<String>,
@@ -48,16 +49,17 @@ enum Outcome {
 
 /// Follows for ever.
 pub(super) async fn run<I: Installer + Sync>(origin: Origin, installer: &I) {
-    let Origin { identity, addresses, checkpoint, have, degraded } = origin;
+    let Origin { renewal, newcomer, checkpoint, have, degraded } = origin;
     let (jobs, asked) = mpsc::channel(1);
     let (answers, outcomes) = mpsc::channel(1);
     let mut follower = Follower::new(have);
     follower.set_degraded(degraded);
     let timers = Timers::default();
-    let mut driver = Driver { follower, installer, jobs, outcomes, timers, heard_any: false };
+    let mut driver =
+        Driver { follower, installer, jobs, outcomes, timers, heard_any: false, greeted: false, renewal };
     tokio::select! {
         () = install(installer, checkpoint, asked, answers) => {}
-        () = driver.follow(&identity, &addresses) => {}
+        () = driver.follow(&newcomer) => {}
     }
 }
 
@@ -151,6 +153,9 @@ struct Driver<'a, I> {
     timers: Timers,
     /// Whether control answered on the stream at hand.
     heard_any: bool,
+    /// Whether `Hello` was sent on it: during an install it waits, and nothing but pings may go before it.
+    greeted: bool,
+    renewal: Renewal,
 }
 
 enum Event {
@@ -160,18 +165,34 @@ enum Event {
 }
 
 impl<I: Installer> Driver<'_, I> {
-    async fn follow(&mut self, identity: &Identity, addresses: &[String]) {
+    async fn follow(&mut self, newcomer: &Newcomer) {
         let mut backoff = Backoff::new();
         loop {
+            let told = self.renewal.addresses();
+            let addresses = if newcomer.control.is_empty() { &told } else { &newcomer.control };
             if addresses.is_empty() {
                 backoff.failed(&SyncError::NoAddress, self.installer);
             }
             for address in addresses {
-                let error = match connect(address, Arc::clone(&identity.config)).await {
+                let error = match connect(address, self.renewal.config()).await {
                     Ok(io) => self.converse(Framed::new(io, limits::MESSAGE_BYTES_MAX)).await,
                     Err(error) => error,
                 };
-                if std::mem::take(&mut self.heard_any) {
+                let heard_any = std::mem::take(&mut self.heard_any);
+                let may_join = matches!(error, SyncError::Withdrawn) && newcomer.join_token.is_some();
+                let error = if may_join {
+                    match enrol::enrol(newcomer).await {
+                        Ok(identity) => {
+                            self.renewal.replace(identity);
+                            backoff.reset();
+                            break;
+                        }
+                        Err(error) => error,
+                    }
+                } else {
+                    error
+                };
+                if heard_any {
                     // This one works: a short pause, and then from the first address again.
                     backoff.reset();
                     backoff.failed(&error, self.installer);
@@ -202,6 +223,8 @@ impl<I: Installer> Driver<'_, I> {
             }
         };
         self.follower.handle_disconnected();
+        self.renewal.disconnected();
+        self.greeted = false;
         end
     }
 
@@ -213,11 +236,19 @@ impl<I: Installer> Driver<'_, I> {
         match event {
             Event::Frame(frame) => {
                 let message = decode(frame?).await?;
+                if message == Message::Withdrawn {
+                    return Err(SyncError::Withdrawn);
+                }
                 // A refusal is not yet an answer that makes this stream a good one.
                 if !self.heard_any && !matches!(message, Message::Refused(_)) {
                     self.heard_any = true;
                     tracing::info!("connected to control");
                     self.installer.link(Link::Up);
+                }
+                self.renew(framed).await?;
+                if let Message::Renewed(renewed) = message {
+                    self.renewal.take(renewed).await;
+                    return Ok(());
                 }
                 self.follower.handle_message(message);
             }
@@ -233,11 +264,28 @@ impl<I: Installer> Driver<'_, I> {
                 if silence >= self.timers.dead {
                     return Err(SyncError::Silent { seconds: silence.as_secs() });
                 }
-                framed.send(&Message::Report(self.installer.report())).await?;
+                if self.greeted {
+                    framed.send(&Message::Report(self.installer.report())).await?;
+                }
                 framed.send(&Message::Ping(0)).await?;
+                self.renew(framed).await?;
             }
         }
         Ok(())
+    }
+
+    /// Asks for a new certificate when it is time. A process on its way out leaves that to its successor.
+    async fn renew<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        framed: &mut Framed<S>,
+    ) -> Result<(), SyncError> {
+        if !self.heard_any || !self.greeted || !self.renewal.is_due() || self.installer.hello().draining {
+            return Ok(());
+        }
+        match self.renewal.ask() {
+            Some(renew) => framed.send(&renew).await,
+            None => Ok(()),
+        }
     }
 
     /// Does what the follower wants done.
@@ -250,6 +298,7 @@ impl<I: Installer> Driver<'_, I> {
                 Action::Send(message) => {
                     framed.send(&message).await?;
                     if matches!(message, Message::Hello(_)) {
+                        self.greeted = true;
                         // A gateway that has everything hears nothing; the answer shows that control took it.
                         framed.send(&Message::Ping(1)).await?;
                     }

@@ -13,25 +13,27 @@ use rustls::ClientConfig;
 use rustls_pki_types::CertificateDer;
 
 use super::identity::{Files, Identity};
+use super::renewal::Clock;
 use super::retry::Backoff;
 use super::stream::{Framed, client_config, connect, decode};
 use super::{Installer, SyncError};
 
 /// What a gateway without an identity starts from.
-#[derive(Debug)]
 pub(super) struct Newcomer {
     pub(super) data: PathBuf,
     pub(super) control: Vec<String>,
     pub(super) name: GatewayName,
     pub(super) join_token: Option<Secret<String>>,
+    pub(super) clock: Clock,
 }
 
 /// The identity of this gateway. Enrols where there is none, and tries until it succeeds.
-pub(super) async fn identity(newcomer: &Newcomer, installer: &impl Installer) -> Identity {
+pub(super) async fn identity(newcomer: &Newcomer, installer: &impl Installer) -> (Identity, Files) {
     let mut backoff = Backoff::new();
     loop {
-        match load_or_enrol(newcomer).await {
-            Ok(identity) => return identity,
+        let found = async { Ok((load_or_enrol(newcomer).await?, files(newcomer).await?)) };
+        match found.await {
+            Ok(found) => return found,
             Err(error) => backoff.failed(&error, installer),
         }
         tokio::time::sleep(backoff.next()).await;
@@ -39,17 +41,35 @@ pub(super) async fn identity(newcomer: &Newcomer, installer: &impl Installer) ->
 }
 
 async fn load_or_enrol(newcomer: &Newcomer) -> Result<Identity, SyncError> {
-    let data = newcomer.data.clone();
-    let (files, found) = blocking(move || {
-        let files = Files::below(&data)
-            .map_err(|error| SyncError::Identity { what: "its directory", why: error.to_string() })?;
-        let found = files.load()?;
-        Ok((files, found))
-    })
-    .await?;
-    if let Some(identity) = found {
-        return Ok(identity);
+    let found = {
+        let files = files(newcomer).await?;
+        blocking(move || Ok(files.load()?.map(|identity| (identity, files.is_enrolling())))).await?
+    };
+    let Some((identity, is_enrolling)) = found else { return enrol(newcomer).await };
+    // An identity that was being replaced when the process ended, or that no control takes any more.
+    let is_ended = !identity.said.validity.covers((newcomer.clock)());
+    if newcomer.join_token.is_some() && (is_enrolling || is_ended) {
+        match enrol(newcomer).await {
+            Ok(identity) => return Ok(identity),
+            Err(error) => tracing::warn!(%error, "this gateway keeps the identity that it has"),
+        }
     }
+    Ok(identity)
+}
+
+/// The files of this gateway.
+pub(super) async fn files(newcomer: &Newcomer) -> Result<Files, SyncError> {
+    let data = newcomer.data.clone();
+    let made = move || {
+        Files::below(&data)
+            .map_err(|error| SyncError::Identity { what: "its directory", why: error.to_string() })
+    };
+    blocking(made).await
+}
+
+/// Redeems the join token, whether or not there is an identity; the one there is stays until the new one is written.
+pub(super) async fn enrol(newcomer: &Newcomer) -> Result<Identity, SyncError> {
+    let files = files(newcomer).await?;
     let token = newcomer.join_token.as_ref().ok_or(SyncError::NoToken)?;
     let token = JoinToken::parse(token.expose())?;
     let addresses =
@@ -105,7 +125,7 @@ async fn ask(address: &str, config: Arc<ClientConfig>, enrol: &Message) -> Resul
 }
 
 /// Runs what touches the disk off the runtime's thread.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SyncError> + Send + 'static,
 ) -> Result<T, SyncError> {
     match tokio::task::spawn_blocking(work).await {

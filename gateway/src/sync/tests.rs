@@ -1,5 +1,6 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use certs::self_signed::{Authority, ClientName, SubjectName};
@@ -9,7 +10,9 @@ use config::limits;
 use config::name::HostPattern;
 use config::snapshot::{Generation, Kind, Lineage, Object, ObjectKey};
 use config::sync::join::JoinToken;
-use config::sync::message::{Ack, CONTROL_SERVER_NAME, Enrolled, FORMATS, Have, Message, gateway_uri};
+use config::sync::message::{
+    Ack, CONTROL_SERVER_NAME, Enrol, Enrolled, FORMATS, Have, Message, Renewed, gateway_uri,
+};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -89,6 +92,8 @@ struct Control {
     authority: Authority,
     listener: TcpListener,
     acceptor: TlsAcceptor,
+    /// The leaf that the last gateway showed.
+    shown: Mutex<Option<Vec<u8>>>,
 }
 
 type Stream = Framed<TlsStream<TcpStream>>;
@@ -114,7 +119,7 @@ impl Control {
             .with_single_cert(leaf.chain.into_iter().map(CertificateDer::from).collect(), key)
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self { authority, listener, acceptor: TlsAcceptor::from(Arc::new(config)) }
+        Self { authority, listener, acceptor: TlsAcceptor::from(Arc::new(config)), shown: Mutex::default() }
     }
 
     fn address(&self) -> String {
@@ -131,20 +136,37 @@ impl Control {
     async fn accept(&self) -> std::io::Result<(Stream, bool)> {
         let (tcp, _) = timeout(WAIT, self.listener.accept()).await.expect("nobody dials")?;
         let tls = self.acceptor.accept(tcp).await?;
-        let is_known = tls.get_ref().1.peer_certificates().is_some();
+        let leaf = tls.get_ref().1.peer_certificates().map(|chain| chain[0].to_vec());
+        let is_known = leaf.is_some();
+        *self.shown.lock().unwrap() = leaf;
         Ok((Framed::new(tls, limits::MESSAGE_BYTES_MAX), is_known))
+    }
+
+    /// The next stream, of a gateway that wants to enrol.
+    async fn asked(&self) -> (Stream, Enrol) {
+        let (mut stream, is_known) = self.accept().await.unwrap();
+        assert!(!is_known);
+        let Message::Enrol(enrol) = hear(&mut stream).await else { panic!("not an enrolment") };
+        (stream, enrol)
+    }
+
+    /// A chain of `days` for the key of `csr`.
+    fn sign(&self, csr: &[u8], gateway: [u8; 16], days: u64) -> Vec<Vec<u8>> {
+        let uri = gateway_uri(GatewayId::from_bytes(gateway));
+        let name = ClientName { common_name: &uri, uri: &uri };
+        self.authority.sign_gateway_csr(csr, name, now(), days).unwrap()
     }
 
     /// Enrols the gateway that dials next.
     async fn enrol(&self) {
-        let (mut stream, is_known) = self.accept().await.unwrap();
-        assert!(!is_known);
-        let Message::Enrol(enrol) = hear(&mut stream).await else { panic!("not an enrolment") };
+        let (stream, enrol) = self.asked().await;
+        self.answer(stream, &enrol).await;
+    }
+
+    async fn answer(&self, mut stream: Stream, enrol: &Enrol) {
         assert_eq!(enrol.token.expose(), SECRET);
         assert_eq!(enrol.name.as_str(), "edge-1");
-        let uri = gateway_uri(GatewayId::from_bytes(GATEWAY));
-        let name = ClientName { common_name: "edge-1", uri: &uri };
-        let chain = self.authority.sign_gateway_csr(&enrol.csr, name, now(), 90).unwrap();
+        let chain = self.sign(&enrol.csr, GATEWAY, 90);
         let authority = self.authority.certificate_der().to_vec();
         stream.send(&Message::Enrolled(Enrolled { gateway: GATEWAY, chain, authority })).await.unwrap();
     }
@@ -189,6 +211,16 @@ fn start(
     join_token: Option<Secret<String>>,
     fake: Arc<Fake>,
 ) -> Running {
+    start_at(dir, control, join_token, fake, renewal::system_clock())
+}
+
+fn start_at(
+    dir: &TempDir,
+    control: Vec<String>,
+    join_token: Option<Secret<String>>,
+    fake: Arc<Fake>,
+    clock: renewal::Clock,
+) -> Running {
     let (checkpoint, have, _) = Checkpoint::open(dir.path()).unwrap();
     let start = Start {
         data: dir.path().to_owned(),
@@ -200,7 +232,7 @@ fn start(
         degraded: Vec::new(),
     };
     let installer = Arc::clone(&fake);
-    Running { fake, task: tokio::spawn(async move { run(start, &*installer).await }) }
+    Running { fake, task: tokio::spawn(async move { run_at(start, &*installer, clock).await }) }
 }
 
 fn durable(dir: &TempDir) -> Option<u64> {
@@ -241,11 +273,11 @@ async fn the_files_of_an_identity_are_for_their_owner_alone() {
     let _running = start(&dir, Vec::new(), Some(control.token()), Fake::new(None));
     control.enrol().await;
     let _greeted = control.greet().await;
-    for name in ["identity.pem", "key.pem", "authority.pem"] {
+    for name in ["identity.pem", "authority.pem"] {
         let mode = std::fs::metadata(dir.path().join("gateway").join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    assert!(!dir.path().join("gateway/request.der").exists(), "the request outlives the enrolment");
+    assert!(!dir.path().join("gateway/request.pem").exists(), "the request outlives the enrolment");
 }
 
 #[tokio::test]
@@ -350,4 +382,147 @@ async fn a_disk_that_takes_nothing_delays_the_acknowledgement_and_not_the_change
     std::fs::create_dir(&checkpoint).unwrap();
     assert_eq!(hear(&mut stream).await, ack(2));
     assert_eq!(durable(&dir), Some(2));
+}
+
+/// A renewal that is never due, for drivers that are not dialled.
+pub(super) fn never_due() -> renewal::Renewal {
+    let authority = Authority::create("test authority", now()).unwrap();
+    let uri = gateway_uri(GatewayId::from_bytes(GATEWAY));
+    let leaf = authority.issue_client(ClientName { common_name: &uri, uri: &uri }, now(), 90).unwrap();
+    let identity = identity::of_parts(authority.certificate_der(), &leaf.chain, &leaf.key).unwrap();
+    renewal::Renewal::new(identity, identity::Files(PathBuf::new()), renewal::system_clock())
+}
+
+const DAY: i64 = 86_400;
+
+/// A clock that tests move, and how far it was moved.
+fn moving_clock() -> (renewal::Clock, Arc<AtomicI64>) {
+    let moved = Arc::new(AtomicI64::new(0));
+    let (system, by) = (renewal::system_clock(), Arc::clone(&moved));
+    (Arc::new(move || system() + by.load(Ordering::Relaxed)), moved)
+}
+
+/// Whether the gateway handled all that was said to it: messages are handled in order.
+async fn settle(stream: &mut Stream) {
+    stream.send(&Message::Ping(77)).await.unwrap();
+    loop {
+        let message = hear(stream).await;
+        assert!(matches!(message, Message::Pong(_)), "{message:?}");
+        if message == Message::Pong(77) {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_past_two_thirds_of_its_life_is_renewed_and_shown_at_the_next_dial() {
+    let (dir, control) = (tempfile::tempdir().unwrap(), Control::start().await);
+    let (clock, moved) = moving_clock();
+    let _running = start_at(&dir, Vec::new(), Some(control.token()), Fake::new(None), clock);
+    control.enrol().await;
+    moved.store(59 * DAY, Ordering::Relaxed);
+    let (mut stream, _) = control.greet().await;
+    // A renewal would come before the answer.
+    settle(&mut stream).await;
+    let first = control.shown.lock().unwrap().clone();
+
+    moved.store(61 * DAY, Ordering::Relaxed);
+    stream.send(&Message::Ping(1)).await.unwrap();
+    let Message::Renew(renew) = hear_past_pongs(&mut stream).await else { panic!("not asked") };
+    let chain = control.sign(&renew.csr, GATEWAY, 120);
+    stream.send(&Message::Renewed(Renewed { chain: chain.clone() })).await.unwrap();
+    settle(&mut stream).await;
+    drop(stream);
+    let (mut stream, _) = control.greet().await;
+    assert_ne!(first, Some(chain[0].clone()));
+    assert_eq!(*control.shown.lock().unwrap(), Some(chain[0].clone()));
+    settle(&mut stream).await;
+    drop((stream, _running));
+
+    // It is on the disk, and the file is its owner's alone.
+    let _again = start(&dir, Vec::new(), None, Fake::new(None));
+    let _greeted = control.greet().await;
+    assert_eq!(*control.shown.lock().unwrap(), Some(chain[0].clone()));
+    let mode = std::fs::metadata(dir.path().join("gateway/identity.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+async fn hear_past_pongs(stream: &mut Stream) -> Message {
+    loop {
+        let message = hear(stream).await;
+        if !matches!(message, Message::Pong(_)) {
+            return message;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_fit_is_not_used_and_asked_for_again_after_a_pause() {
+    let (dir, control) = (tempfile::tempdir().unwrap(), Control::start().await);
+    let (clock, moved) = moving_clock();
+    let _running = start_at(&dir, Vec::new(), Some(control.token()), Fake::new(None), clock);
+    control.enrol().await;
+    let file = dir.path().join("gateway/identity.pem");
+    let (mut stream, _) = control.greet().await;
+    let before = std::fs::read(&file).unwrap();
+    let other_key = certs::self_signed::Request::create("other").unwrap().csr_der;
+    for attempt in 0..3 {
+        moved.store(61 * DAY + attempt * (limits::RENEWAL_PAUSE_SECONDS + 1), Ordering::Relaxed);
+        stream.send(&Message::Ping(1)).await.unwrap();
+        let Message::Renew(renew) = hear_past_pongs(&mut stream).await else { panic!("not asked") };
+        let chain = match attempt {
+            0 => control.sign(&renew.csr, [8; 16], 120),
+            1 => control.sign(&other_key, GATEWAY, 120),
+            _ => Vec::new(),
+        };
+        stream.send(&Message::Renewed(Renewed { chain })).await.unwrap();
+        settle(&mut stream).await;
+        assert!(std::fs::read(&file).unwrap() == before, "attempt {attempt}");
+    }
+}
+
+#[tokio::test]
+async fn a_withdrawn_gateway_with_a_new_token_joins_again_and_keeps_the_old_identity_until_then() {
+    let (dir, control) = (tempfile::tempdir().unwrap(), Control::start().await);
+    let running = start(&dir, Vec::new(), Some(control.token()), Fake::new(None));
+    control.enrol().await;
+    drop((control.greet().await, running));
+    let file = dir.path().join("gateway/identity.pem");
+    let old = std::fs::read(&file).unwrap();
+
+    // Without a token it says what it needs, and changes nothing.
+    let running = start(&dir, Vec::new(), None, Fake::new(None));
+    let (mut stream, _) = control.greet().await;
+    stream.send(&Message::Withdrawn).await.unwrap();
+    running.fake.wait_down("withdrew").await;
+    drop((stream, running));
+
+    let running = start(&dir, Vec::new(), Some(control.token()), Fake::new(None));
+    let (mut stream, _) = control.greet().await;
+    stream.send(&Message::Withdrawn).await.unwrap();
+    let (stream, enrol) = control.asked().await;
+    assert!(std::fs::read(&file).unwrap() == old, "the old identity is gone before the new one is there");
+    // The crash: what control answers is never written, and the same request comes again.
+    drop((stream, running));
+    let running = start(&dir, Vec::new(), Some(control.token()), Fake::new(None));
+    let (stream, again) = control.asked().await;
+    assert_eq!(enrol.csr, again.csr);
+    control.answer(stream, &again).await;
+    let _greeted = control.greet().await;
+    assert!(std::fs::read(&file).unwrap() != old);
+    drop(running);
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_leaves_the_identity_that_works() {
+    let (dir, control) = (tempfile::tempdir().unwrap(), Control::start().await);
+    let running = start(&dir, Vec::new(), Some(control.token()), Fake::new(None));
+    control.enrol().await;
+    drop((control.greet().await, running));
+    // An enrolment that began and came to nothing.
+    identity::Files(dir.path().join("gateway")).request("edge-1").unwrap();
+    let _running = start(&dir, Vec::new(), Some(control.token()), Fake::new(None));
+    let (mut stream, _) = control.asked().await;
+    stream.send(&Message::Refused("the token was used".to_owned())).await.unwrap();
+    let _greeted = control.greet().await;
 }

@@ -18,7 +18,17 @@ fn driver(fake: &Fake) -> (Driver<'_, Fake>, Framed<DuplexStream>, Ends) {
     let (jobs, asked) = mpsc::channel(1);
     let (answers, outcomes) = mpsc::channel(1);
     let follower = Follower::new(Some(Arc::new(snapshot(1))));
-    let driver = Driver { follower, installer: fake, jobs, outcomes, timers: SHORT, heard_any: false };
+    let renewal = super::super::tests::never_due();
+    let driver = Driver {
+        follower,
+        installer: fake,
+        jobs,
+        outcomes,
+        timers: SHORT,
+        heard_any: false,
+        greeted: false,
+        renewal,
+    };
     (driver, Framed::new(here, limits::MESSAGE_BYTES_MAX), Ends { control, asked, answers })
 }
 
