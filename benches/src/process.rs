@@ -85,12 +85,12 @@ pub fn machine() -> String {
     format!("{cores} cores, {}, Linux {}", model.unwrap_or("unknown CPU"), kernel.trim())
 }
 
-/// `gatehouse up` on free ports of loopback, and its ready line.
-pub fn gatehouse_up(data: &Path, more: &[&str]) -> Result<(Running, Value)> {
+/// `gatehouse up` with one worker on free ports of loopback, and its ready line.
+pub fn gatehouse_up(data: &Path) -> Result<(Running, Value)> {
     let mut command = Command::new(program("gatehouse")?);
     command.arg("up").arg("--data").arg(data).args(["-o", "json"]);
     for listener in ["http", "https", "ssh", "novnc", "ttyd", "admin", "sync", "gateway-admin"] {
         command.arg(format!("--{listener}")).arg("127.0.0.1:0");
     }
-    start_ready(command.args(more))
+    start_ready(command.env("GATEHOUSE_GATEWAY__WORKERS", "1"))
 }

@@ -47,7 +47,7 @@ fn main() -> Result<()> {
     let front = free_address()?;
     let nginx_proxy = nginx(folder, "proxy", &proxy_config(front, origin))?;
     let data = folder.join("data");
-    let (_up, ready) = gatehouse_up(&data, &["--workers", "1"])?;
+    let (_up, ready) = gatehouse_up(&data)?;
     let body = format!(r#"{{"host":"bench.example","target":"http://{origin}"}}"#);
     let (status, text) = Connection::admin(&data)?.call("POST", "localhost", "/api/v1/routes", &body)?;
     if status != 201 {
