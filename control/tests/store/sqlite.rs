@@ -49,6 +49,7 @@ async fn a_copy_is_made_before_an_existing_database_is_migrated() {
     // As the first version left it.
     let mut conn = db.write().await.unwrap();
     conn.run("DROP TABLE internal_keys", &[]).await.unwrap();
+    conn.run("ALTER TABLE join_tokens DROP COLUMN csr_digest", &[]).await.unwrap();
     conn.run("DELETE FROM schema_steps WHERE step > 1", &[]).await.unwrap();
     conn.commit().await.unwrap();
     db.close().await;
