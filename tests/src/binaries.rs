@@ -46,8 +46,6 @@ impl Up {
     /// The command that [`Up::start_in`] runs.
     pub fn command(data: &Path) -> Command {
         let mut command = Command::new(bin("gatehouse"));
-        // What went wrong matters in the output of a test run, not each generation.
-        command.env("GATEHOUSE_LOG__LEVEL", "warn");
         command.arg("up").arg("--data").arg(data).args(["-o", "json"]);
         for listener in ["http", "https", "ssh", "novnc", "ttyd", "admin", "sync", "gateway-admin"] {
             command.arg(format!("--{listener}")).arg("127.0.0.1:0");
