@@ -9,6 +9,31 @@ pub const LABEL_BYTES_MAX: usize = 63;
 /// Longest path prefix of a route in bytes: no request target longer than [`TARGET_BYTES_MAX`] could match one.
 pub const PATH_PREFIX_BYTES_MAX: usize = 1024;
 
+/// Highest priority of a route; the lowest is its negative.
+pub const PRIORITY_MAX: i16 = 1_000;
+/// Conditions of one kind (methods, fields, parameters, networks) on one route.
+pub const MATCHERS_MAX: usize = 32;
+/// Changes to fields, error pages, or networks of one route.
+pub const FILTERS_MAX: usize = 64;
+/// Largest page (error, maintenance, fixed answer) in bytes: it is in memory for each route that has it.
+pub const PAGE_BYTES_MAX: usize = 64 * 1024;
+/// Names with passwords of one route.
+pub const BASIC_USERS_MAX: usize = 256;
+/// Weight of an endpoint: the least and the most.
+pub const WEIGHT: (u16, u16) = (1, 256);
+/// Keys of learned stickiness on one route: default (HAProxy's `size 30k` of INVENTORY B-44) and most.
+pub const LEARNED_KEYS: (u32, u32) = (30_000, 1_000_000);
+/// Longest learned key in bytes (`type string len 32` of INVENTORY B-44).
+pub const LEARNED_KEY_BYTES_MAX: usize = 32;
+/// Life of a learned key in seconds (`expire 60m` of INVENTORY B-44).
+pub const LEARNED_SECONDS: u32 = 3_600;
+/// Time for one upstream connection where there are several endpoints, in milliseconds (INVENTORY D-39).
+pub const CONNECT_DEADLINE_OF_SEVERAL_MS: u64 = 2_000;
+/// Longest time that a route may set for anything but a tunnel, in milliseconds: one day.
+pub const TIMEOUT_MS_MAX: u32 = 24 * 60 * 60 * 1000;
+/// Longest silence that a route may grant a tunnel, in milliseconds: one week.
+pub const TUNNEL_IDLE_MS_MAX: u32 = 7 * 24 * 60 * 60 * 1000;
+
 /// Longest HTTP/1.1 header section in bytes, request or response (DESIGN D10).
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Most header fields in one head (DESIGN D10).

@@ -6,6 +6,9 @@
 //!
 //! The model — what the bytes mean — is in [`object`].
 
+pub mod balancing;
+pub mod filters;
+pub mod matchers;
 pub mod object;
 
 use std::fmt;
@@ -13,9 +16,18 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+pub use balancing::{
+    ActiveCheck, Balance, ClientIdentity, Ejection, HashKey, Learned, Probe, Protocol, ProxyProtocol,
+    RetryPolicy, Sticky, UpstreamPolicy, UpstreamTls, Verify,
+};
+pub use filters::{
+    BasicAuth, BasicUser, Content, Edit, ErrorPage, FieldEdit, Filters, Maintenance, PathRewrite, RateKey,
+    RateLimit, Timeouts,
+};
+pub use matchers::{Matchers, Test, ValueMatch};
 pub use object::{
-    Action, Endpoint, FlowPolicy, Identity, Principal, Route, Service, SshHostKey, SshKey, TlsMode, Upstream,
-    Value, Vm,
+    Action, Endpoint, FlowPolicy, Identity, Principal, Redirect, Respond, Route, Service, SshHostKey, SshKey,
+    TlsMode, Upstream, Value, Vm,
 };
 
 /// Number of a snapshot: strictly increasing within a lineage, allocated in the transaction of the change.

@@ -45,6 +45,8 @@ fn route(number: u32, port: u16) -> Object {
         target: Target::Address(format!("10.0.0.5:{port}").parse().unwrap()),
         loopback_ok: false,
         vm: None,
+        weight: 1,
+        draining: false,
     };
     let route = Route {
         id: RouteId::from_bytes(id),
@@ -55,8 +57,11 @@ fn route(number: u32, port: u16) -> Object {
         redirect_https: false,
         hsts_seconds: None,
         websocket: false,
-        action: Action::Forward(Upstream { endpoints: Box::new([endpoint]) }),
+        action: Action::Forward(Upstream { endpoints: Box::new([endpoint]), policy: None }),
         on_change: FlowPolicy::Keep,
+        matchers: None,
+        filters: None,
+        timeouts: None,
         on_delete: FlowPolicy::Drain { ms: 30_000 },
     };
     Object::encode(&Value::Route(route)).unwrap()

@@ -72,12 +72,15 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
         target,
         loopback_ok,
         vm: vm.map(VmId::from_bytes),
+        weight: 1,
+        draining: false,
     })
 }
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        vec(endpoint(), 1..5).prop_map(|list| Action::Forward(Upstream { endpoints: list.into() })),
+        vec(endpoint(), 1..5)
+            .prop_map(|list| Action::Forward(Upstream { endpoints: list.into(), policy: None })),
         (id(), address()).prop_map(|(id, address)| {
             Action::Service(Service::Control { id: EndpointId::from_bytes(id), address })
         }),
@@ -110,6 +113,9 @@ fn route() -> impl Strategy<Value = Value> {
             websocket,
             action,
             on_change,
+            matchers: None,
+            filters: None,
+            timeouts: None,
             on_delete,
         })
     })
@@ -348,8 +354,10 @@ fn an_upstream_has_at_least_one_and_not_too_many_endpoints() {
             target: Target::Address("10.0.0.9:80".parse().unwrap()),
             loopback_ok: false,
             vm: None,
+            weight: 1,
+            draining: false,
         };
-        route.action = Action::Forward(Upstream { endpoints: vec![endpoint; count].into() });
+        route.action = Action::Forward(Upstream { endpoints: vec![endpoint; count].into(), policy: None });
         let error = Object::encode(&Value::Route(route)).unwrap().decode().unwrap_err();
         assert!(error.why.contains("endpoints"), "{error}");
     }
@@ -394,17 +402,25 @@ fn golden_route() -> Value {
                     target: Target::Address("10.0.0.1:8080".parse().unwrap()),
                     loopback_ok: true,
                     vm: Some(VmId::from_bytes([3; 16])),
+                    weight: 1,
+                    draining: false,
                 },
                 Endpoint {
                     id: EndpointId::from_bytes([4; 16]),
                     target: Target::Name { host: HostName::parse("origin.example").unwrap(), port: 443 },
                     loopback_ok: false,
                     vm: None,
+                    weight: 1,
+                    draining: false,
                 },
             ]
             .into(),
+            policy: None,
         }),
         on_change: FlowPolicy::Cut,
+        matchers: None,
+        filters: None,
+        timeouts: None,
         on_delete: FlowPolicy::Drain { ms: 5_000 },
     })
 }
@@ -422,6 +438,9 @@ fn golden_values() -> Vec<(&'static str, Value)> {
             address: "[fd00::1]:1880".parse().unwrap(),
         }),
         on_change: FlowPolicy::Keep,
+        matchers: None,
+        filters: None,
+        timeouts: None,
         on_delete: FlowPolicy::Drain { ms: limits::DRAIN_ON_DELETE_MS },
         ..plain
     };

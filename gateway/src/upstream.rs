@@ -8,6 +8,7 @@ mod dial;
 mod pool;
 mod resolve;
 pub(crate) mod retired;
+mod stream;
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -16,13 +17,13 @@ use std::rc::Rc;
 
 use config::id::EndpointId;
 use config::snapshot::Endpoint;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::fault::Fault;
 use crate::worker::Worker;
 
 pub use dial::dial_address;
+pub use stream::Stream;
 
 /// One worker's upstream connections and resolver answers.
 #[derive(Default)]
@@ -46,12 +47,12 @@ impl Upstreams {
     }
 
     /// An idle connection that is still open as far as can be told without asking, the one used last first.
-    pub fn checkout(&self, id: EndpointId, now: Instant) -> Option<TcpStream> {
+    pub fn checkout(&self, id: EndpointId, now: Instant) -> Option<Stream> {
         self.pool.checkout(id, now)
     }
 
     /// Keeps a connection on which nothing is under way.
-    pub fn checkin(worker: &Rc<Worker>, id: EndpointId, io: TcpStream, now: Instant) {
+    pub fn checkin(worker: &Rc<Worker>, id: EndpointId, io: Stream, now: Instant) {
         if worker.upstream.pool.checkin(id, io, now) {
             pool::sweep(worker);
         }
@@ -70,8 +71,8 @@ impl Upstreams {
     /// Opens a new connection.
     ///
     /// Errors: an upstream fault that is safe to try elsewhere; unresolved, forbidden, refused or too slow.
-    pub async fn dial(&self, endpoint: &Endpoint, own: &[SocketAddr]) -> Result<TcpStream, Fault> {
+    pub async fn dial(&self, endpoint: &Endpoint, own: &[SocketAddr]) -> Result<Stream, Fault> {
         let addresses = self.resolved.addresses(endpoint).await?;
-        dial::first_of(&addresses, endpoint.loopback_ok, own).await
+        dial::first_of(&addresses, endpoint.loopback_ok, own).await.map(Stream::Plain)
     }
 }

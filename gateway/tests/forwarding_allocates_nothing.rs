@@ -128,6 +128,8 @@ fn live(origin: SocketAddr) -> Live {
         target: Target::Address(origin),
         loopback_ok: true,
         vm: None,
+        weight: 1,
+        draining: false,
     };
     let route = Route {
         id: RouteId::from_bytes([1; 16]),
@@ -138,8 +140,11 @@ fn live(origin: SocketAddr) -> Live {
         redirect_https: false,
         hsts_seconds: None,
         websocket: false,
-        action: Action::Forward(Upstream { endpoints: [endpoint].into() }),
+        action: Action::Forward(Upstream { endpoints: [endpoint].into(), policy: None }),
         on_change: FlowPolicy::Keep,
+        matchers: None,
+        filters: None,
+        timeouts: None,
         on_delete: FlowPolicy::Keep,
     };
     let object = Object::encode(&Value::Route(route)).unwrap();

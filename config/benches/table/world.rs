@@ -25,6 +25,8 @@ pub(crate) fn object(number: u32, path: &str) -> Object {
         target: Target::Address(([10, high, middle, low], 80).into()),
         loopback_ok: false,
         vm: None,
+        weight: 1,
+        draining: false,
     };
     let route = Route {
         id: RouteId::from_bytes(id),
@@ -35,8 +37,11 @@ pub(crate) fn object(number: u32, path: &str) -> Object {
         redirect_https: false,
         hsts_seconds: None,
         websocket: false,
-        action: Action::Forward(Upstream { endpoints: [endpoint].into() }),
+        action: Action::Forward(Upstream { endpoints: [endpoint].into(), policy: None }),
         on_change: FlowPolicy::Keep,
+        matchers: None,
+        filters: None,
+        timeouts: None,
         on_delete: FlowPolicy::Drain { ms: 30_000 },
     };
     Object::encode(&Value::Route(route)).unwrap()

@@ -10,7 +10,7 @@ use crate::grant::Grants;
 use crate::id::{EndpointId, IdentityId, KeyId, RouteId, UserId, VmId};
 use crate::name::{HostPattern, Namespace, NetworkName, PathPrefix, UserName, VmName};
 use crate::secret::Secret;
-use crate::snapshot::{Kind, Object, ObjectKey};
+use crate::snapshot::{Content, Filters, Kind, Matchers, Object, ObjectKey, Timeouts, UpstreamPolicy};
 use crate::sync::wire;
 use crate::target::Target;
 
@@ -72,7 +72,7 @@ impl Value {
 
 /// A match and what happens to what matches.
 ///
-/// Unique by (host, path). A disabled route is not in the snapshot.
+/// Unique by (host, path, matchers). A disabled route is not in the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// Stable name of the route; also what its upstream is known by.
@@ -83,6 +83,12 @@ pub struct Route {
     pub host: HostPattern,
     /// Which paths it answers, below the host.
     pub path: PathPrefix,
+    /// What else a request has to be.
+    pub matchers: Option<Box<Matchers>>,
+    /// What it does to requests and answers on their way.
+    pub filters: Option<Box<Filters>>,
+    /// How long it waits.
+    pub timeouts: Option<Box<Timeouts>>,
     /// How the public side is protected.
     pub tls: TlsMode,
     /// Answer plain HTTP with 301 to https. Meaningless when `tls` is off.
@@ -115,6 +121,30 @@ pub enum Action {
     Forward(Upstream),
     /// Hands it to one of our own services.
     Service(Service),
+    /// Sends the client elsewhere.
+    Redirect(Redirect),
+    /// Answers it with what stands here.
+    Respond(Respond),
+}
+
+/// Where a client is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+    /// An absolute URL, or a path on the same host.
+    pub to: Box<str>,
+    /// Whether what follows the route's path prefix, and the query, is put behind `to`.
+    pub keeps_rest: bool,
+}
+
+/// A fixed answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Respond {
+    /// 200 to 599.
+    pub status: u16,
+    /// The body.
+    pub content: Content,
 }
 
 /// A group of endpoints that serve the same thing.
@@ -122,6 +152,8 @@ pub enum Action {
 pub struct Upstream {
     /// At least one.
     pub endpoints: Box<[Endpoint]>,
+    /// What it does besides round robin over plain HTTP/1.1.
+    pub policy: Option<Box<UpstreamPolicy>>,
 }
 
 /// One address of an upstream.
@@ -135,6 +167,10 @@ pub struct Endpoint {
     pub loopback_ok: bool,
     /// The VM it belongs to, when it was given as one.
     pub vm: Option<VmId>,
+    /// Its share of the requests against the other endpoints' (1 to 256).
+    pub weight: u16,
+    /// Whether it gets no new requests but those that stick to it.
+    pub draining: bool,
 }
 
 /// Our own services, published by name.

@@ -23,6 +23,8 @@ fn route(number: u32, host: &str, path: &str) -> Object {
         target: Target::Address("10.0.0.5:80".parse().unwrap()),
         loopback_ok: false,
         vm: None,
+        weight: 1,
+        draining: false,
     };
     let route = Route {
         id: id(number),
@@ -33,8 +35,11 @@ fn route(number: u32, host: &str, path: &str) -> Object {
         redirect_https: false,
         hsts_seconds: None,
         websocket: false,
-        action: Action::Forward(Upstream { endpoints: [endpoint].into() }),
+        action: Action::Forward(Upstream { endpoints: [endpoint].into(), policy: None }),
         on_change: FlowPolicy::Keep,
+        matchers: None,
+        filters: None,
+        timeouts: None,
         on_delete: FlowPolicy::Drain { ms: 30_000 },
     };
     Object::encode(&Value::Route(route)).unwrap()

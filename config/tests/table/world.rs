@@ -104,6 +104,8 @@ fn routes() -> impl Strategy<Value = Value> {
                 target: Target::Address(([10, 0, 0, 5], 80).into()),
                 loopback_ok: false,
                 vm: None,
+                weight: 1,
+                draining: false,
             };
             Value::Route(Route {
                 id: RouteId::from_bytes(id),
@@ -114,8 +116,11 @@ fn routes() -> impl Strategy<Value = Value> {
                 redirect_https: false,
                 hsts_seconds: None,
                 websocket,
-                action: Action::Forward(Upstream { endpoints: [endpoint].into() }),
+                action: Action::Forward(Upstream { endpoints: [endpoint].into(), policy: None }),
                 on_change: FlowPolicy::Keep,
+                matchers: None,
+                filters: None,
+                timeouts: None,
                 on_delete: FlowPolicy::Cut,
             })
         },

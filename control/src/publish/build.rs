@@ -42,7 +42,7 @@ pub fn route(row: &RouteRow, admin: Option<SocketAddr>) -> Result<Option<Route>,
         },
         None => {
             let endpoints = row.endpoints.iter().map(endpoint).collect::<Result<_, _>>()?;
-            Action::Forward(Upstream { endpoints })
+            Action::Forward(Upstream { endpoints, policy: None })
         }
     };
     Ok(Some(Route {
@@ -56,6 +56,9 @@ pub fn route(row: &RouteRow, admin: Option<SocketAddr>) -> Result<Option<Route>,
         websocket: row.websocket,
         action,
         on_change: row.on_change,
+        matchers: None,
+        filters: None,
+        timeouts: None,
         on_delete: row.on_delete,
     }))
 }
@@ -71,7 +74,14 @@ fn endpoint(row: &EndpointRow) -> Result<Endpoint, Error> {
         }
     };
     let loopback_ok = row.vm.as_ref().map_or(row.loopback_ok, |vm| vm.loopback_ok);
-    Ok(Endpoint { id: row.id, target, loopback_ok, vm: row.vm.as_ref().map(|vm| vm.id) })
+    Ok(Endpoint {
+        id: row.id,
+        target,
+        loopback_ok,
+        vm: row.vm.as_ref().map(|vm| vm.id),
+        weight: 1,
+        draining: false,
+    })
 }
 
 /// A VM as gateways see it.

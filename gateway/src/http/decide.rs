@@ -104,7 +104,12 @@ impl<IO> Connection<IO> {
                 target: Target::Address(*address),
                 loopback_ok: true,
                 vm: None,
+                weight: 1,
+                draining: false,
             }),
+            Action::Redirect(_) | Action::Respond(_) => {
+                return Err(Fault::downstream(Kind::NotImplemented, "an action that is not served"));
+            }
             Action::Service(Service::Novnc | Service::Ttyd) => {
                 return Err(Fault::downstream(Kind::TicketRequired, "a console was asked without a ticket"));
             }

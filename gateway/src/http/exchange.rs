@@ -14,7 +14,6 @@ use std::task::{Context, Poll};
 
 use config::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 
 use super::codec::{Body, Version};
 use super::deadline::Deadline;
@@ -23,6 +22,7 @@ use super::headers::Policy;
 use super::intake::Intake;
 use super::scratch::Scratch;
 use crate::fault::{Cause, Fault, Kind, Retry};
+use crate::upstream::Stream;
 use crate::worker::Worker;
 
 pub(super) use up::Upward;
@@ -100,7 +100,7 @@ enum After {
 pub(super) struct Exchange<'a, IO> {
     worker: &'a Worker,
     link: &'a mut Link<IO>,
-    upstream: &'a mut TcpStream,
+    upstream: &'a mut Stream,
     from_upstream: &'a mut Intake,
     scratch: &'a mut Scratch,
     up: &'a mut Upward,
@@ -124,7 +124,7 @@ pub(super) struct Exchange<'a, IO> {
 /// The two ends of an exchange.
 pub(super) struct Ends<'a, IO> {
     pub(super) link: &'a mut Link<IO>,
-    pub(super) upstream: &'a mut TcpStream,
+    pub(super) upstream: &'a mut Stream,
     pub(super) from_upstream: &'a mut Intake,
     /// Whether the upstream connection carried an earlier request.
     pub(super) is_reused: bool,

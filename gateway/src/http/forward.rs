@@ -6,7 +6,6 @@ use config::id::{EndpointId, RouteId};
 use config::limits;
 use config::snapshot::{Endpoint, Kind as ObjectKind, ObjectKey};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::door::{self, Asked};
@@ -16,7 +15,7 @@ use super::scratch::Scratch;
 use super::upgrade::Tunnel;
 use crate::fault::{Fault, Kind, Retry};
 use crate::live::Pinned;
-use crate::upstream::Upstreams;
+use crate::upstream::{Stream, Upstreams};
 use crate::worker::Worker;
 
 /// A request that goes upstream. Its head is written in the scratch already.
@@ -134,11 +133,7 @@ fn is_safe_again(fault: &Fault, asked: &Asked, up: &Upward) -> bool {
     }
 }
 
-async fn connection(
-    worker: &Worker,
-    endpoint: &Endpoint,
-    takes_idle: bool,
-) -> Result<(TcpStream, bool), Fault> {
+async fn connection(worker: &Worker, endpoint: &Endpoint, takes_idle: bool) -> Result<(Stream, bool), Fault> {
     if takes_idle && let Some(io) = worker.upstream.checkout(endpoint.id, Instant::now()) {
         return Ok((io, true));
     }

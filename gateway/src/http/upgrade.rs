@@ -5,7 +5,6 @@ use std::time::Duration;
 use config::id::{EndpointId, RouteId, VmId};
 use config::limits;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use super::downstream::Connection;
 use super::intake::Intake;
@@ -13,10 +12,11 @@ use crate::guard::SessionPermit;
 use crate::live::Pinned;
 use crate::relay::RelayLimits;
 use crate::session::{SessionKind, Subject};
+use crate::upstream::Stream;
 
 /// The upstream's side of an upgraded connection.
 pub(super) struct Tunnel {
-    pub(super) upstream: TcpStream,
+    pub(super) upstream: Stream,
     /// Holds what came glued to the `101`.
     pub(super) from_upstream: Intake,
     pub(super) endpoint: EndpointId,

@@ -29,9 +29,15 @@ fn route() -> Route {
                 target: Target::Address("10.0.0.5:80".parse().unwrap()),
                 loopback_ok: false,
                 vm: Some(VM),
+                weight: 1,
+                draining: false,
             }]),
+            policy: None,
         }),
         on_change: FlowPolicy::Keep,
+        matchers: None,
+        filters: None,
+        timeouts: None,
         on_delete: FlowPolicy::Drain { ms: 30_000 },
     }
 }

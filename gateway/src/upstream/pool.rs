@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use config::id::EndpointId;
 use config::limits;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::Stream;
 use crate::worker::Worker;
 
 struct Idle {
-    io: TcpStream,
+    io: Stream,
     since: Instant,
 }
 
@@ -25,7 +25,8 @@ impl Idle {
     // Costs a system call only if something happened on the socket since it was read last.
     fn is_quiet(&self) -> bool {
         let mut byte = [0];
-        matches!(self.io.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+        let Some(io) = self.io.plain() else { return true };
+        matches!(io.try_read(&mut byte), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
     }
 }
 
@@ -42,7 +43,7 @@ impl Pool {
         self.len.get()
     }
 
-    pub(super) fn checkout(&self, id: EndpointId, now: Instant) -> Option<TcpStream> {
+    pub(super) fn checkout(&self, id: EndpointId, now: Instant) -> Option<Stream> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(&id)?;
         while let Some(top) = stack.pop() {
@@ -55,7 +56,7 @@ impl Pool {
     }
 
     /// Keeps a connection, or closes it where there are enough. Returns whether a sweeper is wanted.
-    pub(super) fn checkin(&self, id: EndpointId, io: TcpStream, now: Instant) -> bool {
+    pub(super) fn checkin(&self, id: EndpointId, io: Stream, now: Instant) -> bool {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.entry(id).or_default();
         if stack.len() < limits::IDLE_PER_ENDPOINT_MAX && self.len.get() < limits::IDLE_PER_WORKER_MAX {
@@ -103,29 +104,29 @@ pub(super) fn sweep(worker: &Rc<Worker>) {
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt as _;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
     const ONE: EndpointId = EndpointId::from_bytes([1; 16]);
     const TWO: EndpointId = EndpointId::from_bytes([2; 16]);
 
-    async fn pair() -> (TcpStream, TcpStream) {
+    async fn pair() -> (Stream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (near, listener.accept().await.unwrap().0)
+        (Stream::Plain(near), listener.accept().await.unwrap().0)
     }
 
     #[tokio::test]
     async fn the_connection_used_last_comes_first_and_only_for_its_endpoint() {
         let (pool, now) = (Pool::default(), Instant::now());
         let ((first, _far_1), (second, _far_2)) = (pair().await, pair().await);
-        let last = second.local_addr().unwrap();
+        let last = second.plain().unwrap().local_addr().unwrap();
         pool.checkin(ONE, first, now);
         pool.checkin(ONE, second, now);
 
         assert!(pool.checkout(TWO, now).is_none());
-        assert_eq!(pool.checkout(ONE, now).unwrap().local_addr().unwrap(), last);
+        assert_eq!(pool.checkout(ONE, now).unwrap().plain().unwrap().local_addr().unwrap(), last);
         assert_eq!(pool.len(), 1);
     }
 
@@ -135,8 +136,8 @@ mod tests {
         let ((closed, far_1), (talked, mut far_2)) = (pair().await, pair().await);
         drop(far_1);
         far_2.write_all(b"HTTP/1.1 408 Request Timeout\r\n").await.unwrap();
-        closed.readable().await.unwrap();
-        talked.readable().await.unwrap();
+        closed.plain().unwrap().readable().await.unwrap();
+        talked.plain().unwrap().readable().await.unwrap();
         pool.checkin(ONE, closed, now);
         pool.checkin(ONE, talked, now);
 

@@ -85,6 +85,8 @@ mod tests {
             target: Target::Name { host: HostName::parse(name).unwrap(), port: 80 },
             loopback_ok: true,
             vm: None,
+            weight: 1,
+            draining: false,
         };
         let first = resolved.addresses(&endpoint("localhost")).await.unwrap();
         let again = resolved.addresses(&endpoint("localhost")).await.unwrap();

@@ -26,7 +26,9 @@ fn endpoints(route: &Object) -> Vec<EndpointId> {
     match route.action {
         Action::Forward(upstream) => upstream.endpoints.iter().map(|endpoint| endpoint.id).collect(),
         Action::Service(Service::Control { id, .. }) => vec![id],
-        Action::Service(Service::Novnc | Service::Ttyd) => Vec::new(),
+        Action::Service(Service::Novnc | Service::Ttyd) | Action::Redirect(_) | Action::Respond(_) => {
+            Vec::new()
+        }
     }
 }
 
@@ -48,6 +50,8 @@ mod tests {
             target: Target::Address(SocketAddr::from(([10, 0, 0, *id], 80))),
             loopback_ok: false,
             vm: None,
+            weight: 1,
+            draining: false,
         };
         let route = Route {
             id: RouteId::from_bytes([id; 16]),
@@ -58,8 +62,14 @@ mod tests {
             redirect_https: false,
             hsts_seconds: None,
             websocket: false,
-            action: Action::Forward(Upstream { endpoints: endpoints.iter().map(endpoint).collect() }),
+            action: Action::Forward(Upstream {
+                endpoints: endpoints.iter().map(endpoint).collect(),
+                policy: None,
+            }),
             on_change: FlowPolicy::Keep,
+            matchers: None,
+            filters: None,
+            timeouts: None,
             on_delete: FlowPolicy::Keep,
         };
         Object::encode(&Value::Route(route)).unwrap()

@@ -185,10 +185,22 @@ fn encode_route(route: &Route) -> WireRoute {
         Action::Forward(upstream) => (0, upstream.endpoints.iter().map(encode_endpoint).collect()),
         Action::Service(Service::Control { id, address }) => {
             let target = Target::Address(*address);
-            (1, vec![encode_endpoint(&Endpoint { id: *id, target, loopback_ok: false, vm: None })])
+            (
+                1,
+                vec![encode_endpoint(&Endpoint {
+                    id: *id,
+                    target,
+                    loopback_ok: false,
+                    vm: None,
+                    weight: 1,
+                    draining: false,
+                })],
+            )
         }
         Action::Service(Service::Novnc) => (2, Vec::new()),
         Action::Service(Service::Ttyd) => (3, Vec::new()),
+        Action::Redirect(_) => (4, Vec::new()),
+        Action::Respond(_) => (5, Vec::new()),
     };
     WireRoute {
         namespace: route.namespace.to_string(),
@@ -228,6 +240,9 @@ fn decode_route(id: RouteId, wire: WireRoute) -> Result<Route, String> {
         websocket: wire.websocket,
         action: decode_action(wire.action, &wire.endpoints)?,
         on_change: decode_flow(wire.on_change),
+        matchers: None,
+        filters: None,
+        timeouts: None,
         on_delete: wire.on_delete.map_or(ON_DELETE_ABSENT, decode_flow),
     })
 }
@@ -240,7 +255,7 @@ fn decode_action(action: u32, endpoints: &[WireEndpoint]) -> Result<Action, Stri
                 return Err(format!("an upstream has 1 to {max} endpoints, this one {count}"));
             }
             let endpoints = endpoints.iter().map(decode_endpoint).collect::<Result<_, _>>()?;
-            Action::Forward(Upstream { endpoints })
+            Action::Forward(Upstream { endpoints, policy: None })
         }
         1 => match endpoints {
             [wire] => match decode_endpoint(wire)? {
@@ -288,6 +303,8 @@ fn decode_endpoint(wire: &WireEndpoint) -> Result<Endpoint, String> {
         target,
         loopback_ok: wire.loopback_ok,
         vm: if wire.vm.is_empty() { None } else { Some(VmId::from_bytes(id_bytes(&wire.vm)?)) },
+        weight: 1,
+        draining: false,
     })
 }
 

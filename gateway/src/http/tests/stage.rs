@@ -83,6 +83,8 @@ impl Stage {
             target: Target::Address(*address),
             loopback_ok: true,
             vm: None,
+            weight: 1,
+            draining: false,
         };
         Route {
             id: RouteId::from_bytes(id),
@@ -93,8 +95,14 @@ impl Stage {
             redirect_https: false,
             hsts_seconds: None,
             websocket: false,
-            action: Action::Forward(Upstream { endpoints: addresses.iter().map(endpoint).collect() }),
+            action: Action::Forward(Upstream {
+                endpoints: addresses.iter().map(endpoint).collect(),
+                policy: None,
+            }),
             on_change: FlowPolicy::Keep,
+            matchers: None,
+            filters: None,
+            timeouts: None,
             on_delete: FlowPolicy::Drain { ms: 30_000 },
         }
     }
@@ -149,7 +157,7 @@ impl Stage {
     pub(super) async fn close_is_heard(&self) {
         let (id, now) = (endpoint_id(&self.origin.local_addr().unwrap()), tokio::time::Instant::now());
         if let Some(io) = self.worker.upstream.checkout(id, now) {
-            within(io.readable()).await.unwrap();
+            within(io.plain().unwrap().readable()).await.unwrap();
             Upstreams::checkin(&self.worker, id, io, now);
         }
     }

@@ -32,6 +32,9 @@ fn route(id: u8, host: &str) -> Object {
         websocket: false,
         action: Action::Service(Service::Novnc),
         on_change: FlowPolicy::Keep,
+        matchers: None,
+        filters: None,
+        timeouts: None,
         on_delete: FlowPolicy::Cut,
     };
     Object::encode(&Value::Route(route)).unwrap()
