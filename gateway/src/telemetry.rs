@@ -10,5 +10,5 @@ pub mod page;
 mod writer;
 
 pub use access::{Access, Record};
-pub use counters::{Counters, Metrics, OpenConnection};
+pub use counters::{Counters, InFlight, Metrics, OpenConnection};
 pub use gauges::Gauges;

@@ -50,6 +50,7 @@ where
             (Arrival::Head(len), Some(scratch)) => {
                 connection.link.intake.end_head(len);
                 connection.requests += 1;
+                let _in_flight = worker.counters.request_under_way();
                 connection.request(scratch).await
             }
             (Arrival::Refused(fault), Some(scratch)) => {

@@ -33,6 +33,18 @@ pub struct Counters {
     pub panics: AtomicU64,
     /// Failed accepts.
     pub accept_errors: AtomicU64,
+    /// HTTP logins that were refused: basic authentication.
+    pub auth_failures_http: AtomicU64,
+    /// Requests refused because their client or route asked too often, or has too many under way.
+    pub ratelimit_rejected: AtomicU64,
+    /// Requests refused because of the address they came from.
+    pub address_denied: AtomicU64,
+    /// Requests sent to an origin again, or to another one, after a first try failed.
+    pub retries: AtomicU64,
+    /// HTTP/2 connections ended because their client only made work: resets, settings, pings, empty frames.
+    pub h2_floods: AtomicU64,
+    /// HTTP requests under way.
+    pub in_flight: AtomicI64,
     /// Bytes of request bodies and tunnels towards the VM.
     pub bytes_up: AtomicU64,
     /// Bytes of response bodies and tunnels towards the user.
@@ -83,6 +95,37 @@ impl Counters {
         self.auth_failures.fetch_add(1, Relaxed);
     }
 
+    /// Counts an HTTP login that was refused.
+    pub fn auth_failure_http(&self) {
+        self.auth_failures_http.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a request refused by a rate or in-flight limit.
+    pub fn rejected_by_rate(&self) {
+        self.ratelimit_rejected.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a request refused by an address list.
+    pub fn denied_by_address(&self) {
+        self.address_denied.fetch_add(1, Relaxed);
+    }
+
+    /// Counts another try of a request.
+    pub fn retry(&self) {
+        self.retries.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an HTTP/2 connection that was ended as a flood.
+    pub fn h2_flood(&self) {
+        self.h2_floods.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a request as under way until the answer is dropped.
+    pub fn request_under_way(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(self)
+    }
+
     /// Counts a connection task that panicked.
     pub fn panic(&self) {
         self.panics.fetch_add(1, Relaxed);
@@ -118,6 +161,16 @@ impl Drop for OpenConnection {
         if let Some(open) = self.counters.open.get(self.kind as usize) {
             open.fetch_sub(1, Relaxed);
         }
+    }
+}
+
+/// A request that counts as under way until this is dropped.
+#[derive(Debug)]
+pub struct InFlight<'a>(&'a Counters);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Relaxed);
     }
 }
 

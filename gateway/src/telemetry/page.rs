@@ -72,6 +72,8 @@ fn traffic(page: &mut Page, shared: &Shared) {
         page.labelled(name, "worker", index, open.max(0));
     }
     page.gauge("gatehouse_open_sessions", "Tunnels and jumps open now.", shared.sessions.len());
+    let in_flight: i64 = metrics.shards().iter().map(|shard| shard.in_flight.load(Relaxed)).sum();
+    page.gauge("gatehouse_http_requests_in_flight", "HTTP requests under way now.", in_flight.max(0));
     let name = "gatehouse_bytes_total";
     page.family(name, "counter", "Bytes of bodies and tunnels; up is towards the VM.");
     page.labelled(name, "dir", "up", metrics.sum(|shard| shard.bytes_up.load(Relaxed)));
@@ -101,10 +103,24 @@ fn trouble(page: &mut Page, shared: &Shared) {
     page.labelled(name, "result", "done", sum(|shard| &shard.handshakes));
     page.labelled(name, "result", "failed", sum(|shard| &shard.handshakes_failed));
     let name = "gatehouse_auth_failures_total";
+    page.family(name, "counter", "Authentication attempts that were refused, by what was spoken.");
+    page.labelled(name, "kind", "ssh", sum(|shard| &shard.auth_failures));
+    page.labelled(name, "kind", "http", sum(|shard| &shard.auth_failures_http));
+    let name = "gatehouse_ratelimit_rejected_total";
     page.counter(
         name,
-        "Authentication attempts on SSH that were refused.",
-        sum(|shard| &shard.auth_failures),
+        "Requests refused by a rate or in-flight limit.",
+        sum(|shard| &shard.ratelimit_rejected),
+    );
+    let name = "gatehouse_address_denied_total";
+    page.counter(name, "Requests refused by an address list.", sum(|shard| &shard.address_denied));
+    let name = "gatehouse_upstream_retries_total";
+    page.counter(name, "Requests tried again after a first try failed.", sum(|shard| &shard.retries));
+    let name = "gatehouse_http2_floods_total";
+    page.counter(
+        name,
+        "HTTP/2 connections ended because their client only made work.",
+        sum(|shard| &shard.h2_floods),
     );
     let name = "gatehouse_accept_errors_total";
     page.counter(name, "Accepts that failed.", sum(|shard| &shard.accept_errors));
