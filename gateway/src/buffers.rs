@@ -113,20 +113,19 @@ impl Buffer {
         self.end = 0;
     }
 
-    /// Forgets what lies after `mark` once all of it is consumed, so that the room is used again; what lies before
-    /// `mark` stays. Nothing happens while something is unread.
-    pub fn rewind_to(&mut self, mark: usize) {
-        if self.is_empty() && mark <= self.end {
-            self.start = mark;
-            self.end = mark;
-        }
-    }
-
     /// Moves what is unread to the front.
     pub fn compact(&mut self) {
-        self.bytes.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
+        self.compact_to(0);
+    }
+
+    /// Moves what is unread to `mark`, if it lies behind it, so that the room between is used again; what lies before
+    /// `mark` stays.
+    pub fn compact_to(&mut self, mark: usize) {
+        if mark <= self.start {
+            self.bytes.copy_within(self.start..self.end, mark);
+            self.end -= self.start - mark;
+            self.start = mark;
+        }
     }
 
     /// Makes the block `size` bytes long, if it is shorter.
@@ -201,7 +200,7 @@ mod tests {
         let mut buffer = Buffer::sized(8);
         buffer.append(b"headbody");
         buffer.consume(8);
-        buffer.rewind_to(4);
+        buffer.compact_to(4);
         assert_eq!(buffer.append(b"more"), 4);
         assert_eq!((buffer.whole(), buffer.unread()), (&b"headmore"[..], &b"more"[..]));
     }

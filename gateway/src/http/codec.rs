@@ -7,6 +7,7 @@
 pub mod body;
 pub mod head;
 pub mod known;
+pub mod trailer;
 
 pub use body::{Body, Dialect, Span};
 pub use head::{Field, Head, Piece, Progress, Version};

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use config::snapshot::Route;
 
 use super::client::Client;
-use super::codec::{Body, Dialect, Head, Known, Version};
+use super::codec::{Body, Dialect, Head, Known, Version, list};
 use super::door::Asked;
 
 /// What a request head is made of.
@@ -30,20 +30,31 @@ pub(super) fn outbound(out: &mut Vec<u8>, parts: &Outbound<'_>) {
     }
     out.extend_from_slice(target);
     out.extend_from_slice(b" HTTP/1.1\r\n");
-    copy(out, head, bytes, |known| passes_upstream(known, client.is_trusted));
+    let is_chunked = matches!(asked.body, Body::Chunked(_));
+    copy(out, head, bytes, |known| {
+        passes_upstream(known, client.is_trusted) || (known == Known::Trailer && is_chunked)
+    });
     if asked.upgrade.is_some() {
         for field in head.all(Known::Upgrade) {
             out.extend_from_slice(field.line.of(bytes));
         }
         out.extend_from_slice(b"Connection: upgrade\r\n");
+    } else if takes_trailers(head, bytes) {
+        out.extend_from_slice(b"TE: trailers\r\nConnection: te\r\n");
     }
-    if matches!(asked.body, Body::Chunked(_)) {
+    if is_chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     forwarding(out, parts);
     out.extend_from_slice(b"X-Request-Id: ");
     out.extend_from_slice(request_id.as_bytes());
     out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// Whether the client says that trailers are not lost on it. gRPC origins refuse requests that do not.
+fn takes_trailers(head: &Head, bytes: &[u8]) -> bool {
+    let mut codings = head.all(Known::Te).flat_map(|field| list(field.value.of(bytes)));
+    codings.any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
 fn passes_upstream(known: Known, is_trusted: bool) -> bool {
@@ -161,14 +172,14 @@ pub(super) fn inbound(out: &mut Vec<u8>, parts: &Inbound<'_>) {
     out.extend_from_slice(head.reason.of(bytes));
     out.extend_from_slice(b"\r\n");
     let has_length = head.status != 204 && head.status >= 200;
+    let is_chunked = matches!(body, Body::Chunked(chunked) if chunked.dialect() == Dialect::Chunks);
     copy(out, head, bytes, |known| {
         !known.is_hop_by_hop()
             && (has_length || known != Known::ContentLength)
+            && (is_chunked || known != Known::Trailer)
             && (policy.passes_hsts() || known != Known::StrictTransportSecurity)
     });
-    if let Body::Chunked(chunked) = body
-        && chunked.dialect() == Dialect::Chunks
-    {
+    if is_chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     match (connection, version) {

@@ -76,7 +76,8 @@ impl Intake {
         filled
     }
 
-    /// Reads on in a body of which nothing is unread; 0 is the end of the stream.
+    /// Reads on in a body; 0 is the end of the stream. What is unread, if anything, is less than a trailer section and
+    /// stays in front of what comes.
     pub(super) fn poll_body<R: AsyncRead + Unpin>(
         &mut self,
         context: &mut Context<'_>,
@@ -84,8 +85,9 @@ impl Intake {
         store: &Buffers,
         is_long: bool,
     ) -> Poll<Result<usize>> {
-        if let Some(main) = &mut self.main {
-            main.rewind_to(self.head_len);
+        let has_bulk = self.bulk.as_ref().is_some_and(|bulk| !bulk.is_empty());
+        if let Some(main) = self.main.as_mut().filter(|_| !has_bulk) {
+            main.compact_to(self.head_len);
             if !is_long && main.room() >= ROOM_BYTES_MIN {
                 if let Some(bulk) = self.bulk.take() {
                     store.put(bulk);
@@ -94,7 +96,11 @@ impl Intake {
             }
         }
         let mut bulk = self.bulk.take().unwrap_or_else(|| store.take_bulk());
-        bulk.rewind_to(0);
+        bulk.compact_to(0);
+        if let Some(main) = &mut self.main {
+            let moved = bulk.append(main.unread());
+            main.consume(moved);
+        }
         let filled = bulk.poll_fill(context, reader);
         if bulk.is_empty() {
             store.put(bulk);

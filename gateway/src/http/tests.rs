@@ -7,4 +7,5 @@ mod gate;
 mod secured;
 mod stage;
 mod streams;
+mod trailers;
 mod upgrades;

@@ -2,7 +2,8 @@
 
 use config::limits;
 
-use super::{Broken, is_token};
+use super::head::split_field;
+use super::{Broken, trailer};
 
 /// What to do with the next bytes of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,7 +12,7 @@ pub enum Span {
     Pass(usize),
     /// These many are dropped.
     Drop(usize),
-    /// More bytes are needed.
+    /// More bytes are needed. What is there stays: a trailer field is judged whole.
     More,
     /// The body is over; what follows is not part of it.
     Done,
@@ -20,7 +21,7 @@ pub enum Span {
 /// In which form a chunked body passes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// As chunks, without extensions and trailers.
+    /// As chunks with the trailer fields that may pass, without extensions.
     Chunks,
     /// As its data alone: for a peer that knows no chunks.
     Data,
@@ -43,7 +44,7 @@ pub enum Body {
 impl Body {
     /// A chunked body.
     pub const fn chunked(dialect: Dialect) -> Self {
-        Self::Chunked(Chunked { dialect, at: At::Size { digits: 0 }, size: 0, counted: 0 })
+        Self::Chunked(Chunked { dialect, at: At::Size { digits: 0 }, size: 0, counted: 0, fields: 0 })
     }
 
     /// A body of `length` bytes.
@@ -95,6 +96,8 @@ pub struct Chunked {
     size: u64,
     /// Bytes of the current size line, or of the trailer section.
     counted: usize,
+    /// Fields of the trailer section.
+    fields: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,10 +108,7 @@ enum At {
     Data,
     DataCr,
     DataLf,
-    TrailerStart,
-    TrailerName,
-    TrailerValue,
-    TrailerEnd,
+    Trailer,
     FinalLf,
     End,
 }
@@ -134,12 +134,13 @@ impl Chunked {
             if self.at == At::End {
                 break;
             }
-            let before = (self.at, self.size, self.counted);
+            let before = self.clone();
             let (part, step) = match self.step(rest) {
-                Ok(step) => step,
+                Ok(Some(step)) => step,
+                Ok(None) => break,
                 // First what is right, then the verdict: the same however the stream is cut.
                 Err(_) if count > 0 => {
-                    (self.at, self.size, self.counted) = before;
+                    *self = before;
                     break;
                 }
                 Err(broken) => return Err(broken),
@@ -150,7 +151,7 @@ impl Chunked {
                 Part::Dropped => false,
             };
             if *passing.get_or_insert(passes) != passes {
-                (self.at, self.size, self.counted) = before;
+                *self = before;
                 break;
             }
             count += step;
@@ -163,8 +164,8 @@ impl Chunked {
         })
     }
 
-    /// One byte, or a run of data. `rest` is not empty.
-    fn step(&mut self, rest: &[u8]) -> Result<(Part, usize), Broken> {
+    /// One byte, a run of data, or a trailer field; `None` where the field is not whole. `rest` is not empty.
+    fn step(&mut self, rest: &[u8]) -> Result<Option<(Part, usize)>, Broken> {
         let byte = rest.first().copied().unwrap_or_default();
         if self.at == At::Data {
             let count = usize::try_from(self.size).unwrap_or(usize::MAX).min(rest.len());
@@ -172,7 +173,7 @@ impl Chunked {
             if self.size == 0 {
                 self.at = At::DataCr;
             }
-            return Ok((Part::Data, count));
+            return Ok(Some((Part::Data, count)));
         }
         let part = match self.at {
             At::Size { digits } => self.size_byte(byte, digits)?,
@@ -180,7 +181,7 @@ impl Chunked {
             At::SizeEnd => {
                 expect(byte, b'\n', "a chunk size is not followed by CR LF")?;
                 self.counted = 0;
-                self.at = if self.size == 0 { At::TrailerStart } else { At::Data };
+                self.at = if self.size == 0 { At::Trailer } else { At::Data };
                 Part::Frame
             }
             At::DataCr => {
@@ -193,9 +194,11 @@ impl Chunked {
                 self.at = At::Size { digits: 0 };
                 Part::Frame
             }
-            At::TrailerStart | At::TrailerName | At::TrailerValue | At::TrailerEnd => {
-                self.trailer_byte(byte)?
+            At::Trailer if byte == b'\r' => {
+                self.at = At::FinalLf;
+                Part::Frame
             }
+            At::Trailer => return self.trailer(rest),
             At::FinalLf => {
                 expect(byte, b'\n', "the last chunk is not followed by an empty line")?;
                 self.at = At::End;
@@ -203,7 +206,7 @@ impl Chunked {
             }
             At::Data | At::End => Part::Dropped,
         };
-        Ok((part, 1))
+        Ok(Some((part, 1)))
     }
 
     fn size_byte(&mut self, byte: u8, digits: u8) -> Result<Part, Broken> {
@@ -248,25 +251,25 @@ impl Chunked {
         }
     }
 
-    fn trailer_byte(&mut self, byte: u8) -> Result<Part, Broken> {
-        self.counted += 1;
-        if self.counted > limits::TRAILER_BYTES_MAX {
+    /// One field of the trailer section, as strict as a field of a head.
+    fn trailer(&mut self, rest: &[u8]) -> Result<Option<(Part, usize)>, Broken> {
+        let newline = memchr::memchr(b'\n', rest);
+        let len = newline.map_or(rest.len(), |at| at + 1);
+        if self.counted + len > limits::TRAILER_BYTES_MAX {
             return Err(Broken::bad("the trailer section is too large"));
         }
-        self.at = match (self.at, byte) {
-            (At::TrailerStart, b'\r') => {
-                self.at = At::FinalLf;
-                return Ok(Part::Frame);
-            }
-            (At::TrailerStart, byte) if is_token(byte) => At::TrailerName,
-            (At::TrailerName, b':') => At::TrailerValue,
-            (At::TrailerName, byte) if is_token(byte) => At::TrailerName,
-            (At::TrailerValue, b'\r') => At::TrailerEnd,
-            (At::TrailerValue, byte) if byte == b'\t' || (byte >= 0x20 && byte != 0x7f) => At::TrailerValue,
-            (At::TrailerEnd, b'\n') => At::TrailerStart,
-            _ => return Err(Broken::bad("a trailer field is out of grammar")),
+        let Some(line) = newline.and_then(|at| rest.get(..at)) else { return Ok(None) };
+        let Some((b'\r', line)) = line.split_last() else {
+            return Err(Broken::bad("a trailer field ends with a bare line feed"));
         };
-        Ok(Part::Dropped)
+        let (name, _) = split_field(line)?;
+        self.counted += len;
+        self.fields += 1;
+        if self.fields > limits::FIELDS_MAX {
+            return Err(Broken::bad("there are too many trailer fields"));
+        }
+        let part = if trailer::passes(name) { Part::Frame } else { Part::Dropped };
+        Ok(Some((part, len)))
     }
 }
 

@@ -253,18 +253,8 @@ impl Head {
         if self.fields.len() == limits::FIELDS_MAX {
             return Err(Broken { kind: Kind::HeadTooLarge, rule: "there are too many fields" });
         }
-        if let Some(b' ' | b'\t') = line.first() {
-            return Err(Broken::bad("a field is folded over several lines"));
-        }
-        let colon = memchr::memchr(b':', line).ok_or(Broken::bad("a field has no colon"))?;
-        let (name, value) = line.split_at(colon);
-        if !all_token(name) {
-            return Err(Broken::bad("a field name is not a token"));
-        }
-        let value = value.get(1..).unwrap_or_default();
-        if !all_text(value) {
-            return Err(Broken::bad("a field value has a control character"));
-        }
+        let (name, value) = split_field(line)?;
+        let colon = name.len();
         let at = self.line_start;
         let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
         let lead = value.iter().take_while(|byte| is_blank(byte)).count();
@@ -278,6 +268,23 @@ impl Head {
         });
         Ok(())
     }
+}
+
+/// Name and value of a field line without its end, the value with the blanks around it (RFC 9112 § 5).
+pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Broken> {
+    if let Some(b' ' | b'\t') = line.first() {
+        return Err(Broken::bad("a field is folded over several lines"));
+    }
+    let colon = memchr::memchr(b':', line).ok_or(Broken::bad("a field has no colon"))?;
+    let (name, value) = line.split_at(colon);
+    if !all_token(name) {
+        return Err(Broken::bad("a field name is not a token"));
+    }
+    let value = value.get(1..).unwrap_or_default();
+    if !all_text(value) {
+        return Err(Broken::bad("a field value has a control character"));
+    }
+    Ok((name, value))
 }
 
 fn parse_version(bytes: &[u8]) -> Result<Version, Broken> {

@@ -126,10 +126,11 @@ impl Known {
             | Self::ProxyAuthorization
             | Self::Proxy
             | Self::Te
-            | Self::Trailer
             | Self::Http2Settings
             | Self::Disguised => true,
-            Self::Host
+            // Passes with the trailers it announces: beside chunks.
+            Self::Trailer
+            | Self::Host
             | Self::ContentLength
             | Self::Expect
             | Self::Forwarded

@@ -131,21 +131,32 @@ fn chunks(bytes: &str) -> Decoded {
 }
 
 #[test]
-fn chunks_pass_without_extensions_and_trailers() {
-    let decoded = chunks("5;a=\"b\"\r\nhello\r\n00A\r\n0123456789\r\n0\r\nX: y\r\nZ:\r\n\r\nGET ");
-    assert_eq!(decoded.passed, b"5\r\nhello\r\n00A\r\n0123456789\r\n0\r\n\r\n");
+fn chunks_pass_without_extensions_and_with_the_trailers_that_may() {
+    let decoded =
+        chunks("5;a=\"b\"\r\nhello\r\n00A\r\n0123456789\r\n0\r\nX: y\r\nCookie: z\r\nZ:\r\n\r\nGET ");
+    assert_eq!(decoded.passed, b"5\r\nhello\r\n00A\r\n0123456789\r\n0\r\nX: y\r\nZ:\r\n\r\n");
     assert_eq!((decoded.left, decoded.end), (b"GET ".to_vec(), Ok(true)));
 }
 
 #[test]
+fn a_trailer_field_passes_whole_or_not_at_all() {
+    let mut body = Body::chunked(Dialect::Chunks);
+    assert_eq!(body.next(b"0\r\nGrpc-Status: 0\r"), Ok(Span::Pass(3)));
+    assert_eq!(body.next(b"Grpc-Status: 0\r"), Ok(Span::More));
+    assert_eq!(body.next(b"Grpc-Status: 0\r\n\r\n"), Ok(Span::Pass(18)));
+    assert!(body.is_done());
+}
+
+#[test]
 fn for_an_old_client_the_data_passes_alone() {
-    let decoded = decode(Body::chunked(Dialect::Data), [&b"5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n"[..]]);
+    let decoded = decode(Body::chunked(Dialect::Data), [&b"5\r\nhello\r\n1\r\n!\r\n0\r\nX: y\r\n\r\n"[..]]);
     assert_eq!((decoded.passed, decoded.end), (b"hello!".to_vec(), Ok(true)));
 }
 
 #[test]
 fn chunks_that_two_readers_could_see_differently_are_refused() {
     let long_extension = format!("1;{}\r\na\r\n", "x".repeat(limits::CHUNK_LINE_BYTES_MAX));
+    let many_trailers = format!("0\r\n{}\r\n", "A: b\r\n".repeat(limits::FIELDS_MAX + 1));
     let long_trailer = format!("0\r\nA: {}\r\n\r\n", "x".repeat(limits::TRAILER_BYTES_MAX));
     for bytes in [
         "+1\r\na\r\n",
@@ -166,6 +177,11 @@ fn chunks_that_two_readers_could_see_differently_are_refused() {
         "0\r\n X: y\r\n\r\n",
         "0\r\nX y\r\n\r\n",
         "0\r\nX : y\r\n\r\n",
+        "0\r\nX: y\n\r\n",
+        "0\r\nX: y\rz\r\n\r\n",
+        "0\r\nX: y\r\n z\r\n\r\n",
+        "0\r\nX: \0\r\n\r\n",
+        &many_trailers,
         &long_extension,
         &long_trailer,
     ] {
@@ -185,7 +201,7 @@ fn nearly_http() -> impl Strategy<Value = Vec<u8>> {
     let word = prop_oneof![
         8 => prop::sample::select(vec![
             "GET / HTTP/1.1\r\n", "POST /a?b HTTP/1.1\r\n", "Host: a\r\n", "A: b\r\n", "\r\n", "Content-Length: 3\r\n",
-            "5\r\nhello\r\n", "0\r\n", "1;x=y\r\na\r\n", "T: u\r\n", "1\r\n", "a\r\n",
+            "5\r\nhello\r\n", "0\r\n", "1;x=y\r\na\r\n", "T: u\r\n", "Cookie: v\r\n", "1\r\n", "a\r\n",
         ]).prop_map(str::to_owned),
         1 => prop::sample::select(vec!["\n", "\r", " ", "\0", ":", ";", "\t", "x", "0", "+"]).prop_map(str::to_owned),
     ];

@@ -10,7 +10,7 @@ fn the_origin_sees_the_request_with_forwarding_fields_and_without_those_of_one_h
             .send(
                 "GET /a?b=c HTTP/1.1\r\nhost: App.Example:80\r\nConnection: x-gone, keep-alive\r\nX-Gone: 1\r\n\
                  X-Forwarded-For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-Forwarded-Proto: gopher\r\n\
-                 X-Forwarded-Server: x\r\nX-Request-Id: id-1\r\nTE: trailers\r\nCookie:  a=b \r\n\r\n",
+                 X-Forwarded-Server: x\r\nX-Request-Id: id-1\r\nTE: gzip\r\nCookie:  a=b \r\n\r\n",
             )
             .await;
         let (head, _) = stage.accept().await.message().await;

