@@ -91,10 +91,34 @@ pub const INTERIM_RESPONSES_MAX: usize = 16;
 pub const HALF_CLOSED_MS: u64 = 3_000;
 /// Time that a closing connection is still read, in milliseconds, so that the answer is not lost to a reset.
 pub const LINGER_MS: u64 = 2_000;
+/// Ways to make connections to one endpoint that one worker keeps: a change leaves the old one to its requests.
+pub const WAYS_PER_ENDPOINT_MAX: usize = 4;
+/// TLS sessions kept for one way to an endpoint: each is used once, and one handshake brings a few.
+pub const UPSTREAM_SESSIONS_KEPT: usize = 8;
+/// Keep-alive of an upstream socket: silence and pause between probes in milliseconds, and probes without an answer.
+pub const UPSTREAM_KEEPALIVE: (u64, u64, u32) = (60_000, 15_000, 4);
+/// Head start of an upstream address over the next one of its name, in milliseconds (RFC 8305 § 5).
+pub const ADDRESS_HEAD_START_MS: u64 = 250;
 /// Names of upstreams whose addresses one worker remembers.
 pub const RESOLVED_NAMES_MAX: usize = 4_096;
-/// Time an answer of the resolver is used again, in milliseconds.
-pub const RESOLVED_FOR_MS: u64 = 5_000;
+/// Names that one worker looks up at once; each takes a socket or two.
+pub const RESOLVING_MAX: usize = 256;
+/// Time an answer of the resolver is used, whatever it says itself: least and most, in milliseconds. A hosts file says
+/// nothing, so the most is the time until a change of it counts.
+pub const RESOLVED_FOR_MS: (u64, u64) = (1_000, 60_000);
+/// The same for the answer that a name is not there.
+pub const NOT_RESOLVED_FOR_MS: (u64, u64) = (1_000, 10_000);
+/// Time that addresses are used beyond their own while the resolver fails, in milliseconds.
+pub const RESOLVED_STALE_MS: u64 = 10 * 60 * 1000;
+/// First and longest pause before a resolver that failed is asked for the same name again, in milliseconds.
+pub const RESOLVER_RETRY_MS: (u64, u64) = (1_000, 30_000);
+/// Time for one question to a name server in milliseconds, at most, and how often it is asked again: together less than
+/// the time for a connection.
+pub const RESOLVER_TRY_MS: u64 = 2_000;
+/// See [`RESOLVER_TRY_MS`].
+pub const RESOLVER_TRIES_MAX: usize = 1;
+/// Time after which the resolver's files are looked at again, in milliseconds, when a name is looked up.
+pub const RESOLVER_FILES_MS: u64 = 5_000;
 /// Addresses of one upstream name that are tried.
 pub const RESOLVED_ADDRESSES_MAX: usize = 8;
 

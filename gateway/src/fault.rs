@@ -46,6 +46,8 @@ pub enum Kind {
     Unresolved,
     /// The address may not be dialled.
     Forbidden,
+    /// The origin did not prove itself, or we cannot speak TLS to it.
+    UpstreamTls,
     /// The origin took too long to connect or answer.
     Timeout,
     /// The origin's answer is not HTTP.

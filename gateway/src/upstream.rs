@@ -1,36 +1,60 @@
 //! Towards the VM: which endpoint, over which connection.
 //!
-//! One worker's own, so nothing here locks. Connections and answers of the resolver are kept under the endpoint's id,
-//! which outlives generations and is new when the target changes: a swap can neither lose an idle connection nor hand
-//! out one that leads elsewhere.
+//! One worker's own, so nothing here locks. [`Upstreams::connect`] is the one door: it lends an idle connection, or
+//! resolves, dials, says who asks (PROXY protocol) and shakes hands (TLS), all under one deadline. Connections are kept
+//! under the endpoint's id, which outlives generations and is new when the target changes, and under the [`way`] they
+//! were made: a swap can neither lose an idle connection nor hand out one that leads elsewhere or was made otherwise.
 
 mod dial;
+mod open;
 mod pool;
+mod proxy;
 mod resolve;
 pub(crate) mod retired;
 mod stream;
+mod tls;
+mod way;
 
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use config::id::EndpointId;
-use config::snapshot::Endpoint;
+use config::snapshot::{Endpoint, UpstreamPolicy};
 use tokio::time::Instant;
 
 use crate::fault::Fault;
 use crate::worker::Worker;
 
 pub use dial::dial_address;
+pub use pool::Lease;
+pub use proxy::Ends;
 pub use stream::Stream;
 
 /// One worker's upstream connections and resolver answers.
 #[derive(Default)]
 pub struct Upstreams {
     pool: pool::Pool,
-    resolved: resolve::Resolved,
+    resolver: resolve::Resolver,
+    ways: way::Ways,
     turn: Cell<usize>,
+}
+
+/// What a connection is wanted for.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// Where to.
+    pub endpoint: &'a Endpoint,
+    /// What the upstream says about connections; `None` is plain HTTP/1.1.
+    pub policy: Option<&'a UpstreamPolicy>,
+    /// Who asks, where the policy wants a PROXY header. `None` is the gateway itself: a health check.
+    pub ends: Option<Ends>,
+    /// Time for everything: name, connect, header, handshake.
+    pub deadline: Duration,
+    /// Whether an idle connection will do.
+    pub takes_idle: bool,
 }
 
 impl Upstreams {
@@ -46,14 +70,29 @@ impl Upstreams {
         endpoints.get(turn.wrapping_add(attempt).checked_rem(endpoints.len())?)
     }
 
-    /// An idle connection that is still open as far as can be told without asking, the one used last first.
-    pub fn checkout(&self, id: EndpointId, now: Instant) -> Option<Stream> {
-        self.pool.checkout(id, now)
+    /// Lends an idle connection that is still open as far as can be told without asking, the one used last first; or
+    /// opens one. Allocates nothing for an idle one without a PROXY header.
+    ///
+    /// Errors: an upstream fault that is safe to try elsewhere; unresolved, forbidden, refused, not trusted or too slow.
+    pub async fn connect(worker: &Rc<Worker>, call: &Call<'_>) -> Result<Lease, Fault> {
+        let upstream = &worker.upstream;
+        let way = upstream.ways.of(call.endpoint.id, call.policy);
+        let key = pool::Key::new(call, way.as_deref());
+        if call.takes_idle
+            && let Some(lease) = upstream.pool.checkout(&key, Instant::now())
+        {
+            if let Some(place) = &lease.place {
+                resolve::touch(worker, place);
+            }
+            return Ok(lease);
+        }
+        // Boxed: rare, and its size would be every idle connection's.
+        Box::pin(open::open(worker, call, way.as_deref(), key)).await
     }
 
     /// Keeps a connection on which nothing is under way.
-    pub fn checkin(worker: &Rc<Worker>, id: EndpointId, io: Stream, now: Instant) {
-        if worker.upstream.pool.checkin(id, io, now) {
+    pub fn checkin(worker: &Rc<Worker>, lease: Lease, now: Instant) {
+        if worker.upstream.pool.checkin(lease, now) {
             pool::sweep(worker);
         }
     }
@@ -61,18 +100,22 @@ impl Upstreams {
     /// Closes idle connections to endpoints that left the table (DESIGN D5).
     pub fn retire(&self, ids: &HashSet<EndpointId>) {
         self.pool.retire(ids);
+        self.ways.retire(ids);
+    }
+
+    /// An idle connection to an endpoint that is reached the plain way.
+    #[cfg(test)]
+    pub(crate) fn take_idle(&self, id: EndpointId) -> Option<Lease> {
+        self.pool.checkout(&pool::Key::plain(id), Instant::now())
     }
 
     /// How many idle connections are kept.
     pub fn idle_len(&self) -> usize {
         self.pool.len()
     }
+}
 
-    /// Opens a new connection.
-    ///
-    /// Errors: an upstream fault that is safe to try elsewhere; unresolved, forbidden, refused or too slow.
-    pub async fn dial(&self, endpoint: &Endpoint, own: &[SocketAddr]) -> Result<Stream, Fault> {
-        let addresses = self.resolved.addresses(endpoint).await?;
-        dial::first_of(&addresses, endpoint.loopback_ok, own).await.map(Stream::Plain)
-    }
+/// The addresses that must not be dialled: our own.
+fn own_addresses(worker: &Worker) -> std::sync::Arc<Vec<SocketAddr>> {
+    worker.shared.own_addresses.load_full()
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::codec::{Head, Known, list};
+use crate::upstream::Ends;
 
 /// The far end of a downstream connection, as far as one request shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,13 @@ impl Client {
             head.all(Known::XForwardedProto).last().and_then(|field| list(field.value.of(bytes)).next());
         let is_secured = said.map_or(is_tls, |proto| proto.eq_ignore_ascii_case(b"https"));
         Self { peer, address, is_trusted: true, is_secured }
+    }
+
+    /// Who asks and where, for endpoints that are told by a PROXY header. A trusted proxy does not say by which port it
+    /// was asked.
+    pub(super) const fn ends(&self, peer: SocketAddr, local: SocketAddr) -> Ends {
+        let port = if self.is_trusted { 0 } else { peer.port() };
+        Ends { client: SocketAddr::new(self.address, port), local }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use config::snapshot::{Action, Endpoint, Route, Service};
+use config::snapshot::{Action, Endpoint, Route, Service, UpstreamPolicy};
 use config::table::Facts;
 use config::target::Target;
 
@@ -39,6 +39,14 @@ impl Endpoints<'_> {
             Self::Many(endpoints) => endpoints,
             Self::One(endpoint) => std::slice::from_ref(endpoint),
         }
+    }
+}
+
+/// What the route's upstream does besides round robin over plain HTTP/1.1.
+pub(super) fn upstream_policy(route: &Route) -> Option<&UpstreamPolicy> {
+    match &route.action {
+        Action::Forward(upstream) => upstream.policy.as_deref(),
+        Action::Service(_) | Action::Redirect(_) | Action::Respond(_) => None,
     }
 }
 

@@ -1,10 +1,11 @@
 //! A request to one of its endpoints: over an idle connection, or a new one; tried again only where that is safe.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use config::id::{EndpointId, RouteId};
 use config::limits;
-use config::snapshot::{Endpoint, Kind as ObjectKind, ObjectKey};
+use config::snapshot::{Endpoint, Kind as ObjectKind, ObjectKey, UpstreamPolicy};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -15,12 +16,15 @@ use super::scratch::Scratch;
 use super::upgrade::Tunnel;
 use crate::fault::{Fault, Kind, Retry};
 use crate::live::Pinned;
-use crate::upstream::{Stream, Upstreams};
+use crate::upstream::{Call, Ends as ConnectionEnds, Upstreams};
 use crate::worker::Worker;
 
 /// A request that goes upstream. Its head is written in the scratch already.
 pub(super) struct Job<'a> {
     pub(super) endpoints: &'a [Endpoint],
+    pub(super) policy: Option<&'a UpstreamPolicy>,
+    /// Who asks, for endpoints that want to be told by a PROXY header.
+    pub(super) ends: ConnectionEnds,
     pub(super) route: RouteId,
     pub(super) pinned: &'a Pinned,
     pub(super) asked: &'a Asked,
@@ -79,8 +83,15 @@ pub(super) async fn forward<IO: AsyncRead + AsyncWrite + Unpin>(
     for _ in 0..limits::FORWARD_TRIES_MAX {
         let Some(endpoint) = Upstreams::pick(job.endpoints, turn, hops) else { break };
         done.endpoint = Some(endpoint.id);
-        let (mut upstream, is_reused) = match connection(worker, endpoint, takes_idle).await {
-            Ok(connection) => connection,
+        let call = Call {
+            endpoint,
+            policy: job.policy,
+            ends: Some(job.ends),
+            deadline: Duration::from_millis(limits::CONNECT_DEADLINE_MS),
+            takes_idle,
+        };
+        let mut lease = match Upstreams::connect(worker, &call).await {
+            Ok(lease) => lease,
             Err(fault) => {
                 done.result = Err(fault);
                 hops += 1;
@@ -91,11 +102,13 @@ pub(super) async fn forward<IO: AsyncRead + AsyncWrite + Unpin>(
             }
         };
         let mut from_upstream = Intake::default();
-        let ends = Ends { link, upstream: &mut upstream, from_upstream: &mut from_upstream, is_reused };
+        let is_reused = lease.is_reused;
+        let ends = Ends { link, upstream: &mut lease.stream, from_upstream: &mut from_upstream, is_reused };
         let (tally, result) = Exchange::new(worker, ends, scratch, &mut up, job.terms).run().await;
         done.tally = tally;
         match result {
             Ok(End::Switched) => {
+                let upstream = lease.stream;
                 let tunnel = Tunnel { upstream, from_upstream, endpoint: endpoint.id, vm: endpoint.vm };
                 done.result = Ok(Outcome::Tunnel(Box::new(tunnel)));
                 break;
@@ -103,7 +116,7 @@ pub(super) async fn forward<IO: AsyncRead + AsyncWrite + Unpin>(
             Ok(End::Done { downstream_goes_on, upstream_goes_on }) => {
                 from_upstream.release(&worker.buffers);
                 if upstream_goes_on && job.is_current(worker) {
-                    Upstreams::checkin(worker, endpoint.id, upstream, Instant::now());
+                    Upstreams::checkin(worker, lease, Instant::now());
                 }
                 done.result = Ok(Outcome::Done { goes_on: downstream_goes_on });
                 break;
@@ -131,14 +144,4 @@ fn is_safe_again(fault: &Fault, asked: &Asked, up: &Upward) -> bool {
         Retry::IfIdempotent => asked.is_idempotent && up.is_bodyless(),
         Retry::Never => false,
     }
-}
-
-async fn connection(worker: &Worker, endpoint: &Endpoint, takes_idle: bool) -> Result<(Stream, bool), Fault> {
-    if takes_idle && let Some(io) = worker.upstream.checkout(endpoint.id, Instant::now()) {
-        return Ok((io, true));
-    }
-    let own = worker.shared.own_addresses.load_full();
-    // Boxed: rare, and its size would be every idle connection's.
-    let io = Box::pin(worker.upstream.dial(endpoint, &own)).await?;
-    Ok((io, false))
 }

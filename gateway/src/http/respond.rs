@@ -36,7 +36,7 @@ pub fn status(fault: &Fault) -> Option<u16> {
         Kind::UpgradeRequired => 426,
         Kind::HeadTooLarge => 431,
         Kind::NotImplemented => 501,
-        Kind::Refused | Kind::Unresolved | Kind::Forbidden | Kind::BadResponse => 502,
+        Kind::Refused | Kind::Unresolved | Kind::Forbidden | Kind::UpstreamTls | Kind::BadResponse => 502,
         Kind::NotReady | Kind::NoEndpoint | Kind::Overloaded => 503,
         Kind::Timeout => 504,
         Kind::VersionNotSupported => 505,

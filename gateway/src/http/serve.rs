@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::ConnMeta;
 use super::answer::{Manner, Told, log};
 use super::client::Client;
-use super::decide::Decision;
+use super::decide::{Decision, upstream_policy};
 use super::door::{self, Asked};
 use super::downstream::{Arrival, Connection};
 use super::exchange::Terms;
@@ -126,6 +126,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 let terms = Terms::of(&asked, scratch.request.version, policy);
                 let job = Job {
                     endpoints: endpoints.all(),
+                    policy: upstream_policy(route),
+                    ends: client.ends(self.meta.peer, self.meta.local),
                     route: route.id,
                     pinned: &pinned,
                     asked: &asked,

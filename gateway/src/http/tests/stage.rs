@@ -155,10 +155,10 @@ impl Stage {
 
     /// Waits until the runtime has heard that the origin closed its idle connection; what is kept stays kept.
     pub(super) async fn close_is_heard(&self) {
-        let (id, now) = (endpoint_id(&self.origin.local_addr().unwrap()), tokio::time::Instant::now());
-        if let Some(io) = self.worker.upstream.checkout(id, now) {
-            within(io.plain().unwrap().readable()).await.unwrap();
-            Upstreams::checkin(&self.worker, id, io, now);
+        let id = endpoint_id(&self.origin.local_addr().unwrap());
+        if let Some(lease) = self.worker.upstream.take_idle(id) {
+            within(lease.stream.plain().unwrap().readable()).await.unwrap();
+            Upstreams::checkin(&self.worker, lease, tokio::time::Instant::now());
         }
     }
 

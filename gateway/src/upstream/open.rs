@@ -1,0 +1,77 @@
+//! A new connection, from the name to the handshake, under one deadline.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use config::snapshot::{Protocol, ProxyProtocol};
+use config::target::Target;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::pool::{Key, Lease};
+use super::resolve::{self, Place};
+use super::way::Way;
+use super::{Call, Stream, dial, own_addresses, proxy, tls};
+use crate::fault::{Cause, Fault, Kind, Retry};
+use crate::worker::Worker;
+
+/// Opens a connection the way `way` says.
+pub(super) async fn open(
+    worker: &Rc<Worker>,
+    call: &Call<'_>,
+    way: Option<&Way>,
+    key: Key,
+) -> Result<Lease, Fault> {
+    match timeout(call.deadline, open_all(worker, call, way)).await {
+        Ok(Ok((stream, place))) => Ok(Lease { stream, is_reused: false, key, place }),
+        Ok(Err(fault)) => Err(fault),
+        Err(_) => {
+            Err(Fault::upstream(Kind::Timeout, Retry::Safe, Cause::Rule("the connection took too long")))
+        }
+    }
+}
+
+async fn open_all(
+    worker: &Rc<Worker>,
+    call: &Call<'_>,
+    way: Option<&Way>,
+) -> Result<(Stream, Option<Place>), Fault> {
+    let (mut io, place) = connect(worker, call).await?;
+    let Some(way) = way else { return Ok((Stream::Plain(io), place)) };
+    if let Some(version) = way.proxy {
+        introduce(&mut io, version, call).await?;
+    }
+    let stream = match &way.tls {
+        None => Stream::Plain(io),
+        Some(policy) => {
+            let name = tls::server_name(&call.endpoint.target, policy)?;
+            let config = tls::config(way, policy).await?;
+            let is_http2 = way.protocol == Protocol::Http2;
+            Stream::Tls(Box::new(tls::shake_hands(config, name, io, is_http2).await?))
+        }
+    };
+    Ok((stream, place))
+}
+
+async fn connect(worker: &Rc<Worker>, call: &Call<'_>) -> Result<(TcpStream, Option<Place>), Fault> {
+    let endpoint = call.endpoint;
+    let own = own_addresses(worker);
+    let (host, port) = match &endpoint.target {
+        Target::Address(address) => {
+            let io = dial::dial_address(*address, endpoint.loopback_ok, &own).await?;
+            return Ok((io, None));
+        }
+        Target::Name { host, port } => (host, *port),
+    };
+    let (name, ips) = resolve::addresses(worker, host).await?;
+    let addresses: Vec<SocketAddr> = ips.iter().map(|ip: &IpAddr| SocketAddr::new(*ip, port)).collect();
+    let (io, address) = dial::first_of(&addresses, endpoint.loopback_ok, &own).await?;
+    Ok((io, Some(Place { name, ip: address.ip() })))
+}
+
+/// Says who asks, before the first byte of anything else.
+async fn introduce(io: &mut TcpStream, version: ProxyProtocol, call: &Call<'_>) -> Result<(), Fault> {
+    let header = proxy::header(version, call.ends);
+    io.write_all(&header).await.map_err(|cause| Fault::upstream(Kind::Refused, Retry::Safe, cause))
+}
