@@ -22,6 +22,7 @@ pub mod authority;
 pub mod cli;
 pub mod keys;
 pub mod listen;
+pub mod options;
 pub mod publish;
 pub mod start;
 pub mod store;

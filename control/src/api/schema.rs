@@ -50,6 +50,15 @@ bodies! {
         owner: Option<String>,
         /// `http`.
         protocol: Option<String>,
+        /// What a request has to be, besides host and path.
+        #[schema(rename = "match")]
+        matchers: Option<MatchOptions>,
+        /// How long the route waits.
+        timeouts: Option<TimeoutOptions>,
+        /// Where the client is sent, instead of targets.
+        redirect: Option<RedirectOptions>,
+        /// What the client gets, instead of targets.
+        respond: Option<RespondOptions>,
     }
     /// What to change of a route; null takes the default back.
     RoutePatch {
@@ -79,6 +88,78 @@ bodies! {
         note: Option<String>,
         /// The user it belongs to.
         owner: Option<String>,
+        /// Merged into what is there.
+        #[schema(rename = "match")]
+        matchers: Option<MatchOptions>,
+        /// Merged into what is there.
+        timeouts: Option<TimeoutOptions>,
+        /// Merged into what is there, or instead of targets.
+        redirect: Option<RedirectOptions>,
+        /// Merged into what is there, or instead of targets.
+        respond: Option<RespondOptions>,
+    }
+    /// What a request has to be for a route, besides host and path. All of it has to hold.
+    MatchOptions {
+        /// Higher goes first, from -1000 to 1000; 0 when absent.
+        priority: Option<i16>,
+        /// The path has to be the route's path, not only begin with it.
+        path_exact: Option<bool>,
+        /// Any of these methods.
+        methods: Option<Vec<String>>,
+        /// All of these about header fields.
+        headers: Option<Vec<ConditionOptions>>,
+        /// All of these about parameters of the query, undecoded.
+        query: Option<Vec<ConditionOptions>>,
+        /// Any of these networks or addresses is the client's.
+        clients: Option<Vec<String>>,
+    }
+    /// A condition on a named value: one of `equals`, `prefix`, `present` and `absent`.
+    ConditionOptions {
+        /// Whose value.
+        name: String,
+        /// It is this.
+        equals: Option<String>,
+        /// It begins with this.
+        prefix: Option<String>,
+        /// true: it is there.
+        present: Option<bool>,
+        /// true: it is not there.
+        absent: Option<bool>,
+    }
+    /// How long a route waits, as `500ms`, `5s`, `10m`; what is absent has the default of every route.
+    TimeoutOptions {
+        /// For one upstream connection to be made.
+        connect: Option<String>,
+        /// Silence inside a request body.
+        request_body: Option<String>,
+        /// For the response head, once the request is sent.
+        response_head: Option<String>,
+        /// Silence inside a response body.
+        idle_body: Option<String>,
+        /// For the whole exchange, tunnels excepted.
+        whole: Option<String>,
+        /// Silence of a tunnel.
+        tunnel: Option<String>,
+    }
+    /// Where a client is sent.
+    RedirectOptions {
+        /// An absolute URL, or a path on the same host.
+        to: String,
+        /// 301 (default), 302, 303, 307 or 308.
+        status: Option<u16>,
+        /// Put what follows the route's path, and the query, behind `to`; false when absent.
+        keeps_rest: Option<bool>,
+    }
+    /// A fixed answer.
+    RespondOptions {
+        /// 200 (default) to 599.
+        status: Option<u16>,
+        /// `text/plain; charset=utf-8` when absent.
+        content_type: Option<String>,
+        /// At most 64 KiB.
+        body: Option<String>,
+        /// The body where it is no text, instead of `body`.
+        body_base64: Option<String>,
     }
     /// A VM to make.
     VmInput {
@@ -166,6 +247,7 @@ bodies! {
 mod tests {
     use super::*;
     use crate::app::{join_token, route, setup, token, user, user_key, vm};
+    use crate::options::{action, matchers, timeouts};
 
     #[test]
     fn the_described_bodies_have_the_members_that_are_read() {
@@ -178,8 +260,16 @@ mod tests {
             read.sort_unstable();
             assert_eq!(described, read);
         };
-        same(RouteInput::FIELDS, route::input::KNOWN, &[]);
-        same(RoutePatch::FIELDS, route::input::KNOWN, &["namespace", "protocol"]);
+        // `match` is a word of Rust.
+        let route: Vec<_> =
+            route::input::KNOWN.iter().map(|name| if *name == "match" { "matchers" } else { name }).collect();
+        same(RouteInput::FIELDS, &route, &[]);
+        same(RoutePatch::FIELDS, &route, &["namespace", "protocol"]);
+        same(MatchOptions::FIELDS, matchers::KNOWN, &[]);
+        same(ConditionOptions::FIELDS, matchers::CONDITION, &[]);
+        same(TimeoutOptions::FIELDS, timeouts::KNOWN, &[]);
+        same(RedirectOptions::FIELDS, action::REDIRECT, &[]);
+        same(RespondOptions::FIELDS, action::RESPOND, &[]);
         same(VmInput::FIELDS, vm::KNOWN, &[]);
         same(VmPatch::FIELDS, vm::KNOWN, &["namespace"]);
         same(UserInput::FIELDS, user::KNOWN, &["grants"]);

@@ -2,6 +2,7 @@
 
 mod gateways;
 mod routes;
+mod routes_options;
 mod system;
 mod users;
 mod vms;

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::error::{Error, Violation};
+use crate::options::Flaws;
 
 /// A JSON object without repeated members.
 #[derive(Debug, Clone, Default)]
@@ -27,10 +28,9 @@ impl<'de> Deserialize<'de> for Members {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
                 let mut members = BTreeMap::new();
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
-                    // Two readers of the same text would otherwise see two different requests.
+                while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
                     if members.contains_key(&name) {
-                        return Err(serde::de::Error::custom(format!("the member {name:?} is given twice")));
+                        return Err(twice(&name));
                     }
                     members.insert(name, value);
                 }
@@ -38,6 +38,77 @@ impl<'de> Deserialize<'de> for Members {
             }
         }
         deserializer.deserialize_map(Each)
+    }
+}
+
+/// Two readers of the same text would otherwise see two different requests.
+fn twice<E: serde::de::Error>(name: &str) -> E {
+    E::custom(format!("the member {name:?} is given twice"))
+}
+
+/// A value whose objects, at any depth, have no repeated members. The parser bounds the depth.
+struct Strict(Value);
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Self)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut members = serde_json::Map::new();
+        while let Some((name, Strict(value))) = map.next_entry::<String, Strict>()? {
+            if members.contains_key(&name) {
+                return Err(twice(&name));
+            }
+            members.insert(name, value);
+        }
+        Ok(Value::Object(members))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(Strict(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
     }
 }
 
@@ -166,6 +237,31 @@ impl Input {
         text
     }
 
+    /// An object that another reader takes apart.
+    pub fn object(&mut self, name: &str) -> Said<Value> {
+        self.take(name, "an object", |value| value.is_object().then(|| value.clone()))
+    }
+
+    /// A list, or one value as a list of one.
+    pub fn items(&mut self, name: &str) -> Said<Vec<Value>> {
+        self.take(name, "a list", |value| match value {
+            Value::Array(items) => Some(items.clone()),
+            one => Some(vec![one.clone()]),
+        })
+    }
+
+    /// Takes over what another reader found.
+    pub fn absorb(&mut self, flaws: Flaws) {
+        let (violations, is_unparsable) = flaws.into_parts();
+        self.violations.extend(violations);
+        self.is_unparsable |= is_unparsable;
+    }
+
+    /// Whether nothing is wrong so far.
+    pub fn is_sound(&self) -> bool {
+        self.violations.is_empty()
+    }
+
     /// true or false.
     pub fn truth(&mut self, name: &str) -> Said<bool> {
         self.take(name, "true or false", Value::as_bool)
@@ -252,12 +348,7 @@ impl Input {
     /// Errors: all violations; 400 if one of them is a text that cannot be parsed, 422 otherwise.
     pub fn finish(mut self, known: &[&str]) -> Result<(), Error> {
         for name in std::mem::take(&mut self.members).into_keys() {
-            let shown: String = name.chars().take(80).collect();
-            let hint = match known.iter().find(|known| is_near(known, &name)) {
-                Some(near) => format!("did you mean {near}?"),
-                None => format!("known are {}", known.join(", ")),
-            };
-            self.invalid(&shown, "unknown", format!("{shown:?} is no field here; {hint}"));
+            self.violations.push(unknown(name.chars().take(80).collect::<String>(), &name, known));
         }
         if self.violations.is_empty() {
             Ok(())
@@ -267,6 +358,16 @@ impl Input {
             Err(Error::Invalid(self.violations))
         }
     }
+}
+
+/// The refusal of a member at `place` that nobody knows.
+pub(crate) fn unknown(place: String, name: &str, known: &[&str]) -> Violation {
+    let shown: String = name.chars().take(80).collect();
+    let hint = match known.iter().find(|known| is_near(known, name)) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("known are {}", known.join(", ")),
+    };
+    Violation::new(place, "unknown", format!("{shown:?} is no field here; {hint}"))
 }
 
 /// Whether two names differ by at most one inserted, dropped or replaced character, or by two neighbours swapped.

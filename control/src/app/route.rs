@@ -1,6 +1,7 @@
 //! Routes: the rules of one, and its life.
 
 pub mod input;
+pub mod options;
 pub mod target;
 pub mod view;
 
@@ -10,7 +11,8 @@ use config::name::{HostPattern, Namespace, PathPrefix};
 use config::snapshot::{FlowPolicy, Kind, TlsMode, Value};
 
 use self::input::Draft;
-use self::target::{Context, Resolved};
+use self::options::Options;
+use self::target::{Asked as AskedTarget, Context, Resolved};
 pub use self::view::RouteView;
 use super::change::{Change, Note, Scope};
 use super::input::{Input, Members, Said};
@@ -32,9 +34,6 @@ pub async fn create(app: &App, caller: &Caller, members: Members) -> Result<Rout
     let draft = input::read(&mut input);
     if draft.host == Said::Null || draft.host == Said::Nothing && input.is_sound_at("host") {
         input.invalid("host", "required", "host is missing");
-    }
-    if draft.targets.is_none() && input.is_sound_at("target") {
-        input.invalid("target", "required", "target is missing; write http://HOST:PORT or vm:NAME:PORT");
     }
     let Some(namespace) = namespace else { return Err(input.refuse(input::KNOWN)) };
     let mut change = app.begin(caller, Scope::Published).await?;
@@ -94,7 +93,8 @@ pub async fn update(
     row.stamp = old.stamp.changed(change.now());
     apply(app, &mut change, caller, (&mut row, draft), &mut input).await?;
     input.finish(input::KNOWN)?;
-    if (&row.host, &row.path) != (&old.host, &old.path) {
+    let key = |row: &RouteRow| (row.host.clone(), row.path.clone(), row.match_key());
+    if key(&row) != key(&old) {
         taken(&mut change, caller, &row).await?;
     }
     store::route::update(change.conn(), &row).await?;
@@ -174,6 +174,9 @@ fn blank(namespace: Namespace, caller: &Caller, now: i64) -> RouteRow {
         hsts_seconds: None,
         websocket: false,
         service: None,
+        answer: None,
+        matchers: None,
+        timeouts: None,
         on_change: FlowPolicy::Keep,
         on_delete: DRAIN,
         enabled: true,
@@ -193,7 +196,7 @@ async fn apply(
     app: &App,
     change: &mut Change<'_>,
     caller: &Caller,
-    (row, draft): (&mut RouteRow, Draft),
+    (row, mut draft): (&mut RouteRow, Draft),
     input: &mut Input,
 ) -> Result<(), Error> {
     if let Said::This(host) = draft.host {
@@ -226,13 +229,52 @@ async fn apply(
         input.invalid("hsts_seconds", "invalid", "hsts_seconds needs tls: browsers ignore it on plain http");
     }
     owner(change, caller, (row, draft.owner), input).await?;
-    let Some(written) = draft.targets else { return Ok(()) };
-    let context = Context { app, caller, old: &row.endpoints.clone() };
-    let resolved = target::resolve(change.conn(), context, &written, input.violations()).await?;
-    match resolved {
-        Some(Resolved::Service(own)) => (row.service, row.endpoints) = (Some(own), Vec::new()),
-        Some(Resolved::Endpoints(endpoints)) => (row.service, row.endpoints) = (None, endpoints),
-        None => {}
+    let waits = matches!(draft.options.timeouts, Said::This(_));
+    options::apply(row, &mut draft.options, input);
+    leads(app, change, (row, draft.targets, &mut draft.options), input).await?;
+    if row.answer.is_some() {
+        if waits {
+            input.invalid("timeouts", "invalid", "timeouts are for routes that lead somewhere");
+        }
+        row.timeouts = None;
+    }
+    Ok(())
+}
+
+/// Writes where the route leads: to targets, elsewhere, or to an answer of its own.
+async fn leads(
+    app: &App,
+    change: &mut Change<'_>,
+    (row, targets, options): (&mut RouteRow, Option<Vec<Option<AskedTarget>>>, &mut Options),
+    input: &mut Input,
+) -> Result<(), Error> {
+    match (options::answer(row, options, input), &targets) {
+        (Said::This(_), Some(_)) => {
+            input.invalid("target", "invalid", "give one of targets, redirect and respond");
+        }
+        (Said::This(answer), None) => {
+            (row.service, row.endpoints, row.answer) = (None, Vec::new(), Some(answer));
+        }
+        (Said::Null, None) => row.answer = None,
+        (Said::Null | Said::Nothing, _) => {}
+    }
+    if let Some(asked) = targets {
+        let caller = change.caller().clone();
+        let context = Context { app, caller: &caller, old: &row.endpoints.clone() };
+        let resolved = target::resolve(change.conn(), context, &asked, input.violations()).await?;
+        match resolved {
+            Some(Resolved::Service(own)) => (row.service, row.endpoints) = (Some(own), Vec::new()),
+            Some(Resolved::Endpoints(endpoints)) => (row.service, row.endpoints) = (None, endpoints),
+            None => {}
+        }
+        row.answer = None;
+    } else if row.service.is_none() && row.endpoints.is_empty() && row.answer.is_none() {
+        let is_named = ["target", "redirect", "respond"].iter().any(|name| !input.is_sound_at(name));
+        if !is_named {
+            let message =
+                "target is missing; write http://HOST:PORT or vm:NAME:PORT, or say redirect or respond";
+            input.invalid("target", "required", message);
+        }
     }
     Ok(())
 }
@@ -263,7 +305,8 @@ async fn owner(
 
 /// Refuses a match that another route holds; the other is named if the caller may see it.
 async fn taken(change: &mut Change<'_>, caller: &Caller, row: &RouteRow) -> Result<(), Error> {
-    let Some(other) = store::route::by_match(change.conn(), &row.host, &row.path).await? else {
+    let Some(other) = store::route::by_match(change.conn(), &row.host, &row.path, &row.match_key()).await?
+    else {
         return Ok(());
     };
     if other.id == row.id {
@@ -274,9 +317,10 @@ async fn taken(change: &mut Change<'_>, caller: &Caller, row: &RouteRow) -> Resu
         false => "a route of another namespace".to_owned(),
     };
     let path = if row.path.as_str() == "/" { "" } else { row.path.as_str() };
+    let and = if row.match_key().is_empty() { "" } else { " with the same conditions" };
     Err(Error::Conflict {
         field: "host",
-        message: format!("{}{path} is the match of {who} already", row.host),
+        message: format!("{}{path}{and} is the match of {who} already", row.host),
     })
 }
 

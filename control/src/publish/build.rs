@@ -12,6 +12,7 @@ use config::snapshot::{
 use config::target::Target;
 
 use crate::app::{Error, Keys};
+use crate::options::action::Answer;
 use crate::store::host_key::HostKeyRow;
 use crate::store::identity::IdentityRow;
 use crate::store::route::{EndpointRow, Own, RouteRow};
@@ -34,6 +35,11 @@ pub fn route(row: &RouteRow, admin: Option<SocketAddr>) -> Result<Option<Route>,
         return Ok(None);
     }
     let action = match row.service {
+        None if row.answer.is_some() => match row.answer.clone() {
+            Some(Answer::Redirect(redirect)) => Action::Redirect(redirect),
+            Some(Answer::Respond(respond)) => Action::Respond(respond),
+            None => return Ok(None),
+        },
         Some(Own::Novnc) => Action::Service(Service::Novnc),
         Some(Own::Ttyd) => Action::Service(Service::Ttyd),
         Some(Own::Control(id)) => match admin {
@@ -56,9 +62,9 @@ pub fn route(row: &RouteRow, admin: Option<SocketAddr>) -> Result<Option<Route>,
         websocket: row.websocket,
         action,
         on_change: row.on_change,
-        matchers: None,
+        matchers: row.matchers.clone(),
         filters: None,
-        timeouts: None,
+        timeouts: row.timeouts.clone(),
         on_delete: row.on_delete,
     }))
 }
@@ -79,8 +85,8 @@ fn endpoint(row: &EndpointRow) -> Result<Endpoint, Error> {
         target,
         loopback_ok,
         vm: row.vm.as_ref().map(|vm| vm.id),
-        weight: 1,
-        draining: false,
+        weight: row.weight,
+        draining: row.draining,
     })
 }
 

@@ -13,6 +13,7 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/0001_spine.sql"),
     include_str!("../../migrations/0002_internal_keys.sql"),
     include_str!("../../migrations/0003_join_retry.sql"),
+    include_str!("../../migrations/0004_route_options.sql"),
 ];
 
 /// The schema this program reads and writes.

@@ -4,11 +4,13 @@ use std::net::IpAddr;
 
 use config::id::{EndpointId, RouteId, VmId};
 use config::name::{HostPattern, Namespace, PathPrefix};
-use config::snapshot::{FlowPolicy, TlsMode};
+use config::snapshot::{FlowPolicy, Matchers, Timeouts, TlsMode};
 
 use super::conn::{Conn, Row, args};
 use super::select::{Select, Slice};
 use super::{Error, Stamp, text};
+use crate::options::action::{self, Answer};
+use crate::options::{self, matchers, timeouts};
 
 /// One route.
 #[derive(Debug, Clone)]
@@ -31,6 +33,12 @@ pub struct RouteRow {
     pub websocket: bool,
     /// One of our own services, instead of endpoints.
     pub service: Option<Own>,
+    /// What it answers by itself, instead of endpoints.
+    pub answer: Option<Answer>,
+    /// What a request has to be, besides host and path.
+    pub matchers: Option<Box<Matchers>>,
+    /// How long it waits.
+    pub timeouts: Option<Box<Timeouts>>,
     /// What a change does to open flows.
     pub on_change: FlowPolicy,
     /// What the deletion does to them.
@@ -45,6 +53,13 @@ pub struct RouteRow {
     pub stamp: Stamp,
     /// Where it leads, in order.
     pub endpoints: Vec<EndpointRow>,
+}
+
+impl RouteRow {
+    /// What makes it unique beside host and path.
+    pub fn match_key(&self) -> String {
+        matchers::key(self.matchers.as_deref())
+    }
 }
 
 /// One of our own services as a target.
@@ -82,6 +97,10 @@ pub struct EndpointRow {
     pub vm: Option<EndpointVm>,
     /// Whether root set a loopback address.
     pub loopback_ok: bool,
+    /// Its share against the other endpoints'.
+    pub weight: u16,
+    /// Whether it gets no new requests but those that stick to it.
+    pub draining: bool,
 }
 
 /// The VM of an endpoint, as it is now.
@@ -117,14 +136,15 @@ const TABLE: &str = "routes";
 macro_rules! columns {
     () => {
         "SELECT id, namespace, host, path, tls, redirect_https, hsts_seconds, websocket, service, service_endpoint, \
-         on_change, on_delete, enabled, note, owner, revision, created_at, updated_at FROM routes WHERE deleted_at IS NULL"
+         on_change, on_delete, enabled, note, owner, matchers, timeouts, answer, revision, created_at, updated_at \
+         FROM routes WHERE deleted_at IS NULL"
     };
 }
 
 macro_rules! endpoint_columns {
     () => {
         "SELECT e.id AS id, e.route_id AS route_id, e.host AS host, e.port AS port, e.vm_id AS vm_id, \
-         e.loopback_ok AS loopback_ok, v.name AS vm_name, v.namespace AS vm_namespace, v.address AS vm_address, \
+         e.loopback_ok AS loopback_ok, e.weight AS weight, e.draining AS draining, v.name AS vm_name, v.namespace AS vm_namespace, v.address AS vm_address, \
          v.loopback_ok AS vm_loopback_ok FROM endpoints e LEFT JOIN vms v ON v.id = e.vm_id"
     };
 }
@@ -144,6 +164,9 @@ fn read(row: &Row) -> Result<RouteRow, Error> {
         hsts_seconds,
         websocket: row.bool("websocket")?,
         service: service(row)?,
+        answer: optional(row, "answer", action::stored)?,
+        matchers: optional(row, "matchers", |text| options::stored(text, matchers::read))?.map(Box::new),
+        timeouts: optional(row, "timeouts", |text| options::stored(text, timeouts::read))?.map(Box::new),
         on_change: text::parsed(row, TABLE, "on_change", text::policy)?,
         on_delete: text::parsed(row, TABLE, "on_delete", text::policy)?,
         enabled: row.bool("enabled")?,
@@ -152,6 +175,17 @@ fn read(row: &Row) -> Result<RouteRow, Error> {
         stamp: Stamp::of(row)?,
         endpoints: Vec::new(),
     })
+}
+
+fn optional<T>(
+    row: &Row,
+    column: &'static str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, Error> {
+    match row.text_or(column)? {
+        None => Ok(None),
+        Some(_) => text::parsed(row, TABLE, column, parse).map(Some),
+    }
 }
 
 fn service(row: &Row) -> Result<Option<Own>, Error> {
@@ -185,14 +219,17 @@ fn read_endpoint(row: &Row) -> Result<EndpointRow, Error> {
         port: text::narrow(row, TABLE, "port")?,
         vm,
         loopback_ok: row.bool("loopback_ok")?,
+        weight: text::narrow(row, TABLE, "weight")?,
+        draining: row.bool("draining")?,
     })
 }
 
 /// Adds one with its endpoints.
 pub async fn insert(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
     let sql = "INSERT INTO routes (id, namespace, host, path, tls, redirect_https, hsts_seconds, websocket, service, \
-               service_endpoint, on_change, on_delete, enabled, note, owner, revision, created_at, updated_at) VALUES \
-               ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+               service_endpoint, on_change, on_delete, enabled, note, matchers, match_key, timeouts, answer, \
+               owner, revision, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
+               $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
     let args = args![
         route.id.to_string(),
         route.namespace.as_str(),
@@ -208,6 +245,10 @@ pub async fn insert(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
         text::policy_text(route.on_delete),
         route.enabled,
         &route.note,
+        matchers_text(route),
+        route.match_key(),
+        timeouts_text(route),
+        route.answer.as_ref().map(action::stored_text),
         route.owner.clone(),
         route.stamp.revision,
         route.stamp.created_at,
@@ -221,7 +262,7 @@ pub async fn insert(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
 pub async fn update(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
     let sql = "UPDATE routes SET host = $2, path = $3, tls = $4, redirect_https = $5, hsts_seconds = $6, websocket = $7, \
                service = $8, service_endpoint = $9, on_change = $10, on_delete = $11, enabled = $12, note = $13, \
-               revision = $14, updated_at = $15 WHERE id = $1 AND deleted_at IS NULL";
+               matchers = $14, match_key = $15, timeouts = $16, answer = $17, revision = $18, updated_at = $19 WHERE id = $1 AND deleted_at IS NULL";
     let args = args![
         route.id.to_string(),
         route.host.to_string(),
@@ -236,12 +277,24 @@ pub async fn update(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
         text::policy_text(route.on_delete),
         route.enabled,
         &route.note,
+        matchers_text(route),
+        route.match_key(),
+        timeouts_text(route),
+        route.answer.as_ref().map(action::stored_text),
         route.stamp.revision,
         route.stamp.updated_at,
     ];
     conn.run(sql, &args).await?;
     drop_endpoints(conn, route.id).await?;
     insert_endpoints(conn, route).await
+}
+
+fn matchers_text(route: &RouteRow) -> Option<String> {
+    route.matchers.as_deref().map(|matchers| matchers::show(matchers).to_string())
+}
+
+fn timeouts_text(route: &RouteRow) -> Option<String> {
+    route.timeouts.as_deref().map(|timeouts| timeouts::show(timeouts).to_string())
 }
 
 fn service_endpoint(route: &RouteRow) -> Option<String> {
@@ -252,8 +305,8 @@ fn service_endpoint(route: &RouteRow) -> Option<String> {
 }
 
 async fn insert_endpoints(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
-    let sql = "INSERT INTO endpoints (id, route_id, position, host, port, vm_id, loopback_ok) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let sql = "INSERT INTO endpoints (id, route_id, position, host, port, vm_id, loopback_ok, weight, draining) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     for (position, endpoint) in (0i64..).zip(&route.endpoints) {
         let args = args![
             endpoint.id.to_string(),
@@ -263,6 +316,8 @@ async fn insert_endpoints(conn: &mut Conn, route: &RouteRow) -> Result<(), Error
             i64::from(endpoint.port),
             endpoint.vm.as_ref().map(|vm| vm.id.to_string()),
             endpoint.loopback_ok,
+            i64::from(endpoint.weight),
+            endpoint.draining,
         ];
         conn.run(sql, &args).await?;
     }
@@ -286,14 +341,15 @@ pub async fn by_id(conn: &mut Conn, id: RouteId) -> Result<Option<RouteRow>, Err
     whole(conn, row).await
 }
 
-/// Finds who holds this host and path.
+/// Finds who holds this host and path under these conditions ([`RouteRow::match_key`]).
 pub async fn by_match(
     conn: &mut Conn,
     host: &HostPattern,
     path: &PathPrefix,
+    match_key: &str,
 ) -> Result<Option<RouteRow>, Error> {
-    let sql = concat!(columns!(), " AND host = $1 AND path = $2");
-    let row = conn.row(sql, &args![host.to_string(), path.as_str()]).await?;
+    let sql = concat!(columns!(), " AND host = $1 AND path = $2 AND match_key = $3");
+    let row = conn.row(sql, &args![host.to_string(), path.as_str(), match_key]).await?;
     whole(conn, row).await
 }
 

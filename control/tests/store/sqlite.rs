@@ -50,6 +50,23 @@ async fn a_copy_is_made_before_an_existing_database_is_migrated() {
     let mut conn = db.write().await.unwrap();
     conn.run("DROP TABLE internal_keys", &[]).await.unwrap();
     conn.run("ALTER TABLE join_tokens DROP COLUMN csr_digest", &[]).await.unwrap();
+    conn.run("DROP INDEX routes_match", &[]).await.unwrap();
+    conn.run("CREATE UNIQUE INDEX routes_match ON routes (host, path) WHERE deleted_at IS NULL", &[])
+        .await
+        .unwrap();
+    for drop in [
+        "ALTER TABLE routes DROP COLUMN matchers",
+        "ALTER TABLE routes DROP COLUMN match_key",
+        "ALTER TABLE routes DROP COLUMN filters",
+        "ALTER TABLE routes DROP COLUMN timeouts",
+        "ALTER TABLE routes DROP COLUMN upstream",
+        "ALTER TABLE routes DROP COLUMN client_key_sealed",
+        "ALTER TABLE routes DROP COLUMN answer",
+        "ALTER TABLE endpoints DROP COLUMN weight",
+        "ALTER TABLE endpoints DROP COLUMN draining",
+    ] {
+        conn.run(drop, &[]).await.unwrap();
+    }
     conn.run("DELETE FROM schema_steps WHERE step > 1", &[]).await.unwrap();
     conn.commit().await.unwrap();
     db.close().await;

@@ -67,15 +67,15 @@ async fn all_violations_are_named_at_once() {
     let fixture = Fixture::new().await;
     let body = json!({
         "host": "app example", "path": "a//b", "targets": ["http://10.0.0.5:0", "http://169.254.169.254"],
-        "tls": "acme", "health_check": {}, "websocket": "yes", "hots": "x",
+        "tls": "acme", "listener": {}, "websocket": "yes", "hots": "x",
     });
     let answer = fixture.post(LOCAL, "/api/v1/routes", body).await.expect(422);
     let mut found = answer.violations();
     found.sort();
     let mut wanted = [
-        "health_check unsupported",
         "host invalid",
         "hots unknown",
+        "listener unsupported",
         "path invalid",
         "targets[0] invalid",
         "targets[1] forbidden",
@@ -90,17 +90,7 @@ async fn all_violations_are_named_at_once() {
 #[tokio::test]
 async fn fields_that_are_not_honoured_yet_are_refused() {
     let fixture = Fixture::new().await;
-    for field in [
-        "listener",
-        "headers",
-        "timeouts",
-        "stickiness",
-        "health_check",
-        "retry",
-        "auth",
-        "source_acl",
-        "rate_limit",
-    ] {
+    for field in ["listener", "listeners", "certificate"] {
         let mut body = route("app.example.com", "http://10.0.0.5");
         body[field] = json!("x");
         let answer = fixture.post(LOCAL, "/api/v1/routes", body).await.expect(422);

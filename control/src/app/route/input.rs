@@ -4,7 +4,9 @@ use config::name::{HostPattern, PathPrefix};
 use config::snapshot::{FlowPolicy, TlsMode};
 
 use super::super::input::{Input, Said};
-use super::target::{self, Written};
+use super::options::{self, Options};
+use super::target::{self, Asked};
+use crate::options::Flaws;
 use crate::store::text;
 
 /// Members that may be set.
@@ -24,30 +26,14 @@ pub const KNOWN: &[&str] = &[
     "namespace",
     "owner",
     "protocol",
+    "match",
+    "timeouts",
+    "redirect",
+    "respond",
 ];
 
 /// Members of INVENTORY 2.1 that gateways do not honour yet.
-const PLANNED: &[&str] = &[
-    "listener",
-    "listeners",
-    "upstream_tls",
-    "strip_prefix",
-    "add_prefix",
-    "headers",
-    "timeouts",
-    "body_limit",
-    "lb",
-    "stickiness",
-    "health_check",
-    "retry",
-    "auth",
-    "source_acl",
-    "rate_limit",
-    "maintenance",
-    "weight",
-    "certificate",
-    "match",
-];
+const PLANNED: &[&str] = &["listener", "listeners", "certificate"];
 
 /// Members that are shown only.
 const SHOWN: &[&str] = &["id", "revision", "created_at", "updated_at", "endpoints"];
@@ -60,7 +46,7 @@ pub struct Draft {
     /// Which paths.
     pub path: Said<PathPrefix>,
     /// Where to.
-    pub targets: Option<Vec<Option<Written>>>,
+    pub targets: Option<Vec<Option<Asked>>>,
     /// The public side.
     pub tls: Said<TlsMode>,
     /// Plain HTTP goes to https.
@@ -79,6 +65,8 @@ pub struct Draft {
     pub note: Said<String>,
     /// Whose it is said to be.
     pub owner: Said<String>,
+    /// Everything else.
+    pub options: Options,
 }
 
 /// Reads a draft; what is wrong is noted in `input`.
@@ -103,6 +91,7 @@ pub fn read(input: &mut Input) -> Draft {
         enabled: input.truth("enabled"),
         note: input.note("note"),
         owner: input.text("owner"),
+        options: options::read(input),
     }
 }
 
@@ -153,34 +142,36 @@ fn tls(input: &mut Input) -> Said<TlsMode> {
     }
 }
 
-/// `None` stands where a text could not be parsed.
-fn targets(input: &mut Input) -> Option<Vec<Option<Written>>> {
-    let (one, many) = (input.text("target").some(), input.texts("targets").some());
-    let (field, texts) = match (one, many) {
+/// `None` stands where one could not be read.
+fn targets(input: &mut Input) -> Option<Vec<Option<Asked>>> {
+    let one = input.items("target").some();
+    let many = input.items("targets").some();
+    let (field, items) = match (one, many) {
         (None, None) => return None,
-        (Some(one), None) => ("target", vec![one]),
+        (Some(one), None) => ("target", one),
         (None, Some(many)) => ("targets", many),
-        (Some(one), Some(many)) if many == [one.as_str()] => ("targets", many),
+        (Some(one), Some(many)) if many == one => ("targets", many),
         (Some(_), Some(_)) => {
             input.invalid("target", "invalid", "give either target or targets");
             return None;
         }
     };
-    if texts.is_empty() || texts.len() > config::limits::ENDPOINTS_MAX {
-        let most = config::limits::ENDPOINTS_MAX;
-        input.invalid(field, "range", format!("a route has 1 to {most} targets"));
+    let most = if field == "target" { 1 } else { config::limits::ENDPOINTS_MAX };
+    if items.is_empty() || items.len() > most {
+        let message = if most == 1 {
+            "one target; several are targets".to_owned()
+        } else {
+            format!("a route has 1 to {most} targets")
+        };
+        input.invalid(field, "range", message);
         return None;
     }
-    let mut written = Vec::with_capacity(texts.len());
-    for (place, text) in texts.iter().enumerate() {
-        match target::parse(text) {
-            Ok(target) => written.push(Some(target)),
-            Err((code, message)) => {
-                let name = if field == "target" { "target".to_owned() } else { format!("targets[{place}]") };
-                input.invalid(name, code, message);
-                written.push(None);
-            }
-        }
-    }
-    Some(written)
+    let mut flaws = Flaws::default();
+    let read = |(number, item)| {
+        let place = if field == "target" { "target".to_owned() } else { format!("targets[{number}]") };
+        target::asked(item, &place, &mut flaws)
+    };
+    let asked = items.into_iter().enumerate().map(read).collect();
+    input.absorb(flaws);
+    Some(asked)
 }

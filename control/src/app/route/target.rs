@@ -3,11 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use config::id::EndpointId;
+use config::limits::WEIGHT;
 use config::name::{HostName, Namespace};
 use config::target;
+use serde_json::Value;
 
+use super::super::input::Said;
 use super::super::{App, Caller, Error, Violation};
 use crate::auth::rbac::{Action, Denied, Resource};
+use crate::options::{Flaws, Node};
 use crate::store::route::{EndpointRow, EndpointVm, Own};
 use crate::store::vm::VmRow;
 use crate::store::{self, Conn};
@@ -33,6 +37,72 @@ pub enum Written {
         /// The port.
         port: u16,
     },
+}
+
+/// A target with what was said about its share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Where it is.
+    pub written: Written,
+    /// Its share.
+    pub weight: Said<u16>,
+    /// Whether it gets no new requests.
+    pub draining: Said<bool>,
+}
+
+/// Members of a target that is written as an object.
+pub const KNOWN: &[&str] = &["url", "weight", "draining"];
+
+/// Reads one target: its URL, or an object with more. `None` when something is wrong with it.
+pub fn asked(item: Value, place: &str, flaws: &mut Flaws) -> Option<Asked> {
+    if let Value::String(url) = &item {
+        let written = parse(url).map_err(|(code, message)| flaws.invalid(place, code, message)).ok()?;
+        return Some(Asked { written, weight: Said::Nothing, draining: Said::Nothing });
+    }
+    if !item.is_object() {
+        flaws.invalid(place, "type", format!("{place} is a URL, or an object with url, weight and draining"));
+        return None;
+    }
+    let said = |name: &str| match item.get(name) {
+        None => Said::Nothing,
+        Some(Value::Null) => Said::Null,
+        Some(_) => Said::This(()),
+    };
+    let (weighed, drained) = (said("weight"), said("draining"));
+    let mut node = Node::open(item, place, flaws)?;
+    let written = match node.text("url").as_deref().map(parse) {
+        Some(Ok(written)) => Some(written),
+        Some(Err((code, message))) => {
+            node.invalid("url", code, message);
+            None
+        }
+        None => {
+            node.missing("url", "write http://HOST:PORT or vm:NAME:PORT");
+            None
+        }
+    };
+    let (weight, draining) = share(&mut node);
+    if matches!(written, Some(Written::Service(_))) && (weight.is_some() || draining.is_some()) {
+        node.invalid_here("invalid", "a service has no share; it stands alone as a target");
+    }
+    node.finish();
+    let merged =
+        Asked { written: written?, weight: with(weighed, weight), draining: with(drained, draining) };
+    Some(merged)
+}
+
+/// Reads the share of an endpoint.
+pub fn share(node: &mut Node<'_>) -> (Option<u16>, Option<bool>) {
+    let (least, most) = WEIGHT;
+    (node.number("weight", i64::from(least), i64::from(most)), node.truth("draining"))
+}
+
+fn with<T>(said: Said<()>, value: Option<T>) -> Said<T> {
+    match (said, value) {
+        (Said::Null, _) => Said::Null,
+        (_, Some(value)) => Said::This(value),
+        (_, None) => Said::Nothing,
+    }
 }
 
 const DEFAULT_PORT: u16 = 80;
@@ -153,10 +223,10 @@ impl From<store::Error> for Refused {
 pub async fn resolve(
     conn: &mut Conn,
     context: Context<'_>,
-    written: &[Option<Written>],
+    asked: &[Option<Asked>],
     violations: &mut Vec<Violation>,
 ) -> Result<Option<Resolved>, Error> {
-    if let [Some(Written::Service(service))] = written {
+    if let [Some(Asked { written: Written::Service(service), .. })] = asked {
         context.caller.allow(Action::Create, Resource::ServiceTarget)?;
         let control = || Own::Control(EndpointId::from_uuid(uuid::Uuid::now_v7()));
         let own = match *service {
@@ -166,8 +236,8 @@ pub async fn resolve(
         };
         return Ok(Some(Resolved::Service(own)));
     }
-    let mut endpoints: Vec<EndpointRow> = Vec::with_capacity(written.len());
-    for (place, target) in written.iter().enumerate() {
+    let mut endpoints: Vec<EndpointRow> = Vec::with_capacity(asked.len());
+    for (place, target) in asked.iter().enumerate() {
         // What could not be parsed is a violation already; it keeps its place.
         let Some(target) = target else { continue };
         match endpoint(conn, context, target).await {
@@ -197,8 +267,8 @@ fn same(one: &EndpointRow, other: &EndpointRow) -> bool {
         && one.loopback_ok == other.loopback_ok
 }
 
-async fn endpoint(conn: &mut Conn, context: Context<'_>, target: &Written) -> Result<EndpointRow, Refused> {
-    let mut endpoint = match target {
+async fn endpoint(conn: &mut Conn, context: Context<'_>, asked: &Asked) -> Result<EndpointRow, Refused> {
+    let mut endpoint = match &asked.written {
         Written::Service(service) => {
             return Err(Refused::Rule(
                 "invalid",
@@ -220,13 +290,17 @@ async fn endpoint(conn: &mut Conn, context: Context<'_>, target: &Written) -> Re
         }
     };
     if let Some(old) = context.old.iter().find(|old| same(old, &endpoint)) {
-        endpoint.id = old.id;
+        // What is not said of a target that stays is kept.
+        (endpoint.id, endpoint.weight, endpoint.draining) = (old.id, old.weight, old.draining);
     }
+    endpoint.weight = asked.weight.clone().merged(endpoint.weight, 1);
+    endpoint.draining = asked.draining.clone().merged(endpoint.draining, false);
     Ok(endpoint)
 }
 
 fn fresh(host: String, port: u16, vm: Option<EndpointVm>, loopback_ok: bool) -> EndpointRow {
-    EndpointRow { id: EndpointId::from_uuid(uuid::Uuid::now_v7()), host, port, vm, loopback_ok }
+    let id = EndpointId::from_uuid(uuid::Uuid::now_v7());
+    EndpointRow { id, host, port, vm, loopback_ok, weight: 1, draining: false }
 }
 
 fn literal(context: Context<'_>, address: SocketAddr) -> Result<EndpointRow, Refused> {

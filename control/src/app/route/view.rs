@@ -1,10 +1,14 @@
 //! How a route is shown.
 
 use serde::Serialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::super::page::time;
 use super::target;
+use crate::api::schema::{MatchOptions, RedirectOptions, RespondOptions, TimeoutOptions};
+use crate::options::action::{self, Answer};
+use crate::options::{matchers, timeouts};
 use crate::store::route::{EndpointRow, RouteRow};
 use crate::store::text;
 
@@ -23,6 +27,18 @@ pub struct RouteView {
     pub targets: Vec<String>,
     /// The same with ids.
     pub endpoints: Vec<EndpointView>,
+    /// Where the client is sent instead.
+    #[schema(value_type = Option<RedirectOptions>)]
+    pub redirect: Option<Value>,
+    /// What the client gets instead.
+    #[schema(value_type = Option<RespondOptions>)]
+    pub respond: Option<Value>,
+    /// What a request has to be, besides host and path.
+    #[schema(value_type = Option<MatchOptions>)]
+    pub r#match: Option<Value>,
+    /// How long the route waits.
+    #[schema(value_type = Option<TimeoutOptions>)]
+    pub timeouts: Option<Value>,
     /// `off` or `self-signed`.
     pub tls: String,
     /// Whether plain HTTP is sent to https.
@@ -60,6 +76,10 @@ pub struct EndpointView {
     pub vm: Option<String>,
     /// Whether root set a loopback address.
     pub loopback_ok: bool,
+    /// Its share against the other endpoints'.
+    pub weight: u16,
+    /// Whether it gets no new requests but those that stick to it.
+    pub draining: bool,
 }
 
 /// Shows a route.
@@ -68,6 +88,11 @@ pub fn of(row: &RouteRow) -> RouteView {
         Some(service) => vec![service.as_str().to_owned()],
         None => row.endpoints.iter().map(target::text).collect(),
     };
+    let (redirect, respond) = match &row.answer {
+        Some(Answer::Redirect(redirect)) => (Some(action::show_redirect(redirect)), None),
+        Some(Answer::Respond(respond)) => (None, Some(action::show_respond(respond))),
+        None => (None, None),
+    };
     RouteView {
         id: row.id.to_string(),
         namespace: row.namespace.to_string(),
@@ -75,6 +100,10 @@ pub fn of(row: &RouteRow) -> RouteView {
         path: row.path.to_string(),
         targets,
         endpoints: row.endpoints.iter().map(endpoint).collect(),
+        redirect,
+        respond,
+        r#match: row.matchers.as_deref().map(matchers::show),
+        timeouts: row.timeouts.as_deref().map(timeouts::show),
         tls: text::tls_text(row.tls).to_owned(),
         redirect_https: row.redirect_https,
         hsts_seconds: row.hsts_seconds,
@@ -96,5 +125,7 @@ fn endpoint(row: &EndpointRow) -> EndpointView {
         target: target::text(row),
         vm: row.vm.as_ref().map(|vm| vm.id.to_string()),
         loopback_ok: row.vm.as_ref().map_or(row.loopback_ok, |vm| vm.loopback_ok),
+        weight: row.weight,
+        draining: row.draining,
     }
 }
