@@ -33,6 +33,46 @@ pub const CONNECT_DEADLINE_OF_SEVERAL_MS: u64 = 2_000;
 pub const TIMEOUT_MS_MAX: u32 = 24 * 60 * 60 * 1000;
 /// Longest silence that a route may grant a tunnel, in milliseconds: one week.
 pub const TUNNEL_IDLE_MS_MAX: u32 = 7 * 24 * 60 * 60 * 1000;
+/// Violations that one check names: enough to mend by hand, short enough to read.
+pub const VIOLATIONS_NAMED_MAX: usize = 32;
+/// Longest name of a header field, cookie or query parameter in a route, in bytes: real ones are far shorter.
+pub const FIELD_NAME_BYTES_MAX: usize = 128;
+/// Longest value in a condition or a change of a field, in bytes; a content security policy fits.
+pub const FIELD_VALUE_BYTES_MAX: usize = 1024;
+/// Longest method in bytes; the longest registered one has 17 (IANA, UPDATEREDIRECTREF).
+pub const METHOD_BYTES_MAX: usize = 32;
+/// Longest media type in bytes (RFC 6838 § 4.2 allows 127 to each half; real ones are far shorter).
+pub const MEDIA_TYPE_BYTES_MAX: usize = 128;
+/// All pages of one route together, in bytes: with everything else of the route they fit [`OBJECT_BYTES_MAX`].
+pub const PAGES_BYTES_MAX: usize = 256 * 1024;
+/// Longest realm or name of basic authentication in bytes.
+pub const BASIC_TEXT_BYTES_MAX: usize = 128;
+/// Longest password hash in bytes: Argon2id with a salt and an output of 64 bytes has about 230.
+pub const PASSWORD_HASH_BYTES_MAX: usize = 256;
+/// Cost of checking one password: memory in KiB, passes, lanes. Strangers make a gateway pay it.
+pub const PASSWORD_COST_MAX: (u32, u32, u32) = (64 * 1024, 10, 8);
+/// Longest place of a redirect in bytes, before the rest of the path is put behind it.
+pub const REDIRECT_BYTES_MAX: usize = 2_048;
+/// Longest target of a probe in bytes.
+pub const PROBE_BYTES_MAX: usize = 1_024;
+/// Ranges of statuses that a probe takes for well.
+pub const PROBE_STATUSES_MAX: usize = 16;
+/// Pause between two questions of an active check, in milliseconds: the least and the most.
+pub const CHECK_INTERVAL_MS: (u32, u32) = (100, 60 * 60 * 1000);
+/// Longest time for the answer to an active check, in milliseconds.
+pub const CHECK_TIMEOUT_MS_MAX: u32 = 60_000;
+/// Longest slow start of an endpoint that came back, in milliseconds: one hour.
+pub const SLOW_START_MS_MAX: u32 = 60 * 60 * 1000;
+/// Most tries that a retry policy may ask for: each multiplies the load of an upstream in trouble.
+pub const RETRY_TRIES_MAX: u8 = 10;
+/// Authorities that one upstream is trusted by, and certificates of one client chain.
+pub const AUTHORITIES_MAX: usize = 16;
+/// Largest certificate or private key in an upstream's TLS, in bytes of DER.
+pub const DER_BYTES_MAX: usize = 8 * 1024;
+/// Longest life of a cookie in seconds: browsers cut it to 400 days (RFC 6265bis § 5.5).
+pub const COOKIE_SECONDS_MAX: u32 = 400 * 24 * 60 * 60;
+/// Longest `Retry-After` of maintenance, and life of a learned key, in seconds: one week.
+pub const WEEK_SECONDS: u32 = 7 * 24 * 60 * 60;
 
 /// Longest HTTP/1.1 header section in bytes, request or response (DESIGN D10).
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;

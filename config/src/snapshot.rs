@@ -7,6 +7,7 @@
 //! The model — what the bytes mean — is in [`object`].
 
 pub mod balancing;
+pub mod check;
 pub mod filters;
 pub mod matchers;
 pub mod object;
@@ -20,6 +21,7 @@ pub use balancing::{
     ActiveCheck, Balance, ClientIdentity, Ejection, HashKey, Learned, Probe, Protocol, ProxyProtocol,
     RetryPolicy, Sticky, UpstreamPolicy, UpstreamTls, Verify,
 };
+pub use check::Invalid;
 pub use filters::{
     BasicAuth, BasicUser, Content, Edit, ErrorPage, FieldEdit, Filters, Maintenance, PathRewrite, RateKey,
     RateLimit, Timeouts,
