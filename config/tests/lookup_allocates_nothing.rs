@@ -100,8 +100,8 @@ fn one_changed_route_among_many_allocates_one_shard_and_no_more() {
 #[test]
 fn a_route_costs_no_more_memory_than_it_did() {
     const ROUTES: u32 = 50_000;
-    // Bytes asked for; what the allocator adds is its own. 432 now: lower it when a route gets smaller.
-    const BYTES_MAX: i64 = 440;
+    // Bytes asked for; what the allocator adds is its own. 444 now: lower it when a route gets smaller.
+    const BYTES_MAX: i64 = 448;
     let mut kept = None;
     let allocations = allocation_counter::measure(|| {
         let whole = snapshot((0..ROUTES).map(|n| route(n, &format!("app-{n}.example.com"), "/")));

@@ -8,6 +8,9 @@
     reason = "a test stops at the first surprise"
 )]
 
+#[path = "wire/features.rs"]
+mod features;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,8 +23,9 @@ use config::name::{
 };
 use config::secret::Secret;
 use config::snapshot::{
-    Action, Digest, Endpoint, FlowPolicy, Generation, Identity, Kind, Lineage, Object, ObjectKey, Principal,
-    Route, Service, Snapshot, SshHostKey, SshKey, TlsMode, Upstream, Value, Vm,
+    Action, Content, Digest, Endpoint, FlowPolicy, Generation, Identity, Kind, Lineage, Object, ObjectKey,
+    Principal, Redirect, Respond, Route, Service, Snapshot, SshHostKey, SshKey, Timeouts, TlsMode, Upstream,
+    Value, Vm,
 };
 use config::sync::message::{
     Ack, Enrol, Enrolled, Have, Hello, Listening, Message, Nack, Renew, Renewed, Report,
@@ -67,20 +71,21 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
         address().prop_map(Target::Address),
         (host(), any::<u16>()).prop_map(|(host, port)| Target::Name { host, port }),
     ];
-    (id(), target, any::<bool>(), option::of(id())).prop_map(|(id, target, loopback_ok, vm)| Endpoint {
-        id: EndpointId::from_bytes(id),
-        target,
-        loopback_ok,
-        vm: vm.map(VmId::from_bytes),
-        weight: 1,
-        draining: false,
+    let share = (prop_oneof![Just(1), limits::WEIGHT.0..=limits::WEIGHT.1], any::<bool>());
+    (id(), target, any::<bool>(), option::of(id()), share).prop_map(|(id, target, loopback_ok, vm, share)| {
+        let (weight, draining) = share;
+        let vm = vm.map(VmId::from_bytes);
+        Endpoint { id: EndpointId::from_bytes(id), target, loopback_ok, vm, weight, draining }
     })
 }
 
 fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
-        vec(endpoint(), 1..5)
-            .prop_map(|list| Action::Forward(Upstream { endpoints: list.into(), policy: None })),
+        (vec(endpoint(), 1..5), option::of(features::policy().boxed())).prop_map(|(list, policy)| {
+            Action::Forward(Upstream { endpoints: list.into(), policy: policy.map(Box::new) })
+        }),
+        features::redirect().boxed().prop_map(Action::Redirect),
+        features::respond().boxed().prop_map(Action::Respond),
         (id(), address()).prop_map(|(id, address)| {
             Action::Service(Service::Control { id: EndpointId::from_bytes(id), address })
         }),
@@ -100,7 +105,13 @@ fn flow() -> impl Strategy<Value = FlowPolicy> {
 fn route() -> impl Strategy<Value = Value> {
     let facts = (id(), plain(), pattern(), path(), action());
     let rest = (any::<bool>(), any::<bool>(), option::of(any::<u32>()), any::<bool>(), flow(), flow());
-    (facts, rest).prop_map(|((id, namespace, host, path, action), rest)| {
+    let features = (
+        option::of(features::matchers().boxed()),
+        option::of(features::filters().boxed()),
+        option::of(features::timeouts().boxed()),
+    );
+    (facts, rest, features).prop_map(|((id, namespace, host, path, action), rest, features)| {
+        let (matchers, filters, timeouts) = features;
         let (tls, redirect_https, hsts_seconds, websocket, on_change, on_delete) = rest;
         Value::Route(Route {
             id: RouteId::from_bytes(id),
@@ -113,9 +124,9 @@ fn route() -> impl Strategy<Value = Value> {
             websocket,
             action,
             on_change,
-            matchers: None,
-            filters: None,
-            timeouts: None,
+            matchers: matchers.map(Box::new),
+            filters: filters.map(Box::new),
+            timeouts: timeouts.map(Box::new),
             on_delete,
         })
     })
@@ -170,7 +181,8 @@ fn host_key() -> impl Strategy<Value = Value> {
 }
 
 fn value() -> impl Strategy<Value = Value> {
-    prop_oneof![route(), vm(), principal(), identity(), host_key()]
+    // Boxed, as large strategies are everywhere here: unoptimised, their trees would not fit a test's stack.
+    prop_oneof![route().boxed(), vm().boxed(), principal().boxed(), identity(), host_key()]
 }
 
 fn object() -> impl Strategy<Value = Object> {
@@ -363,6 +375,50 @@ fn an_upstream_has_at_least_one_and_not_too_many_endpoints() {
     }
 }
 
+/// The bytes of a plain route with one field more, as another program would write it.
+fn with_field(tag: u32, body: &[u8]) -> Result<Value, String> {
+    let object = Object::encode(&golden_route()).unwrap();
+    let mut bytes = object.bytes().to_vec();
+    push_field(&mut bytes, tag, body);
+    Object::new(object.key(), bytes).decode().map_err(|error| error.why)
+}
+
+#[test]
+fn a_number_that_is_not_known_refuses_the_route_and_does_not_mean_something_else() {
+    // Fields of the matchers, filters and policy, and in them the numbers 99.
+    for (tag, body, part) in [
+        (12, &[0x22, 2, 0x10, 99][..], "test"),
+        (13, &[0x22, 2, 0x20, 99], "rate key"),
+        (13, &[0x4a, 2, 0x10, 99], "edit"),
+        (15, &[0x08, 99], "balance"),
+        (15, &[0x1a, 2, 0x08, 99], "stickiness"),
+        (15, &[0x20, 99], "protocol"),
+        (15, &[0x2a, 2, 0x08, 99], "verification"),
+        (15, &[0x30, 99], "PROXY protocol"),
+        (15, &[0x3a, 2, 0x08, 99], "probe"),
+        (18, &[99], "feature"),
+    ] {
+        let why = with_field(tag, body).unwrap_err();
+        assert!(why.contains(part), "{tag} {body:?}: {why}");
+    }
+}
+
+#[test]
+fn what_breaks_a_bound_is_refused_with_its_place() {
+    let Value::Route(mut route) = golden_route() else { panic!("not a route") };
+    let mut matchers = features::golden_matchers();
+    matchers.priority = limits::PRIORITY_MAX + 1;
+    matchers.headers[1].name = "X-Upper".into();
+    route.matchers = Some(Box::new(matchers));
+    let mut filters = features::golden_filters();
+    filters.request_fields[0].name = "Transfer-Encoding".into();
+    route.filters = Some(Box::new(filters));
+    let error = Object::encode(&Value::Route(route)).unwrap().decode().unwrap_err();
+    for part in ["matchers.priority: 1001", "matchers.headers[1].name", "filters.request_fields[0].name"] {
+        assert!(error.why.contains(part), "{error}");
+    }
+}
+
 #[test]
 fn more_objects_than_allowed_are_refused_before_they_are_allocated() {
     let mut body = Vec::new();
@@ -425,6 +481,28 @@ fn golden_route() -> Value {
     })
 }
 
+fn golden_route_with_everything() -> Route {
+    let Value::Route(mut route) = golden_route() else { panic!("not a route") };
+    if let Action::Forward(upstream) = &mut route.action {
+        upstream.policy = Some(Box::new(features::golden_policy()));
+        upstream.endpoints[0].weight = 256;
+        upstream.endpoints[1].draining = true;
+    }
+    Route {
+        matchers: Some(Box::new(features::golden_matchers())),
+        filters: Some(Box::new(features::golden_filters())),
+        timeouts: Some(Box::new(Timeouts {
+            connect_ms: Some(1),
+            request_body_ms: Some(2),
+            response_head_ms: Some(3),
+            idle_body_ms: Some(4),
+            whole_ms: Some(5),
+            tunnel_ms: Some(6),
+        })),
+        ..route
+    }
+}
+
 fn golden_values() -> Vec<(&'static str, Value)> {
     let Value::Route(plain) = golden_route() else { panic!("not a route") };
     let plain = Route {
@@ -444,6 +522,10 @@ fn golden_values() -> Vec<(&'static str, Value)> {
         on_delete: FlowPolicy::Drain { ms: limits::DRAIN_ON_DELETE_MS },
         ..plain
     };
+    let full = golden_route_with_everything();
+    let redirect = Redirect { status: 308, to: "https://other.example/x".into(), keeps_rest: true };
+    let content = Content { media_type: "text/plain".into(), body: b"gone".as_slice().into() };
+    let respond = Respond { status: 410, content };
     let vm = Vm {
         id: VmId::from_bytes([3; 16]),
         name: VmName::parse("web-01").unwrap(),
@@ -468,7 +550,10 @@ fn golden_values() -> Vec<(&'static str, Value)> {
     let host_key = SshHostKey { id: KeyId::from_bytes([8; 16]), private_pem: Secret::new("pem".to_owned()) };
     vec![
         ("route", golden_route()),
-        ("route_control", Value::Route(plain)),
+        ("route_control", Value::Route(plain.clone())),
+        ("route_full", Value::Route(full)),
+        ("route_redirect", Value::Route(Route { action: Action::Redirect(redirect), ..plain.clone() })),
+        ("route_respond", Value::Route(Route { action: Action::Respond(respond), ..plain })),
         ("vm", Value::Vm(vm)),
         ("principal", Value::Principal(principal)),
         ("identity", Value::Identity(identity)),
@@ -568,6 +653,8 @@ fn secrets_do_not_print_themselves() {
     });
     let object = Object::encode(&value).unwrap();
     let snapshot = Snapshot::of(Lineage::default(), Generation(1), [object.clone()]);
-    let text = format!("{value:?} {object:?} {:?}", Message::Snapshot(snapshot));
+    let full = golden_route_with_everything();
+    let text = format!("{value:?} {object:?} {full:?} {:?}", Message::Snapshot(snapshot));
+    assert!(!text.contains("argon2id") && !text.contains("107, 101, 121"), "{text}");
     assert!(!text.contains("hunter2") && !text.contains("104, 117"), "{text}");
 }

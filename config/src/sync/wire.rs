@@ -1,5 +1,8 @@
 //! The wire form: prost messages with hand-numbered tags. Private, so that nothing else depends on it.
 
+mod balancing;
+mod filters;
+mod matchers;
 pub(crate) mod message;
 pub(crate) mod object;
 mod route;

@@ -4,15 +4,25 @@ use std::net::SocketAddr;
 
 use prost::Message;
 
+use super::balancing::{WirePolicy, decode_policy, encode_policy};
+use super::filters::{
+    WireContent, WireFilters, WireTimeouts, decode_content, decode_filters, decode_prefix, decode_timeouts,
+    encode_content, encode_filters, encode_prefix, encode_timeouts, status,
+};
+use super::matchers::{WireMatchers, decode_matchers, encode_matchers};
 use super::object::{address, address_bytes, id_bytes, in_field, port};
 use crate::id::{EndpointId, RouteId, VmId};
 use crate::limits;
-use crate::name::{HostName, HostPattern, Namespace, PathPrefix};
-use crate::snapshot::{Action, Endpoint, FlowPolicy, Route, Service, TlsMode, Upstream};
+use crate::name::{HostName, HostPattern, Namespace};
+use crate::snapshot::{Action, Endpoint, FlowPolicy, Redirect, Respond, Route, Service, TlsMode, Upstream};
 use crate::target::Target;
 
 /// What an absent `on_delete` means. Of the wire, so it stays when the product's default moves.
 const ON_DELETE_ABSENT: FlowPolicy = FlowPolicy::Drain { ms: 30_000 };
+/// What an absent weight means.
+const WEIGHT_ABSENT: u16 = 1;
+/// Violations that a refusal spells out.
+const VIOLATIONS_SHOWN: usize = 3;
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct WireRoute {
@@ -32,7 +42,7 @@ pub(super) struct WireRoute {
     hsts_seconds: Option<u32>,
     #[prost(bool, tag = "7")]
     websocket: bool,
-    /// 0 forward, 1 control, 2 noVNC, 3 ttyd.
+    /// 0 forward, 1 control, 2 noVNC, 3 ttyd, 4 redirect, 5 respond.
     #[prost(uint32, tag = "8")]
     action: u32,
     /// Of a forward: all of them. Of control: the one.
@@ -44,6 +54,41 @@ pub(super) struct WireRoute {
     /// The same numbers; absent is [`ON_DELETE_ABSENT`].
     #[prost(uint64, optional, tag = "11")]
     on_delete: Option<u64>,
+    #[prost(message, optional, tag = "12")]
+    matchers: Option<WireMatchers>,
+    #[prost(message, optional, tag = "13")]
+    filters: Option<WireFilters>,
+    #[prost(message, optional, tag = "14")]
+    timeouts: Option<WireTimeouts>,
+    /// Of a forward.
+    #[prost(message, optional, tag = "15")]
+    policy: Option<WirePolicy>,
+    #[prost(message, optional, tag = "16")]
+    redirect: Option<WireRedirect>,
+    #[prost(message, optional, tag = "17")]
+    respond: Option<WireRespond>,
+    /// What a reader has to know to serve the route at all; none so far. Fields that are not known are skipped, and a
+    /// skipped condition or filter would open the route: control that adds one gives it a number and writes it here.
+    #[prost(uint32, repeated, tag = "18")]
+    needs: Vec<u32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireRedirect {
+    #[prost(uint32, tag = "1")]
+    status: u32,
+    #[prost(string, tag = "2")]
+    to: String,
+    #[prost(bool, tag = "3")]
+    keeps_rest: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WireRespond {
+    #[prost(uint32, tag = "1")]
+    status: u32,
+    #[prost(message, optional, tag = "2")]
+    content: Option<WireContent>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -62,34 +107,18 @@ struct WireEndpoint {
     /// Empty is no VM.
     #[prost(bytes = "vec", tag = "6")]
     vm: Vec<u8>,
+    /// 0 is 1.
+    #[prost(uint32, tag = "7")]
+    weight: u32,
+    #[prost(bool, tag = "8")]
+    draining: bool,
 }
 
 pub(super) fn encode_route(route: &Route) -> WireRoute {
-    let (action, endpoints) = match &route.action {
-        Action::Forward(upstream) => (0, upstream.endpoints.iter().map(encode_endpoint).collect()),
-        Action::Service(Service::Control { id, address }) => {
-            let target = Target::Address(*address);
-            (
-                1,
-                vec![encode_endpoint(&Endpoint {
-                    id: *id,
-                    target,
-                    loopback_ok: false,
-                    vm: None,
-                    weight: 1,
-                    draining: false,
-                })],
-            )
-        }
-        Action::Service(Service::Novnc) => (2, Vec::new()),
-        Action::Service(Service::Ttyd) => (3, Vec::new()),
-        Action::Redirect(_) => (4, Vec::new()),
-        Action::Respond(_) => (5, Vec::new()),
-    };
-    WireRoute {
+    let mut wire = WireRoute {
         namespace: route.namespace.to_string(),
         host: route.host.to_string(),
-        path: if route.path.as_str() == "/" { String::new() } else { route.path.to_string() },
+        path: encode_prefix(&route.path),
         tls: match route.tls {
             TlsMode::Off => 0,
             TlsMode::SelfSigned => 1,
@@ -97,23 +126,55 @@ pub(super) fn encode_route(route: &Route) -> WireRoute {
         redirect_https: route.redirect_https,
         hsts_seconds: route.hsts_seconds,
         websocket: route.websocket,
-        action,
-        endpoints,
         on_change: encode_flow(route.on_change),
         on_delete: (route.on_delete != ON_DELETE_ABSENT).then(|| encode_flow(route.on_delete)),
-    }
+        matchers: route.matchers.as_deref().map(encode_matchers),
+        filters: route.filters.as_deref().map(encode_filters),
+        timeouts: route.timeouts.as_deref().map(encode_timeouts),
+        ..WireRoute::default()
+    };
+    encode_action(&route.action, &mut wire);
+    wire
 }
 
-pub(super) fn decode_route(id: RouteId, wire: WireRoute) -> Result<Route, String> {
-    Ok(Route {
+fn encode_action(action: &Action, wire: &mut WireRoute) {
+    wire.action = match action {
+        Action::Forward(upstream) => {
+            wire.endpoints = upstream.endpoints.iter().map(encode_endpoint).collect();
+            wire.policy = upstream.policy.as_deref().map(encode_policy);
+            0
+        }
+        Action::Service(Service::Control { id, address }) => {
+            let target = Target::Address(*address);
+            let (loopback_ok, vm, weight, draining) = (false, None, WEIGHT_ABSENT, false);
+            let endpoint = Endpoint { id: *id, target, loopback_ok, vm, weight, draining };
+            wire.endpoints = vec![encode_endpoint(&endpoint)];
+            1
+        }
+        Action::Service(Service::Novnc) => 2,
+        Action::Service(Service::Ttyd) => 3,
+        Action::Redirect(Redirect { status, to, keeps_rest }) => {
+            let (status, to) = (u32::from(*status), to.to_string());
+            wire.redirect = Some(WireRedirect { status, to, keeps_rest: *keeps_rest });
+            4
+        }
+        Action::Respond(Respond { status, content }) => {
+            let (status, content) = (u32::from(*status), Some(encode_content(content)));
+            wire.respond = Some(WireRespond { status, content });
+            5
+        }
+    };
+}
+
+pub(super) fn decode_route(id: RouteId, mut wire: WireRoute) -> Result<Route, String> {
+    if let Some(number) = wire.needs.first() {
+        return Err(format!("it needs feature {number}, which this version does not know"));
+    }
+    let route = Route {
         id,
         namespace: Namespace::parse(&wire.namespace).map_err(in_field("namespace"))?,
         host: HostPattern::parse(&wire.host).map_err(in_field("host"))?,
-        path: if wire.path.is_empty() {
-            PathPrefix::root()
-        } else {
-            PathPrefix::parse(&wire.path).map_err(in_field("path"))?
-        },
+        path: decode_prefix(&wire.path).map_err(in_field("path"))?,
         tls: match wire.tls {
             0 => TlsMode::Off,
             1 => TlsMode::SelfSigned,
@@ -122,26 +183,38 @@ pub(super) fn decode_route(id: RouteId, wire: WireRoute) -> Result<Route, String
         redirect_https: wire.redirect_https,
         hsts_seconds: wire.hsts_seconds,
         websocket: wire.websocket,
-        action: decode_action(wire.action, &wire.endpoints)?,
         on_change: decode_flow(wire.on_change),
-        matchers: None,
-        filters: None,
-        timeouts: None,
         on_delete: wire.on_delete.map_or(ON_DELETE_ABSENT, decode_flow),
-    })
+        matchers: boxed(wire.matchers.take().map(decode_matchers)).map_err(in_field("matchers"))?,
+        filters: boxed(wire.filters.take().map(decode_filters)).map_err(in_field("filters"))?,
+        timeouts: wire.timeouts.take().map(decode_timeouts).map(Box::new),
+        action: decode_action(wire)?,
+    };
+    route.check().map_err(|violations| {
+        let shown: Vec<_> = violations.iter().take(VIOLATIONS_SHOWN).map(ToString::to_string).collect();
+        shown.join("; ")
+    })?;
+    Ok(route)
 }
 
-fn decode_action(action: u32, endpoints: &[WireEndpoint]) -> Result<Action, String> {
+fn boxed<T>(part: Option<Result<T, String>>) -> Result<Option<Box<T>>, String> {
+    Ok(part.transpose()?.map(Box::new))
+}
+
+fn decode_action(wire: WireRoute) -> Result<Action, String> {
+    let WireRoute { action, endpoints, policy, redirect, respond, .. } = wire;
     Ok(match action {
         0 => {
-            if endpoints.is_empty() || endpoints.len() > limits::ENDPOINTS_MAX {
+            // Before they are read: each becomes more than its bytes.
+            if endpoints.len() > limits::ENDPOINTS_MAX {
                 let (count, max) = (endpoints.len(), limits::ENDPOINTS_MAX);
                 return Err(format!("an upstream has 1 to {max} endpoints, this one {count}"));
             }
             let endpoints = endpoints.iter().map(decode_endpoint).collect::<Result<_, _>>()?;
-            Action::Forward(Upstream { endpoints, policy: None })
+            let policy = boxed(policy.map(decode_policy)).map_err(in_field("policy"))?;
+            Action::Forward(Upstream { endpoints, policy })
         }
-        1 => match endpoints {
+        1 => match endpoints.as_slice() {
             [wire] => match decode_endpoint(wire)? {
                 Endpoint { id, target: Target::Address(address), .. } => {
                     Action::Service(Service::Control { id, address })
@@ -154,6 +227,16 @@ fn decode_action(action: u32, endpoints: &[WireEndpoint]) -> Result<Action, Stri
         },
         2 => Action::Service(Service::Novnc),
         3 => Action::Service(Service::Ttyd),
+        4 => {
+            let WireRedirect { status: number, to, keeps_rest } =
+                redirect.ok_or("a redirect leads nowhere")?;
+            Action::Redirect(Redirect { status: status(number)?, to: to.into_boxed_str(), keeps_rest })
+        }
+        5 => {
+            let WireRespond { status: number, content } = respond.ok_or("a fixed answer says nothing")?;
+            let content = decode_content(content.ok_or("a fixed answer has no content")?);
+            Action::Respond(Respond { status: status(number)?, content })
+        }
         other => return Err(format!("action {other} is not known to this version")),
     })
 }
@@ -170,6 +253,8 @@ fn encode_endpoint(endpoint: &Endpoint) -> WireEndpoint {
         port: port.into(),
         loopback_ok: endpoint.loopback_ok,
         vm: endpoint.vm.map(|vm| vm.to_bytes().to_vec()).unwrap_or_default(),
+        weight: if endpoint.weight == WEIGHT_ABSENT { 0 } else { endpoint.weight.into() },
+        draining: endpoint.draining,
     }
 }
 
@@ -187,8 +272,11 @@ fn decode_endpoint(wire: &WireEndpoint) -> Result<Endpoint, String> {
         target,
         loopback_ok: wire.loopback_ok,
         vm: if wire.vm.is_empty() { None } else { Some(VmId::from_bytes(id_bytes(&wire.vm)?)) },
-        weight: 1,
-        draining: false,
+        weight: match wire.weight {
+            0 => WEIGHT_ABSENT,
+            weight => u16::try_from(weight).map_err(|_| format!("{weight} is no weight"))?,
+        },
+        draining: wire.draining,
     })
 }
 
