@@ -3,5 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod http;
+pub mod load;
+pub mod peers;
 pub mod process;
 pub mod stats;

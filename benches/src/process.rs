@@ -86,11 +86,23 @@ pub fn machine() -> String {
 }
 
 /// `gatehouse up` with one worker on free ports of loopback, and its ready line.
-pub fn gatehouse_up(data: &Path) -> Result<(Running, Value)> {
+pub fn gatehouse_up(data: &Path, environment: &[(&str, &str)]) -> Result<(Running, Value)> {
     let mut command = Command::new(program("gatehouse")?);
     command.arg("up").arg("--data").arg(data).args(["-o", "json"]);
     for listener in ["http", "https", "ssh", "novnc", "ttyd", "admin", "sync", "gateway-admin"] {
         command.arg(format!("--{listener}")).arg("127.0.0.1:0");
     }
-    start_ready(command.env("GATEHOUSE_GATEWAY__WORKERS", "1"))
+    start_ready(command.env("GATEHOUSE_GATEWAY__WORKERS", "1").envs(environment.iter().copied()))
+}
+
+/// Binds every thread of a process to one core.
+pub fn pin(pid: u32, core: u32) -> Result<()> {
+    let status = Command::new("taskset")
+        .args(["-acp", &core.to_string(), &pid.to_string()])
+        .stdout(Stdio::null())
+        .status()?;
+    if !status.success() {
+        bail!("cannot pin {pid}");
+    }
+    Ok(())
 }

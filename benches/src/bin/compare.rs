@@ -1,24 +1,29 @@
-//! CPU per 100 000 keep-alive requests, against nginx in the same interleaved run.
+//! The gateway beside nginx, HAProxy and caddy on the same work, interleaved in one run.
 //!
-//! Needs nginx and wrk. One worker each, pinned to one core; load and origin on the other. The figure is CPU seconds of
-//! the proxy from `/proc`, not throughput: the machine is shared.
+//! Needs nginx, haproxy, caddy, wrk, h2load, openssl and taskset. Proxies have one worker on core 0; load and origin are on
+//! core 1. The headline figure is CPU seconds of the proxy from `/proc`, not throughput: the machine is shared.
 
-use std::fs;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use benches::http::Connection;
-use benches::process::{self, Running, address, cpu_seconds, gatehouse_up, pid};
-use benches::stats::median;
-use clap::Parser;
+use benches::load::bulk::{self, Direction};
+use benches::load::{self, idle, open_loop};
+use benches::peers::{self, Proxy};
+use benches::process::{self, anonymous_bytes, cpu_seconds};
+use benches::stats::{median, percentile};
+use clap::{Parser, ValueEnum};
 
-/// Compares the gateway with nginx on small keep-alive requests.
+/// Compares the gateway with its peers.
 #[derive(Parser)]
 struct Arguments {
-    /// Interleaved rounds.
-    #[arg(long, default_value_t = 7)]
+    /// What to measure; everything when none is named.
+    work: Vec<Work>,
+    /// Interleaved rounds after the one that warms up.
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Seconds of load in each round and proxy.
     #[arg(long, default_value_t = 4)]
@@ -26,129 +31,214 @@ struct Arguments {
     /// Connections of the load.
     #[arg(long, default_value_t = 32)]
     connections: u32,
+    /// Peers; all when none is named.
+    #[arg(long)]
+    peer: Vec<String>,
+    /// Idle connections whose memory is measured.
+    #[arg(long, default_value_t = 4_000)]
+    idle: usize,
 }
 
-struct Proxy {
-    name: &'static str,
-    address: SocketAddr,
-    pid: u32,
-    samples: Vec<f64>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Work {
+    /// 1 KiB, keep-alive, plain.
+    Small,
+    /// The same over TLS.
+    Tls,
+    /// The same over HTTP/2 and TLS.
+    H2,
+    /// 10 MiB to the client and to the origin, plain and TLS.
+    Bulk,
+    /// p99 at half of nginx's own most, open loop.
+    Latency,
+    /// Memory of an idle connection.
+    Idle,
+    /// Failures and p99 while 20 routes change each second.
+    Changes,
 }
 
 #[expect(clippy::print_stdout, reason = "a measurement's result is its output")]
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    raise_open_files();
+    process::pin(std::process::id(), 1)?;
     let directory = tempfile::Builder::new().prefix("gh").tempdir()?;
-    let folder = directory.path();
     println!("machine: {}", process::machine());
-
-    let origin = free_address()?;
-    let _origin = nginx(folder, "origin", &origin_config(origin))?;
-    let front = free_address()?;
-    let nginx_proxy = nginx(folder, "proxy", &proxy_config(front, origin))?;
-    let data = folder.join("data");
-    let (_up, ready) = gatehouse_up(&data)?;
-    let body = format!(r#"{{"host":"bench.example","target":"http://{origin}"}}"#);
-    let (status, text) = Connection::admin(&data)?.call("POST", "localhost", "/api/v1/routes", &body)?;
-    if status != 201 {
-        bail!("{status} {text}");
+    let origin = peers::origin(directory.path())?;
+    let proxies = peers::start(directory.path(), origin.address, &arguments.peer)?;
+    let wants = |work| arguments.work.is_empty() || arguments.work.contains(&work);
+    let per_requests = 100_000.0;
+    let (connections, seconds) = (arguments.connections, arguments.seconds);
+    if wants(Work::Small) {
+        let run = |proxy: &Proxy| load::wrk(proxy.http, false, connections, seconds);
+        cpu("1 KiB plain, CPU s per 100 000 requests", &arguments, &proxies, per_requests, run)?;
     }
-    let gateway = pid(&ready, "gateway")?;
-    pin(nginx_proxy.0.id(), 0)?;
-    pin(gateway, 0)?;
-    let mut proxies = [
-        Proxy { name: "nginx", address: front, pid: nginx_proxy.0.id(), samples: Vec::new() },
-        Proxy { name: "gatehouse", address: address(&ready, "http")?, pid: gateway, samples: Vec::new() },
-    ];
+    if wants(Work::Tls) {
+        let run = |proxy: &Proxy| load::wrk(proxy.https, true, connections, seconds);
+        cpu("1 KiB TLS, CPU s per 100 000 requests", &arguments, &proxies, per_requests, run)?;
+    }
+    if wants(Work::H2) {
+        let run = |proxy: &Proxy| load::h2load(proxy.https, connections.min(8), seconds);
+        cpu("1 KiB HTTP/2 over TLS, CPU s per 100 000 requests", &arguments, &proxies, per_requests, run)?;
+    }
+    if wants(Work::Bulk) {
+        for (title, is_tls, way) in [
+            ("10 MiB down plain, CPU s per GB", false, Direction::Down),
+            ("10 MiB up plain, CPU s per GB", false, Direction::Up),
+            ("10 MiB down TLS, CPU s per GB", true, Direction::Down),
+            ("10 MiB up TLS, CPU s per GB", true, Direction::Up),
+        ] {
+            let run = |proxy: &Proxy| {
+                bulk::run(if is_tls { proxy.https } else { proxy.http }, is_tls, way, (4, 20))
+            };
+            cpu(title, &arguments, &proxies, 1e9, run)?;
+        }
+    }
+    if wants(Work::Latency) {
+        latency(&arguments, &proxies)?;
+    }
+    if wants(Work::Changes) {
+        changes(&arguments, &proxies)?;
+    }
+    if wants(Work::Idle) {
+        memory(&arguments, &proxies)?;
+    }
+    Ok(())
+}
+
+/// Runs a piece of work on each proxy in turn, several times, and prints the medians of CPU per `unit` of its result.
+#[expect(clippy::print_stdout, reason = "a measurement's result is its output")]
+fn cpu(
+    title: &str,
+    arguments: &Arguments,
+    proxies: &[Proxy],
+    unit: f64,
+    work: impl Fn(&Proxy) -> Result<f64>,
+) -> Result<()> {
+    println!("\n{title}");
+    let mut samples: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for round in 0..=arguments.rounds {
-        for proxy in &mut proxies {
-            let cost = load(&arguments, proxy)?;
-            // The first round warms up.
+        for proxy in proxies {
+            let before = cpu_seconds(proxy.pid)?;
+            let done = work(proxy).with_context(|| proxy.name)?;
             if round > 0 {
-                proxy.samples.push(cost);
+                let cost = (cpu_seconds(proxy.pid)? - before) / done * unit;
+                samples.entry(proxy.name).or_default().push(cost);
             }
         }
     }
-    let [nginx, ours] = &mut proxies;
-    let (base, cost) = (median(&mut nginx.samples), median(&mut ours.samples));
+    let base = samples.get_mut("nginx").map(|samples| median(samples));
+    for proxy in proxies {
+        let Some(samples) = samples.get_mut(proxy.name) else { continue };
+        let (least, most) = (percentile(samples, 0.0), percentile(samples, 1.0));
+        let middle = median(samples);
+        let ratio = base.map_or(String::new(), |base| format!("ratio {:.2}", middle / base));
+        println!("  {:10} median {middle:.3} ({least:.3} to {most:.3})  {ratio}", proxy.name);
+    }
+    Ok(())
+}
+
+/// Half of what nginx can do at most, in requests a second.
+fn half_rate(proxies: &[Proxy]) -> Result<f64> {
+    let reference = proxies.iter().find(|proxy| proxy.name == "nginx").or(proxies.first());
+    let reference = reference.context("there is no proxy")?;
+    Ok(load::wrk(reference.http, false, 32, 3)? / 3.0 / 2.0)
+}
+
+#[expect(clippy::print_stdout, reason = "a measurement's result is its output")]
+fn latency(arguments: &Arguments, proxies: &[Proxy]) -> Result<()> {
+    let rate = half_rate(proxies)?;
+    println!("\nlatency at {rate:.0} requests a second, open loop, ms");
+    let mut samples: BTreeMap<&str, (Vec<f64>, Vec<f64>, usize)> = BTreeMap::new();
+    for round in 0..=arguments.rounds {
+        for proxy in proxies {
+            let mut outcome = open_loop::run(proxy.http, rate, arguments.seconds, 64)?;
+            if round > 0 {
+                let (p50, p99, failed) = samples.entry(proxy.name).or_default();
+                p50.push(percentile(&mut outcome.latency_ms, 0.5));
+                p99.push(percentile(&mut outcome.latency_ms, 0.99));
+                *failed += outcome.failed;
+            }
+        }
+    }
+    for (name, (mut p50, mut p99, failed)) in samples {
+        println!("  {name:10} p50 {:.2}  p99 {:.2}  failed {failed}", median(&mut p50), median(&mut p99));
+    }
+    Ok(())
+}
+
+/// The gateway alone: its peers have nothing to change routes with but a reload, which PERF measured.
+#[expect(clippy::print_stdout, reason = "a measurement's result is its output")]
+fn changes(arguments: &Arguments, proxies: &[Proxy]) -> Result<()> {
+    let Some(proxy) = proxies.iter().find(|proxy| proxy.data.is_some()) else { return Ok(()) };
+    let data = proxy.data.clone().context("a gateway has a data directory")?;
+    let rate = half_rate(proxies)?;
+    let (mut quiet, mut busy, mut failed, mut made) = (Vec::new(), Vec::new(), 0, 0);
+    for round in 0..=arguments.rounds {
+        let mut calm = open_loop::run(proxy.http, rate, arguments.seconds, 64)?;
+        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let thread = {
+            let (stop, count, data) = (Arc::clone(&stop), Arc::clone(&count), data.clone());
+            std::thread::spawn(move || change_until(&data, round, &stop, &count))
+        };
+        let mut moved = open_loop::run(proxy.http, rate, arguments.seconds, 64)?;
+        stop.store(true, Ordering::Relaxed);
+        thread.join().map_err(|_| anyhow::anyhow!("the changing thread panicked"))??;
+        if round > 0 {
+            quiet.push(percentile(&mut calm.latency_ms, 0.99));
+            busy.push(percentile(&mut moved.latency_ms, 0.99));
+            failed += moved.failed;
+            made += count.load(Ordering::Relaxed);
+        }
+    }
+    let (quiet, busy) = (median(&mut quiet), median(&mut busy));
     println!(
-        "CPU s per 100 000 requests, median: nginx {base:.3}, gatehouse {cost:.3}, ratio {:.2}",
-        cost / base
+        "\n{made} route changes at 20 a second: {failed} requests failed; p99 {quiet:.2} ms quiet, {busy:.2} ms \
+         changing, ratio {:.2}",
+        busy / quiet
     );
     Ok(())
 }
 
-/// CPU seconds per 100 000 requests.
-#[expect(clippy::print_stdout, reason = "a measurement's result is its output")]
-fn load(arguments: &Arguments, proxy: &Proxy) -> Result<f64> {
-    let before = cpu_seconds(proxy.pid)?;
-    let output = Command::new("taskset")
-        .args(["-c", "1", "wrk", "-t1", &format!("-c{}", arguments.connections)])
-        .arg(format!("-d{}s", arguments.seconds))
-        .args(["-H", "Host: bench.example"])
-        .arg(format!("http://{}/", proxy.address))
-        .output()
-        .context("wrk and taskset are needed")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let requests: f64 = text
-        .lines()
-        .find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok())
-        .with_context(|| format!("wrk said {text}"))?;
-    if text.contains("Non-2xx") || text.contains("Socket errors") {
-        bail!("{}: {text}", proxy.name);
-    }
-    let cost = (cpu_seconds(proxy.pid)? - before) / requests * 100_000.0;
-    println!("{:10} {requests:>8} requests, {cost:.3} CPU s per 100 000", proxy.name);
-    Ok(cost)
-}
-
-fn nginx(folder: &Path, name: &str, config: &str) -> Result<Running> {
-    let prefix = folder.join(name);
-    fs::create_dir_all(&prefix)?;
-    fs::write(prefix.join("nginx.conf"), config)?;
-    let core = if name == "origin" { "1" } else { "0" };
-    let child = Command::new("taskset")
-        .args(["-c", core, "nginx", "-p"])
-        .arg(&prefix)
-        .arg("-c")
-        .arg(prefix.join("nginx.conf"))
-        .stderr(Stdio::null())
-        .spawn()
-        .context("nginx is needed")?;
-    Ok(Running(child))
-}
-
-fn origin_config(address: SocketAddr) -> String {
-    let body = "x".repeat(1024);
-    format!(
-        "daemon off; master_process off; pid origin.pid; error_log /dev/null;\nevents {{ worker_connections 4096; }}\n\
-         http {{ access_log off; keepalive_requests 1000000000; server {{ listen {address}; \
-         location / {{ default_type text/plain; return 200 '{body}'; }} }} }}\n"
-    )
-}
-
-fn proxy_config(address: SocketAddr, origin: SocketAddr) -> String {
-    format!(
-        "daemon off; master_process off; pid proxy.pid; error_log /dev/null;\nevents {{ worker_connections 4096; }}\n\
-         http {{ access_log off; keepalive_requests 1000000000; upstream o {{ server {origin}; keepalive 64; \
-         keepalive_requests 1000000000; }} server {{ listen {address} reuseport; location / {{ proxy_pass http://o; \
-         proxy_http_version 1.1; proxy_set_header Connection ''; proxy_set_header Host $host; \
-         proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; \
-         proxy_set_header X-Forwarded-Proto $scheme; }} }} }}\n"
-    )
-}
-
-fn pin(pid: u32, core: u32) -> Result<()> {
-    let status = Command::new("taskset")
-        .args(["-acp", &core.to_string(), &pid.to_string()])
-        .stdout(Stdio::null())
-        .status()?;
-    if !status.success() {
-        bail!("cannot pin {pid}");
+fn change_until(data: &std::path::Path, round: usize, stop: &AtomicBool, count: &AtomicU64) -> Result<()> {
+    let mut admin = Connection::admin(data)?;
+    let mut next = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        let body = format!(r#"{{"host":"c{number}-{round}.bench.example","target":"http://10.9.8.7:80"}}"#);
+        let (status, text) = admin.call("POST", "localhost", "/api/v1/routes", &body)?;
+        anyhow::ensure!(status == 201, "a change was answered {status} {text}");
+        next += Duration::from_millis(50);
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     Ok(())
 }
 
-fn free_address() -> Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+#[expect(clippy::print_stdout, reason = "a measurement's result is its output")]
+fn memory(arguments: &Arguments, proxies: &[Proxy]) -> Result<()> {
+    println!("\nmemory of an idle connection, KiB ({} of them)", arguments.idle);
+    for proxy in proxies {
+        let mut figures = Vec::new();
+        for (address, is_tls) in [(proxy.http, false), (proxy.https, true)] {
+            // What the first connections make the allocator keep is not theirs.
+            drop(idle::open(address, is_tls, 200)?);
+            let before = anonymous_bytes(proxy.pid)?;
+            let held = idle::open(address, is_tls, arguments.idle)?;
+            std::thread::sleep(Duration::from_millis(500));
+            let grown = anonymous_bytes(proxy.pid)?.saturating_sub(before);
+            figures.push(grown as f64 / 1024.0 / arguments.idle as f64);
+            drop(held);
+        }
+        let [plain, tls] = figures.as_slice() else { continue };
+        println!("  {:10} plain {plain:.1}  TLS {tls:.1}", proxy.name);
+    }
+    Ok(())
+}
+
+/// As many open files as the system lets us have; the peers inherit them.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let most = getrlimit(Resource::Nofile).maximum;
+    // Fewer files only mean fewer idle connections, which then fail loudly.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
 }

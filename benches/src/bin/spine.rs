@@ -31,7 +31,7 @@ fn main() -> Result<()> {
     let data = directory.path();
     println!("machine: {}", process::machine());
 
-    let (up, ready) = gatehouse_up(data)?;
+    let (up, ready) = gatehouse_up(data, &[])?;
     let (gateway, control) = (pid(&ready, "gateway")?, pid(&ready, "control")?);
     let before = (anonymous_bytes(gateway)?, anonymous_bytes(control)?);
     let filled = Instant::now();

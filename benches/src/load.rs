@@ -1,0 +1,116 @@
+//! Load of several kinds, all from this process's core: wrk and h2load for requests, our own for what they cannot do.
+
+pub mod bulk;
+pub mod idle;
+pub mod open_loop;
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+
+use crate::peers::HOST;
+
+/// Requests that wrk had answered in `seconds`, by HTTP/1.1 over `connections`.
+pub fn wrk(address: SocketAddr, is_tls: bool, connections: u32, seconds: u32) -> Result<f64> {
+    let scheme = if is_tls { "https" } else { "http" };
+    let output = Command::new("wrk")
+        .args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "-H", &format!("Host: {HOST}")])
+        .arg(format!("{scheme}://{address}/"))
+        .output()
+        .context("wrk is needed")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if text.contains("Non-2xx") || text.contains("Socket errors") {
+        bail!("wrk said {text}");
+    }
+    let count = text.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse().ok());
+    count.with_context(|| format!("wrk said {text}"))
+}
+
+/// Requests that h2load had answered in `seconds`, by HTTP/2 over TLS, 16 streams on each connection.
+pub fn h2load(address: SocketAddr, connections: u32, seconds: u32) -> Result<f64> {
+    let output = Command::new("h2load")
+        .args(["-t1", &format!("-c{connections}"), "-m16", "-D", &seconds.to_string(), "--warm-up-time=0"])
+        .arg(format!("--connect-to={address}"))
+        .arg(format!("https://{HOST}/"))
+        .output()
+        .context("h2load is needed (package nghttp2-client)")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // requests: 100 total, 100 started, 100 done, 100 succeeded, 0 failed, 0 errored, 0 timeout
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("requests:"))
+        .with_context(|| format!("h2load said {text}"))?;
+    let field = |name: &str| {
+        let part = line.split([',', ':']).map(str::trim).find_map(|part| part.strip_suffix(name));
+        part.and_then(|number| number.trim().parse::<f64>().ok())
+    };
+    let (done, failed) = (field("succeeded").unwrap_or(0.0), field("failed").unwrap_or(0.0));
+    if failed > 0.0 || done == 0.0 {
+        bail!("h2load said {text}");
+    }
+    Ok(done)
+}
+
+/// A client's side of TLS that believes every certificate: what is measured is the proxy. HTTP/1.1 alone.
+pub fn tls() -> Result<Arc<ClientConfig>> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Believing))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The name that handshakes ask for.
+pub fn server_name() -> Result<ServerName<'static>> {
+    Ok(ServerName::try_from(HOST)?)
+}
+
+#[derive(Debug)]
+struct Believing;
+
+impl ServerCertVerifier for Believing {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            SignatureScheme::ED25519,
+            SignatureScheme::RSA_PSS_SHA256,
+        ]
+    }
+}
