@@ -15,5 +15,6 @@ mod crash;
 mod mistakes;
 mod programs;
 mod readme;
+mod suites;
 mod swap;
 mod tour;
