@@ -65,10 +65,12 @@ pub fn origin(folder: &Path) -> Result<Origin> {
     Ok(Origin { address, _running: running })
 }
 
+type Start = fn(&Path, SocketAddr) -> Result<Proxy>;
+
 /// Starts every peer named in `names` in front of `origin`.
 pub fn start(folder: &Path, origin: SocketAddr, names: &[String]) -> Result<Vec<Proxy>> {
     certificate(folder)?;
-    let starts: [(&str, fn(&Path, SocketAddr) -> Result<Proxy>); 4] =
+    let starts: [(&str, Start); 4] =
         [("nginx", nginx), ("haproxy", haproxy), ("caddy", caddy), ("gatehouse", gatehouse)];
     let wanted = |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name);
     starts
@@ -214,6 +216,7 @@ fn pinned(
     Ok(Running(command.spawn().with_context(|| format!("{program} and taskset are needed"))?))
 }
 
+#[expect(clippy::disallowed_methods, reason = "a pause between two looks at a condition")]
 fn wait_until_open(address: SocketAddr) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(10);
     while TcpStream::connect(address).is_err() {

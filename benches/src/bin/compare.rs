@@ -200,6 +200,7 @@ fn changes(arguments: &Arguments, proxies: &[Proxy]) -> Result<()> {
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "the rate of the changes")]
 fn change_until(data: &std::path::Path, round: usize, stop: &AtomicBool, count: &AtomicU64) -> Result<()> {
     let mut admin = Connection::admin(data)?;
     let mut next = Instant::now();
@@ -215,6 +216,10 @@ fn change_until(data: &std::path::Path, round: usize, stop: &AtomicBool, count: 
 }
 
 #[expect(clippy::print_stdout, reason = "a measurement's result is its output")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "time for the proxy to give buffers back: it tells nobody when it has"
+)]
 fn memory(arguments: &Arguments, proxies: &[Proxy]) -> Result<()> {
     println!("\nmemory of an idle connection, KiB ({} of them)", arguments.idle);
     for proxy in proxies {
