@@ -102,8 +102,15 @@ pub const BUFFERS_KEPT_MAX: usize = 64;
 
 /// Time for a whole request head to arrive once its first byte did, in milliseconds.
 pub const REQUEST_HEAD_DEADLINE_MS: u64 = 15_000;
-/// Longest silence inside a body, either direction, in milliseconds.
+/// Longest silence inside a response body on the origin's side, in milliseconds.
 pub const BODY_IDLE_DEADLINE_MS: u64 = 60_000;
+/// Longest silence inside a request body on the client's side, in milliseconds.
+pub const REQUEST_BODY_DEADLINE_MS: u64 = 60_000;
+/// Longest time that a client takes nothing of what it asked for, in milliseconds (nginx's `send_timeout`).
+pub const SEND_DEADLINE_MS: u64 = 60_000;
+/// A client that neither sends nor takes as many bytes in as many milliseconds, although nothing but the client is
+/// waited for, holds a connection for nothing: 68 bytes a second, below the slowest modem.
+pub const PACE: (u64, u64) = (2_048, 30_000);
 /// Longest silence of a downstream connection between two requests, in milliseconds.
 pub const KEEP_ALIVE_IDLE_MS: u64 = 75_000;
 /// Longest silence of a pooled upstream connection in milliseconds; below the 60 s at which common origins close.

@@ -22,8 +22,12 @@ pub enum Kind {
     HeadTooLarge,
     /// A target over its limit.
     TargetTooLong,
-    /// A body or head that did not arrive in time.
+    /// A request head that did not arrive in time.
     RequestTimeout,
+    /// A request body that stopped coming, or comes too slowly.
+    RequestBodyTimeout,
+    /// A client that does not take its answer.
+    SlowReader,
     /// A method or expectation we do not serve.
     NotImplemented,
     /// An HTTP version we do not speak.
@@ -50,6 +54,12 @@ pub enum Kind {
     UpstreamTls,
     /// The origin took too long to connect or answer.
     Timeout,
+    /// The response head did not come in time.
+    ResponseHeadTimeout,
+    /// A response body stopped coming.
+    IdleBody,
+    /// The exchange took longer than its route allows in all.
+    WholeTimeout,
     /// The origin's answer is not HTTP.
     BadResponse,
     /// The other end went away.

@@ -89,7 +89,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             log(&scratch.request_id, fault, None);
         }
         let Some(status) = respond::status(fault) else { return Next::Abort };
-        manner.closes |= matches!(fault.kind, Kind::BadRequest | Kind::RequestTimeout);
+        manner.closes |=
+            matches!(fault.kind, Kind::BadRequest | Kind::RequestTimeout | Kind::RequestBodyTimeout);
         self.answer(scratch, status, manner, None).await
     }
 

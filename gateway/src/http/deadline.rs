@@ -22,11 +22,15 @@ impl Deadline {
     /// Moves the deadline; returns the time it was counted from.
     pub(super) fn set_ms(&mut self, ms: u64) -> Instant {
         let now = Instant::now();
-        self.at = now + Duration::from_millis(ms);
+        self.set_at(now + Duration::from_millis(ms));
+        now
+    }
+
+    pub(super) fn set_at(&mut self, at: Instant) {
+        self.at = at;
         if self.at < self.sleep.deadline() {
             self.sleep.as_mut().reset(self.at);
         }
-        now
     }
 
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {

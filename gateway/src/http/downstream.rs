@@ -100,7 +100,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
 
     /// Writes all of `bytes`, or as much as the other end takes in time.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        let deadline = Duration::from_millis(self.worker.http.deadlines().body_idle_ms);
+        let deadline = Duration::from_millis(self.worker.http.deadlines().send_ms);
         let all = async {
             self.link.io.write_all(bytes).await?;
             self.link.io.flush().await

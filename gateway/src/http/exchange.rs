@@ -5,40 +5,39 @@
 //! `Stopped`, when the origin takes no more); [`Down`] `Head`, `Out` (again for each interim response), `Body`, `Flush`,
 //! `Done`.
 
+mod clock;
 mod down;
+mod link;
 mod up;
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use config::limits;
+use config::snapshot::Route;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::codec::{Body, Version};
-use super::deadline::Deadline;
 use super::door::Asked;
 use super::headers::Policy;
 use super::intake::Intake;
 use super::scratch::Scratch;
-use crate::fault::{Cause, Fault, Kind, Retry};
+use crate::fault::{Fault, Kind, Retry};
 use crate::upstream::Stream;
 use crate::worker::Worker;
 
+pub(super) use link::Link;
 pub(super) use up::Upward;
 
-/// The downstream connection.
-pub(super) struct Link<IO> {
-    pub(super) io: IO,
-    pub(super) intake: Intake,
-    pub(super) deadline: Deadline,
-    /// Whether the other end sends no more.
-    pub(super) is_eof: bool,
-}
-
 /// What the response has to fit.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Terms {
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub(super) route: &'a Route,
+    /// When all of it has to be over, if ever.
+    pub(super) whole_at: Option<Instant>,
     pub(super) is_head: bool,
     pub(super) keep_alive: bool,
     pub(super) may_switch: bool,
@@ -47,9 +46,12 @@ pub(super) struct Terms {
     pub(super) policy: Policy,
 }
 
-impl Terms {
-    pub(super) fn of(asked: &Asked, version: Version, policy: Policy) -> Self {
+impl<'a> Terms<'a> {
+    pub(super) fn of(asked: &Asked, version: Version, policy: Policy, route: &'a Route) -> Self {
+        let whole_ms = route.timeouts.as_ref().and_then(|timeouts| timeouts.whole_ms);
         Self {
+            route,
+            whole_at: whole_ms.map(|ms| Instant::now() + Duration::from_millis(ms.into())),
             is_head: asked.is_head,
             keep_alive: asked.keep_alive,
             may_switch: asked.upgrade.is_some(),
@@ -57,6 +59,18 @@ impl Terms {
             version,
             policy,
         }
+    }
+}
+
+impl Terms<'_> {
+    /// How long a connection to one of `endpoints` may take.
+    pub(super) fn connect_deadline(&self, endpoints: usize) -> Duration {
+        let default = match endpoints {
+            0 | 1 => limits::CONNECT_DEADLINE_MS,
+            _ => limits::CONNECT_DEADLINE_OF_SEVERAL_MS,
+        };
+        let own = self.route.timeouts.as_ref().and_then(|timeouts| timeouts.connect_ms);
+        Duration::from_millis(own.map_or(default, u64::from))
     }
 }
 
@@ -104,7 +118,7 @@ pub(super) struct Exchange<'a, IO> {
     from_upstream: &'a mut Intake,
     scratch: &'a mut Scratch,
     up: &'a mut Upward,
-    terms: Terms,
+    terms: Terms<'a>,
     is_reused: bool,
     down: Down,
     /// Of what goes out first: how much went.
@@ -118,6 +132,7 @@ pub(super) struct Exchange<'a, IO> {
     has_moved: bool,
     /// Whether the response waits for the downstream to read.
     waits_for_reader: bool,
+    paces: clock::Paces,
     tally: Tally,
 }
 
@@ -136,7 +151,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
         ends: Ends<'a, IO>,
         scratch: &'a mut Scratch,
         up: &'a mut Upward,
-        terms: Terms,
+        terms: Terms<'a>,
     ) -> Self {
         scratch.response.reset();
         Self {
@@ -157,6 +172,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
             upstream_goes_on: true,
             has_moved: true,
             waits_for_reader: false,
+            paces: clock::Paces::default(),
             tally: Tally::default(),
         }
     }
@@ -173,14 +189,10 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
         if let Some(end) = self.poll_end(context) {
             return Poll::Ready(Ok(end));
         }
-        self.poll_early(context)?;
-        if std::mem::take(&mut self.has_moved) {
-            self.link.deadline.set_ms(self.silence_ms());
+        if self.up.is_over() {
+            self.has_moved |= self.link.poll_early(context)?;
         }
-        match self.link.deadline.poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(self.timeout())),
-            Poll::Pending => Poll::Pending,
-        }
+        self.poll_time(context)
     }
 
     fn poll_end(&mut self, context: &mut Context<'_>) -> Option<End> {
@@ -212,40 +224,6 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
         }
         let more = self.from_upstream.poll_body(context, self.upstream, &self.worker.buffers, false);
         more.is_ready()
-    }
-
-    /// Watches the downstream while only the response is awaited: it may leave, or send the next request early.
-    fn poll_early(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
-        if !self.up.is_over() || self.link.is_eof {
-            return Ok(());
-        }
-        while let Some(Poll::Ready(read)) = self.link.intake.poll_early(context, &mut self.link.io) {
-            let count = read.map_err(downstream_gone)?;
-            if count == 0 {
-                self.link.is_eof = true;
-                self.has_moved = true;
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn silence_ms(&self) -> u64 {
-        let deadlines = self.worker.http.deadlines();
-        if self.down != Down::Head || !self.up.is_over() {
-            return deadlines.body_idle_ms;
-        }
-        if self.link.is_eof { deadlines.half_closed_ms } else { deadlines.response_head_ms }
-    }
-
-    fn timeout(&self) -> Fault {
-        if self.link.is_eof || self.waits_for_reader {
-            return downstream_gone(io::ErrorKind::ConnectionAborted.into());
-        }
-        if self.up.waits_for_downstream() {
-            return Fault::downstream(Kind::RequestTimeout, "the request body stopped coming");
-        }
-        Fault::upstream(Kind::Timeout, Retry::Never, Cause::Rule("the origin stopped moving"))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A request to one of its endpoints: over an idle connection, or a new one; tried again only where that is safe.
 
+use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
 
 use config::id::{EndpointId, RouteId};
 use config::limits;
@@ -28,7 +28,7 @@ pub(super) struct Job<'a> {
     pub(super) route: RouteId,
     pub(super) pinned: &'a Pinned,
     pub(super) asked: &'a Asked,
-    pub(super) terms: Terms,
+    pub(super) terms: Terms<'a>,
 }
 
 impl Job<'_> {
@@ -87,15 +87,17 @@ pub(super) async fn forward<IO: AsyncRead + AsyncWrite + Unpin>(
             endpoint,
             policy: job.policy,
             ends: Some(job.ends),
-            deadline: Duration::from_millis(limits::CONNECT_DEADLINE_MS),
+            deadline: job.terms.connect_deadline(job.endpoints.len()),
             takes_idle,
         };
-        let mut lease = match Upstreams::connect(worker, &call).await {
+        let connected = pin!(Upstreams::connect(worker, &call));
+        let mut lease = match link.attend(job.terms.whole_at, connected).await {
             Ok(lease) => lease,
             Err(fault) => {
+                let is_over = fault.retry != Retry::Safe;
                 done.result = Err(fault);
                 hops += 1;
-                if hops >= job.endpoints.len() {
+                if is_over || hops >= job.endpoints.len() {
                     break;
                 }
                 continue;

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 
 use config::limits;
+use config::snapshot::Timeouts;
 
 use super::codec::Head;
 use super::door::Names;
@@ -37,26 +38,50 @@ impl Scratch {
     }
 }
 
-/// How long a worker's connections may be silent, in milliseconds; each from [`limits`].
+/// How long a worker's connections may take, in milliseconds; each from [`limits`], or from a route.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadlines {
     pub(super) request_head_ms: u64,
-    pub(super) body_idle_ms: u64,
+    pub(super) request_body_ms: u64,
     pub(super) response_head_ms: u64,
+    pub(super) idle_body_ms: u64,
+    pub(super) send_ms: u64,
     pub(super) keep_alive_ms: u64,
     pub(super) half_closed_ms: u64,
     pub(super) linger_ms: u64,
+    pub(super) tunnel_ms: u64,
+    /// Bytes that a client sends or takes at least, in how long.
+    pub(super) pace: (u64, u64),
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
         Self {
             request_head_ms: limits::REQUEST_HEAD_DEADLINE_MS,
-            body_idle_ms: limits::BODY_IDLE_DEADLINE_MS,
+            request_body_ms: limits::REQUEST_BODY_DEADLINE_MS,
             response_head_ms: limits::RESPONSE_HEAD_DEADLINE_MS,
+            idle_body_ms: limits::BODY_IDLE_DEADLINE_MS,
+            send_ms: limits::SEND_DEADLINE_MS,
             keep_alive_ms: limits::KEEP_ALIVE_IDLE_MS,
             half_closed_ms: limits::HALF_CLOSED_MS,
             linger_ms: limits::LINGER_MS,
+            tunnel_ms: limits::TUNNEL_IDLE_MS,
+            pace: limits::PACE,
+        }
+    }
+}
+
+impl Deadlines {
+    /// With what a route says instead.
+    pub(super) fn of_route(self, timeouts: Option<&Timeouts>) -> Self {
+        let Some(timeouts) = timeouts else { return self };
+        let or = |theirs: Option<u32>, ours| theirs.map_or(ours, u64::from);
+        Self {
+            request_body_ms: or(timeouts.request_body_ms, self.request_body_ms),
+            response_head_ms: or(timeouts.response_head_ms, self.response_head_ms),
+            idle_body_ms: or(timeouts.idle_body_ms, self.idle_body_ms),
+            tunnel_ms: or(timeouts.tunnel_ms, self.tunnel_ms),
+            ..self
         }
     }
 }
@@ -90,5 +115,21 @@ impl Store {
     #[cfg(test)]
     pub(super) fn set_deadlines(&self, deadlines: Deadlines) {
         self.deadlines.set(deadlines);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_says_its_own_times_and_leaves_the_others() {
+        let ours = Deadlines::default();
+        let theirs = Timeouts { response_head_ms: Some(1), tunnel_ms: Some(2), ..Timeouts::default() };
+
+        let both = ours.of_route(Some(&theirs));
+
+        assert_eq!((both.response_head_ms, both.tunnel_ms), (1, 2));
+        assert_eq!((both.idle_body_ms, both.request_body_ms), (ours.idle_body_ms, ours.request_body_ms));
     }
 }

@@ -123,7 +123,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         let next = match (decision, route) {
             (Ok(Decision::Forward { endpoints, session }), Some(route)) => {
                 self.outbound(scratch, &asked, &client);
-                let terms = Terms::of(&asked, scratch.request.version, policy);
+                let terms = Terms::of(&asked, scratch.request.version, policy, route);
                 let job = Job {
                     endpoints: endpoints.all(),
                     policy: upstream_policy(route),
@@ -180,7 +180,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             (Ok(Outcome::Done { goes_on: true }), _) => Next::Again,
             (Ok(Outcome::Done { goes_on: false }), _) => Next::Close,
             (Ok(Outcome::Tunnel(tunnel)), Some(permit)) => {
-                Next::Tunnel(tunnel, Admission { route: route.id, pinned: pinned.clone(), permit })
+                let deadlines = self.worker.http.deadlines().of_route(route.timeouts.as_deref());
+                let idle_ms = deadlines.tunnel_ms;
+                Next::Tunnel(tunnel, Admission { route: route.id, pinned: pinned.clone(), permit, idle_ms })
             }
             (Ok(Outcome::Tunnel(_)), None) => Next::Abort,
             // Half a response went out: only a closed connection can say so.

@@ -1,5 +1,6 @@
 //! Whole connections over real sockets: raw bytes in, raw bytes out, and what the origin saw.
 
+mod deadlines;
 mod ends;
 mod faults;
 mod forwarding;

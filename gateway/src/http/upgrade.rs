@@ -29,6 +29,8 @@ pub(super) struct Admission {
     /// The generation that was asked. A change that came while the origin thought about it counts all the same.
     pub(super) pinned: Pinned,
     pub(super) permit: SessionPermit,
+    /// Longest silence.
+    pub(super) idle_ms: u64,
 }
 
 /// Relays until both ends are done or the session is to end. What came glued to the handshake goes first.
@@ -37,7 +39,7 @@ pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
     mut tunnel: Box<Tunnel>,
     admission: Admission,
 ) {
-    let Admission { route, pinned, permit } = admission;
+    let Admission { route, pinned, permit, idle_ms } = admission;
     let subject = Subject {
         kind: SessionKind::Upgrade,
         peer: connection.meta.peer,
@@ -56,7 +58,7 @@ pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
         link.io.flush().await?;
         tunnel.upstream.write_all(link.intake.unread()).await
     };
-    let deadline = Duration::from_millis(limits::BODY_IDLE_DEADLINE_MS);
+    let deadline = Duration::from_millis(limits::SEND_DEADLINE_MS);
     let sent = tokio::select! {
         sent = tokio::time::timeout(deadline, glued) => matches!(sent, Ok(Ok(()))),
         _ = session.ended() => false,
@@ -66,7 +68,7 @@ pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
     link.intake.release(&worker.buffers);
     tunnel.from_upstream.release(&worker.buffers);
     if sent {
-        let idle = Duration::from_millis(limits::TUNNEL_IDLE_MS);
+        let idle = Duration::from_millis(idle_ms);
         let totals = session.relay(&mut link.io, &mut tunnel.upstream, RelayLimits { idle }).await;
         worker.counters.bytes(totals.up, totals.down);
     }

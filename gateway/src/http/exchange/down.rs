@@ -102,7 +102,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
 
     fn last_head(&mut self) -> Result<(), Fault> {
         let options = self.connection_options()?;
-        self.body = framing(&self.scratch.response, self.from_upstream.head(), self.terms)?;
+        self.body = framing(&self.scratch.response, self.from_upstream.head(), &self.terms)?;
         self.upstream_goes_on = !options.close
             && self.scratch.response.version == Version::Http11
             && !matches!(self.body, Body::UntilClose);
@@ -238,7 +238,7 @@ fn cut_short(cause: io::Error) -> Fault {
 }
 
 /// Where a response's body ends (RFC 9112 § 6.3), as strictly as for requests.
-fn framing(head: &Head, bytes: &[u8], terms: super::Terms) -> Result<Body, Fault> {
+fn framing(head: &Head, bytes: &[u8], terms: &super::Terms<'_>) -> Result<Body, Fault> {
     let mut codings = head.all(Known::TransferEncoding);
     let mut lengths = head.all(Known::ContentLength);
     let body = match (codings.next(), lengths.next()) {

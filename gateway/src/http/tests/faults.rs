@@ -115,7 +115,7 @@ fn a_head_or_body_that_stops_coming_is_408_and_an_idle_connection_is_closed_in_s
     on_a_worker(async |stage| {
         stage.deadlines(|deadlines| {
             deadlines.request_head_ms = 20;
-            deadlines.body_idle_ms = 20;
+            deadlines.request_body_ms = 20;
             deadlines.keep_alive_ms = 20;
         });
         let mut client = stage.connect().await;

@@ -1,0 +1,112 @@
+//! Every wait ends, each by its own deadline.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+
+use super::stage::{GET, OK, Peer, on_a_worker, within};
+
+/// Sends a byte now and then until the other end does not take it.
+async fn drip(peer: &mut Peer) {
+    let mut ticks = tokio::time::interval(Duration::from_millis(5));
+    while peer.io.write_all(b"x").await.is_ok() {
+        ticks.tick().await;
+    }
+}
+
+#[test]
+fn a_request_body_that_drips_is_408() {
+    on_a_worker(async |stage| {
+        stage.deadlines(|deadlines| deadlines.pace = (10_000, 100));
+        let mut client = stage.connect().await;
+        client.send("POST / HTTP/1.1\r\nHost: app.example\r\nContent-Length: 100000\r\n\r\n").await;
+        let mut origin = stage.accept().await;
+        origin.until("\r\n\r\n").await;
+
+        within(drip(&mut client)).await;
+
+        assert!(origin.is_closed().await);
+    });
+}
+
+#[test]
+fn a_call_of_grpc_may_send_a_message_now_and_then() {
+    on_a_worker(async |stage| {
+        stage.deadlines(|deadlines| deadlines.pace = (10_000, 10));
+        let mut client = stage.connect().await;
+        client
+            .send(
+                "POST / HTTP/1.1\r\nHost: app.example\r\nContent-Type: application/grpc+proto\r\n\
+                 Transfer-Encoding: chunked\r\n\r\n",
+            )
+            .await;
+        let mut origin = stage.accept().await;
+        origin.until("\r\n\r\n").await;
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
+        for _ in 0..8 {
+            ticks.tick().await;
+            client.send("1\r\nx\r\n").await;
+            origin.until("1\r\nx\r\n").await;
+        }
+        client.send("0\r\n\r\n").await;
+        origin.until("0\r\n\r\n").await;
+        origin.send(OK).await;
+        assert_eq!(client.message().await.1, "ok");
+    });
+}
+
+#[test]
+fn a_response_body_that_stops_is_cut() {
+    on_a_worker(async |stage| {
+        stage.deadlines(|deadlines| deadlines.idle_body_ms = 20);
+        let mut client = stage.connect().await;
+        client.send(GET).await;
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        origin.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").await;
+        assert!(client.rest().await.ends_with("\r\n\r\nhalf"));
+        assert!(origin.is_closed().await);
+    });
+}
+
+/// Fills what lies between the origin and a client that does not read.
+async fn fill(origin: &mut Peer) {
+    let block = vec![b'x'; 64 * 1024];
+    while origin.io.write_all(&block).await.is_ok() {}
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_its_answer_is_cut() {
+    on_a_worker(async |stage| {
+        stage.deadlines(|deadlines| deadlines.send_ms = 50);
+        let mut client = stage.connect().await;
+        client.send(GET).await;
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        origin.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
+
+        within(fill(&mut origin)).await;
+
+        assert!(client.is_closed().await);
+    });
+}
+
+#[test]
+fn an_origin_that_takes_no_more_of_a_request_is_504() {
+    on_a_worker(async |stage| {
+        stage.deadlines(|deadlines| deadlines.response_head_ms = 50);
+        let mut client = stage.connect().await;
+        client.send("POST / HTTP/1.1\r\nHost: app.example\r\nContent-Length: 1000000000\r\n\r\n").await;
+        let _origin = stage.accept().await;
+        let (mut reads, mut writes) = client.io.split();
+        let block = [b'x'; 64 * 1024];
+        let sent = async { while writes.write_all(&block).await.is_ok() {} };
+        let mut answer = vec![0; 12];
+        let read = tokio::io::AsyncReadExt::read_exact(&mut reads, &mut answer);
+        tokio::select! {
+            done = within(read) => { done.unwrap(); }
+            () = sent => {}
+        }
+        assert_eq!(answer, b"HTTP/1.1 504");
+    });
+}
