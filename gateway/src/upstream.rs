@@ -119,3 +119,6 @@ impl Upstreams {
 fn own_addresses(worker: &Worker) -> std::sync::Arc<Vec<SocketAddr>> {
     worker.shared.own_addresses.load_full()
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,19 +37,21 @@ async fn open_all(
     call: &Call<'_>,
     way: Option<&Way>,
 ) -> Result<(Stream, Option<Place>), Fault> {
+    // First of all: with a policy that cannot be used, nobody is bothered by a connection.
+    let tls = match way.and_then(|way| Some((way, way.tls.as_ref()?))) {
+        Some((way, policy)) => {
+            Some((tls::server_name(&call.endpoint.target, policy)?, tls::config(way, policy).await?))
+        }
+        None => None,
+    };
     let (mut io, place) = connect(worker, call).await?;
-    let Some(way) = way else { return Ok((Stream::Plain(io), place)) };
-    if let Some(version) = way.proxy {
+    if let Some(version) = way.and_then(|way| way.proxy) {
         introduce(&mut io, version, call).await?;
     }
-    let stream = match &way.tls {
+    let is_http2 = way.is_some_and(|way| way.protocol == Protocol::Http2);
+    let stream = match tls {
         None => Stream::Plain(io),
-        Some(policy) => {
-            let name = tls::server_name(&call.endpoint.target, policy)?;
-            let config = tls::config(way, policy).await?;
-            let is_http2 = way.protocol == Protocol::Http2;
-            Stream::Tls(Box::new(tls::shake_hands(config, name, io, is_http2).await?))
-        }
+        Some((name, config)) => Stream::Tls(Box::new(tls::shake_hands(config, name, io, is_http2).await?)),
     };
     Ok((stream, place))
 }

@@ -56,6 +56,23 @@ impl Source {
         Self { files, read: Mutex::new(None) }
     }
 
+    /// A source that asks these name servers, and reads no file.
+    #[cfg(test)]
+    pub(super) fn asking(conf: ResolverConfig) -> Self {
+        let resolver = resolver(conf, ResolverOpts::default()).unwrap();
+        let looked = Instant::now() + Duration::from_secs(3_600);
+        let read = Read { stamps: [None; 2], looked, resolver, hosts: std::sync::Arc::default() };
+        Self { read: Mutex::new(Some(read)), ..Self::default() }
+    }
+
+    /// Makes the files due to be looked at.
+    #[cfg(test)]
+    pub(super) async fn look_again(&self) {
+        if let Some(read) = self.read.lock().await.as_mut() {
+            read.looked -= millis(limits::RESOLVER_FILES_MS);
+        }
+    }
+
     /// The addresses of `host`.
     pub(super) async fn look_up(&self, host: &HostName) -> Found {
         let (resolver, hosts) = match self.current().await {
@@ -148,7 +165,7 @@ fn listed(hosts: &Hosts, host: &HostName) -> Option<Vec<IpAddr>> {
 }
 
 /// A few addresses, the families in turn: where one does not work, the other is tried next (RFC 8305 § 4).
-fn in_turn(ips: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+pub(super) fn in_turn(ips: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
     let (v6, v4): (Vec<IpAddr>, Vec<IpAddr>) = ips.partition(IpAddr::is_ipv6);
     let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
     let pairs = std::iter::from_fn(|| match [v6.next(), v4.next()] {
@@ -159,14 +176,11 @@ fn in_turn(ips: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
 }
 
 fn failed(cause: &NetError) -> Found {
-    match cause {
-        NetError::Dns(DnsError::NoRecordsFound(none)) => {
-            let life =
-                none.negative_ttl.map_or(Duration::ZERO, |seconds| Duration::from_secs(seconds.into()));
-            Found::Nothing(bounded(life, limits::NOT_RESOLVED_FOR_MS))
-        }
-        _ => Found::Failed(cause.to_string()),
-    }
+    let NetError::Dns(DnsError::NoRecordsFound(none)) = cause else {
+        return Found::Failed(cause.to_string());
+    };
+    let life = none.negative_ttl.map_or(Duration::ZERO, |seconds| Duration::from_secs(seconds.into()));
+    Found::Nothing(bounded(life, limits::NOT_RESOLVED_FOR_MS))
 }
 
 fn bounded(life: Duration, (least, most): (u64, u64)) -> Duration {
