@@ -1,4 +1,4 @@
-//! HTTP/1.1: the strict door, routing, the exchange with an upstream.
+//! HTTP: the strict door, routing, the exchange with an upstream. [`h2`] shows each stream of HTTP/2 to it as HTTP/1.1.
 //!
 //! One task serves a downstream connection and, while a request is under way, the upstream connection as well. Start at
 //! [`serve()`]; `LIFECYCLE.md` beside this module follows one request through the files. Nothing here allocates for a
@@ -13,6 +13,7 @@ pub mod door;
 mod downstream;
 mod exchange;
 mod forward;
+pub(crate) mod h2;
 mod headers;
 mod intake;
 mod redirect;
@@ -22,6 +23,7 @@ mod serve;
 mod upgrade;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::listener::Kind;
 
@@ -39,13 +41,25 @@ pub struct ConnMeta {
     pub kind: Kind,
     /// What the TLS handshake told; `None` on a plain connection.
     pub secured: Option<SecuredMeta>,
+    /// What is spoken.
+    pub protocol: Protocol,
+}
+
+/// What a downstream connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP/1.1 or HTTP/1.0.
+    #[default]
+    Http1,
+    /// HTTP/2.
+    Http2,
 }
 
 /// What a TLS handshake told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecuredMeta {
     /// The server name asked for, in lower case.
-    pub sni: Option<String>,
+    pub sni: Option<Arc<str>>,
 }
 
 #[cfg(test)]

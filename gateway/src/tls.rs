@@ -18,9 +18,20 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::LazyConfigAcceptor;
 
-use crate::http::SecuredMeta;
+use crate::http::{Protocol, SecuredMeta};
 use crate::live::Current;
 use crate::worker::Worker;
+
+/// What HTTP/2 is called in a handshake (RFC 9113 § 3.1).
+const H2: &[u8] = b"h2";
+
+/// What was agreed on to be spoken; HTTP/1.1 where nothing was.
+pub fn protocol(stream: &TlsStream) -> Protocol {
+    match stream.get_ref().1.alpn_protocol() {
+        Some(H2) => Protocol::Http2,
+        _ => Protocol::Http1,
+    }
+}
 
 /// A downstream connection after its handshake.
 pub type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
@@ -82,7 +93,7 @@ async fn accept_within(
 
     let stream = timeout_at(deadline, hello.into_stream(config)).await.map_err(|_| AcceptError::Deadline)?;
     let stream = stream.map_err(AcceptError::Handshake)?;
-    let sni = stream.get_ref().1.server_name().map(str::to_owned);
+    let sni = stream.get_ref().1.server_name().map(Arc::from);
     Ok((stream, SecuredMeta { sni }))
 }
 
@@ -93,7 +104,8 @@ fn server_config(current: Current) -> Result<ServerConfig, rustls::Error> {
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // In the order we like them.
+    config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
     // rustls' own memory of sessions is one process's and survives a change of identity; until tickets are ours (D12)
     // every connection makes a full handshake.
     config.session_storage = Arc::new(NoServerSessionStorage {});

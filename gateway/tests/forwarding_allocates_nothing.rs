@@ -22,7 +22,7 @@ use config::snapshot::{
     Action, Endpoint, FlowPolicy, Generation, Lineage, Object, Route, Snapshot, TlsMode, Upstream, Value,
 };
 use config::target::Target;
-use gateway::http::{ConnMeta, serve};
+use gateway::http::{ConnMeta, Protocol, serve};
 use gateway::listener::Kind;
 use gateway::live::Live;
 use gateway::worker::{Shared, Worker};
@@ -59,7 +59,8 @@ fn a_request_forwarded_by_a_warm_worker_allocates_nothing() {
     near.set_nonblocking(true).unwrap();
     runtime.block_on(async {
         let io = tokio::net::TcpStream::from_std(near).unwrap();
-        let meta = ConnMeta { peer, local: address, kind: Kind::Http, secured: None };
+        let meta =
+            ConnMeta { peer, local: address, kind: Kind::Http, secured: None, protocol: Protocol::Http1 };
         let permit = worker.shared.guard.admit_connection(peer.ip()).unwrap();
         tokio::task::spawn_local(serve(Rc::clone(&worker), io, meta, permit));
     });

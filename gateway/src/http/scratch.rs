@@ -54,6 +54,13 @@ pub(super) struct Deadlines {
     pub(super) pace: (u64, u64),
 }
 
+impl Deadlines {
+    /// How often a connection of many streams looks what has lasted too long: the shortest of what it watches.
+    pub(super) fn tick_ms(self) -> u64 {
+        self.request_head_ms.min(self.send_ms).min(self.keep_alive_ms)
+    }
+}
+
 impl Default for Deadlines {
     fn default() -> Self {
         Self {

@@ -5,10 +5,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use config::snapshot::Route;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
 
-use super::ConnMeta;
 use super::answer::{Manner, Told, log};
 use super::client::Client;
 use super::decide::{Decision, upstream_policy};
@@ -20,8 +19,10 @@ use super::headers::{self, Outbound, Policy};
 use super::respond;
 use super::scratch::Scratch;
 use super::upgrade::{self, Admission, Tunnel};
+use super::{ConnMeta, Protocol, h2};
 use crate::fault::{Fault, Kind, Side};
 use crate::guard::{Permit, SessionPermit};
+use crate::listener;
 use crate::live::Pinned;
 use crate::worker::Worker;
 
@@ -40,31 +41,24 @@ pub async fn serve<IO>(worker: Rc<Worker>, io: IO, meta: ConnMeta, permit: Permi
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    if meta.protocol == Protocol::Http2 {
+        return Box::pin(h2::serve(worker, io, Vec::new(), meta, permit)).await;
+    }
     let shared = Arc::clone(&worker.shared);
     let mut stopping = pin!(shared.drain.begun());
     let mut connection = Connection::new(Rc::clone(&worker), io, meta);
     loop {
         let mut scratch = None;
         let arrival = connection.arrival(&mut scratch, stopping.as_mut()).await;
-        let next = match (arrival, &mut scratch) {
-            (Arrival::Head(len), Some(scratch)) => {
-                connection.link.intake.end_head(len);
-                connection.requests += 1;
-                let _in_flight = worker.counters.request_under_way();
-                connection.request(scratch).await
-            }
-            (Arrival::Refused(fault), Some(scratch)) => {
-                worker.counters.refused_request();
-                connection.name_request(scratch);
-                connection.refuse(scratch, &fault, Manner::CLOSING).await
-            }
-            (Arrival::Head(_) | Arrival::Refused(_) | Arrival::Over, _) => Next::Abort,
-        };
-        if let Some(scratch) = scratch {
-            worker.http.put(scratch);
+        if connection.requests == 0 && connection.begins_http_2(&arrival) {
+            let Connection { mut link, meta, .. } = connection;
+            let early = link.intake.head().to_vec();
+            link.intake.release(&worker.buffers);
+            scratch.into_iter().for_each(|scratch| worker.http.put(scratch));
+            let meta = ConnMeta { protocol: Protocol::Http2, ..meta };
+            return Box::pin(h2::serve(worker, link.io, early, meta, permit)).await;
         }
-        connection.link.intake.next_message(&worker.buffers);
-        match next {
+        match connection.arrived(arrival, scratch).await {
             Next::Again => {}
             Next::Close => {
                 connection.close().await;
@@ -84,6 +78,30 @@ where
     drop(permit);
 }
 
+/// Serves a connection that has one request: a stream of HTTP/2. A `fault` is what is wrong with its head.
+pub(super) async fn serve_one<IO: AsyncRead + AsyncWrite + Unpin>(
+    mut connection: Connection<IO>,
+    fault: Option<Fault>,
+) {
+    let mut scratch = None;
+    let arrival = match fault {
+        Some(fault) => {
+            scratch = Some(connection.worker.http.take());
+            Arrival::Refused(fault)
+        }
+        None => connection.arrival(&mut scratch, pin!(std::future::pending())).await,
+    };
+    let next = connection.arrived(arrival, scratch).await;
+    if matches!(next, Next::Again | Next::Close) {
+        // The end of a body that nothing else ends; it waits for nothing.
+        let _ = connection.link.io.shutdown().await;
+    }
+    connection.link.intake.release(&connection.worker.buffers);
+}
+
+/// Length of the preface's first line: what the codec has read when it refuses its version.
+const PREFACE_LINE_LEN: usize = 16;
+
 /// A request that went upstream, with what is needed to end it.
 struct Served<'a> {
     done: Forwarded,
@@ -95,6 +113,39 @@ struct Served<'a> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
+    /// Whether a plain connection begins like one of HTTP/2, whose preface is made to fail as HTTP/1.1.
+    fn begins_http_2(&self, arrival: &Arrival) -> bool {
+        let line = h2::PREFACE.get(..PREFACE_LINE_LEN).unwrap_or_default();
+        matches!(arrival, Arrival::Refused(_))
+            && self.meta.secured.is_none()
+            && self.meta.kind == listener::Kind::Http
+            && self.link.intake.head().starts_with(line)
+    }
+
+    /// Does what an arrival asks for.
+    async fn arrived(&mut self, arrival: Arrival, mut scratch: Option<Box<Scratch>>) -> Next {
+        let next = match (arrival, &mut scratch) {
+            (Arrival::Head(len), Some(scratch)) => {
+                self.link.intake.end_head(len);
+                self.requests += 1;
+                let worker = Rc::clone(&self.worker);
+                let _in_flight = worker.counters.request_under_way();
+                self.request(scratch).await
+            }
+            (Arrival::Refused(fault), Some(scratch)) => {
+                self.worker.counters.refused_request();
+                self.name_request(scratch);
+                self.refuse(scratch, &fault, Manner::CLOSING).await
+            }
+            (Arrival::Head(_) | Arrival::Refused(_) | Arrival::Over, _) => Next::Abort,
+        };
+        if let Some(scratch) = scratch {
+            self.worker.http.put(scratch);
+        }
+        self.link.intake.next_message(&self.worker.buffers);
+        next
+    }
+
     async fn request(&mut self, scratch: &mut Scratch) -> Next {
         let began = self.worker.shared.access.is_on().then(Instant::now);
         let checked = door::check(&mut scratch.request, self.link.intake.head(), &mut scratch.names);

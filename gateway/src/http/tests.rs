@@ -5,6 +5,7 @@ mod ends;
 mod faults;
 mod forwarding;
 mod gate;
+mod http2;
 mod secured;
 mod stage;
 mod streams;

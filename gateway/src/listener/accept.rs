@@ -12,7 +12,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::Kind;
 use crate::guard::Permit;
-use crate::http::{self, ConnMeta};
+use crate::http::{self, ConnMeta, Protocol};
 use crate::telemetry::{Counters, OpenConnection};
 use crate::worker::Worker;
 use crate::{ssh, tls};
@@ -88,17 +88,17 @@ struct Admitted {
 
 async fn connection(worker: Rc<Worker>, admitted: Admitted) {
     let Admitted { kind, tcp, peer, permit, _open } = admitted;
-    let _panic = PanicCount(&worker.counters);
+    let _panic = PanicCount::on(&worker.counters);
     // Failing means that the peer is gone already; what serves it finds out.
     let _ = tcp.set_nodelay(true);
     let Ok(local) = tcp.local_addr() else { return };
-    let meta = ConnMeta { peer, local, kind, secured: None };
+    let meta = ConnMeta { peer, local, kind, secured: None, protocol: Protocol::Http1 };
     match kind {
         Kind::Http | Kind::Novnc | Kind::Ttyd => http::serve(Rc::clone(&worker), tcp, meta, permit).await,
         Kind::Https => match tls::accept(&worker, tcp).await {
             Ok((io, secured)) => {
                 worker.counters.handshake(true);
-                let meta = ConnMeta { secured: Some(secured), ..meta };
+                let meta = ConnMeta { secured: Some(secured), protocol: tls::protocol(&io), ..meta };
                 http::serve(Rc::clone(&worker), io, meta, permit).await;
             }
             Err(error) => {
@@ -111,7 +111,14 @@ async fn connection(worker: Rc<Worker>, admitted: Admitted) {
 }
 
 /// Counts when a panic passes through the task that holds it. The runtime ends that task and nothing else.
-struct PanicCount<'a>(&'a Counters);
+pub(crate) struct PanicCount<'a>(&'a Counters);
+
+impl<'a> PanicCount<'a> {
+    /// Counts there.
+    pub(crate) const fn on(counters: &'a Counters) -> Self {
+        Self(counters)
+    }
+}
 
 impl Drop for PanicCount<'_> {
     fn drop(&mut self) {
@@ -136,7 +143,7 @@ mod tests {
 
         let (ended, next) = runtime.block_on(async move {
             let task = async move {
-                let _panic = PanicCount(&panicking);
+                let _panic = PanicCount::on(&panicking);
                 tokio::task::yield_now().await;
                 panic!("a bug");
             };

@@ -71,7 +71,7 @@ impl Gate {
     /// The SNI the gateway saw and the leaf the client saw; the leaf is trusted for the name.
     async fn shown(&self, name: &'static str) -> (Option<String>, CertificateDer<'static>) {
         let (client, server) = self.handshake(self.client(&[&TLS13, &TLS12]), name).await;
-        (server.unwrap().1.sni, leaf(&client.unwrap()))
+        (server.unwrap().1.sni.as_deref().map(str::to_owned), leaf(&client.unwrap()))
     }
 
     fn client(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {

@@ -108,8 +108,13 @@ fn an_idle_connection_is_small() {
     on_a_worker(async |stage| {
         let (near, _far) = tokio::io::duplex(1);
         let peer = "127.0.0.1:1".parse().unwrap();
-        let meta =
-            crate::http::ConnMeta { peer, local: peer, kind: crate::listener::Kind::Http, secured: None };
+        let meta = crate::http::ConnMeta {
+            peer,
+            local: peer,
+            kind: crate::listener::Kind::Http,
+            secured: None,
+            protocol: crate::http::Protocol::Http1,
+        };
         let permit = stage.worker.shared.guard.admit_connection(peer.ip()).unwrap();
         let task = crate::http::serve(std::rc::Rc::clone(&stage.worker), near, meta, permit);
         // Together with the timer and the socket's registration this stays under 4 KiB (PERF.md).

@@ -132,7 +132,7 @@ fn a_head_or_body_that_stops_coming_is_408_and_an_idle_connection_is_closed_in_s
     });
 }
 
-fn identity(id: u8, name: &str) -> Value {
+pub(super) fn identity(id: u8, name: &str) -> Value {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     Value::Identity(Identity {
         id: config::id::IdentityId::from_bytes([id; 16]),

@@ -10,7 +10,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::stage::{GET, Stage, on_a_worker, within};
-use crate::http::{ConnMeta, SecuredMeta, serve};
+use crate::http::{ConnMeta, Protocol, SecuredMeta, serve};
 use crate::listener::Kind;
 
 async fn connect(stage: &Stage) -> TlsStream<TcpStream> {
@@ -48,7 +48,7 @@ async fn connect(stage: &Stage) -> TlsStream<TcpStream> {
     .unwrap();
     let secured = Some(SecuredMeta { sni: Some("app.example".into()) });
     let permit = stage.worker.shared.guard.admit_connection(peer.ip()).unwrap();
-    let meta = ConnMeta { peer, local, kind: Kind::Https, secured };
+    let meta = ConnMeta { peer, local, kind: Kind::Https, secured, protocol: Protocol::Http1 };
     tokio::task::spawn_local(serve(Rc::clone(&stage.worker), far, meta, permit));
     near
 }

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, LocalOptions};
 
 use crate::http::scratch::Deadlines;
-use crate::http::{ConnMeta, SecuredMeta, serve};
+use crate::http::{ConnMeta, Protocol, SecuredMeta, serve};
 use crate::listener::Kind;
 use crate::live::Live;
 use crate::upstream::Upstreams;
@@ -141,13 +141,18 @@ impl Stage {
     }
 
     pub(super) async fn connect_by(&self, door: Door, from: &str) -> Peer {
+        self.connect_as(door, from, Protocol::Http1).await
+    }
+
+    /// The same after a handshake that agreed on a protocol.
+    pub(super) async fn connect_as(&self, door: Door, from: &str, protocol: Protocol) -> Peer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
         let near = socket.connect(listener.local_addr().unwrap()).await.unwrap();
         let (far, peer) = listener.accept().await.unwrap();
-        let secured = door.is_tls.then(|| SecuredMeta { sni: door.sni.map(str::to_owned) });
-        let meta = ConnMeta { peer, local: far.local_addr().unwrap(), kind: door.kind, secured };
+        let secured = door.is_tls.then(|| SecuredMeta { sni: door.sni.map(Arc::from) });
+        let meta = ConnMeta { peer, local: far.local_addr().unwrap(), kind: door.kind, secured, protocol };
         let permit = self.worker.shared.guard.admit_connection(peer.ip()).unwrap();
         tokio::task::spawn_local(serve(Rc::clone(&self.worker), far, meta, permit));
         Peer::new(near)

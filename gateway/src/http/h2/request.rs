@@ -1,0 +1,130 @@
+//! A request head of HTTP/2 as one of HTTP/1.1, so that the strict door judges both.
+//!
+//! The `h2` crate has refused what no HTTP/2 message may have: upper-case names, control characters, connection fields,
+//! pseudo-fields twice or late. Here stands what makes a request of HTTP/2 ambiguous as one of HTTP/1.1.
+
+use std::io::Write as _;
+
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderName, Method, header};
+
+use crate::fault::{Fault, Kind};
+
+/// The request as the crate has read it.
+pub(super) struct Parts<'a> {
+    pub(super) method: &'a Method,
+    /// `:scheme`, where there was an `:authority` with it.
+    pub(super) scheme: Option<&'a str>,
+    pub(super) authority: Option<&'a Authority>,
+    pub(super) path: Option<&'a PathAndQuery>,
+    pub(super) fields: &'a HeaderMap,
+    /// Whether the stream ended with the head.
+    pub(super) has_ended: bool,
+    /// The schemes that fit the connection.
+    pub(super) fits: Schemes,
+}
+
+/// Which `:scheme` a connection may carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Schemes {
+    /// `https` alone: TLS ends here.
+    Https,
+    /// `http` alone.
+    Http,
+    /// Either: a trusted proxy tells how the person came.
+    Both,
+}
+
+/// Writes the head; tells whether the body goes in chunks.
+pub(super) fn render(out: &mut Vec<u8>, parts: &Parts<'_>) -> Result<bool, Fault> {
+    if parts.method == Method::CONNECT {
+        return Err(Fault::downstream(Kind::NotImplemented, "CONNECT is not served"));
+    }
+    check_scheme(parts)?;
+    let target = parts.path.ok_or(bad("there is no :path"))?.as_str();
+    if !target.starts_with('/') && target != "*" {
+        return Err(bad("the :path is neither a path nor *"));
+    }
+    let host = host(parts)?;
+    // Writing to a Vec cannot fail, so the results below are dropped.
+    let _ = write!(out, "{} {target} HTTP/1.1\r\n", parts.method);
+    line(out, b"host", host);
+    for (name, value) in parts.fields {
+        if *name == header::HOST || *name == header::COOKIE {
+            continue;
+        }
+        let value = value.as_bytes();
+        // RFC 9113 § 8.2.1. HTTP/1.1 would take the blanks for none.
+        if matches!(value.first(), Some(b' ' | b'\t')) || matches!(value.last(), Some(b' ' | b'\t')) {
+            return Err(bad("a field value begins or ends with a blank"));
+        }
+        line(out, name.as_str().as_bytes(), value);
+    }
+    cookies(out, parts.fields);
+    let in_chunks = !parts.has_ended && !parts.fields.contains_key(header::CONTENT_LENGTH);
+    if in_chunks {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(in_chunks)
+}
+
+/// Appends one field line.
+pub(crate) fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// RFC 9113 § 8.2.3: the crumbs of a cookie are one field to who does not know crumbs.
+fn cookies(out: &mut Vec<u8>, fields: &HeaderMap) {
+    let mut crumbs = fields.get_all(header::COOKIE).iter();
+    let Some(first) = crumbs.next() else { return };
+    out.extend_from_slice(b"cookie: ");
+    out.extend_from_slice(first.as_bytes());
+    for crumb in crumbs {
+        out.extend_from_slice(b"; ");
+        out.extend_from_slice(crumb.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn check_scheme(parts: &Parts<'_>) -> Result<(), Fault> {
+    let fits = match (parts.scheme, parts.fits) {
+        // RFC 9113 § 8.3.1 allows a request with `Host` alone; its scheme is the connection's.
+        (None, _) => true,
+        (Some("https"), Schemes::Https | Schemes::Both) => true,
+        (Some("http"), Schemes::Http | Schemes::Both) => true,
+        (Some(_), _) => false,
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(Fault::downstream(Kind::Misdirected, "the :scheme does not fit the connection"))
+}
+
+/// The one name that the request is for.
+fn host<'a>(parts: &Parts<'a>) -> Result<&'a [u8], Fault> {
+    let mut hosts = parts.fields.get_all(HeaderName::from_static("host")).iter();
+    let (host, more) = (hosts.next(), hosts.next());
+    if more.is_some() {
+        return Err(bad("there are several Hosts"));
+    }
+    let host = host.map(http::HeaderValue::as_bytes);
+    match (parts.authority, host) {
+        (Some(authority), Some(host)) if !authority.as_str().as_bytes().eq_ignore_ascii_case(host) => {
+            Err(bad("the :authority is not the Host"))
+        }
+        (Some(authority), _) => Ok(authority.as_str().as_bytes()),
+        (None, Some(host)) => Ok(host),
+        (None, None) => Err(bad("there is no :authority")),
+    }
+}
+
+const fn bad(rule: &'static str) -> Fault {
+    Fault::downstream(Kind::BadRequest, rule)
+}
+
+#[cfg(test)]
+mod tests;
