@@ -4,10 +4,12 @@
 //! nothing, lock nothing and return references that live as long as the table. Start reading at [`RouteTable::route`].
 
 mod changes;
+mod conditions;
 pub mod explain;
 mod hosts;
 pub mod jump;
 mod shards;
+mod virtual_host;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +34,9 @@ pub use jump::{JumpRefusal, JumpTarget};
 pub trait Fields {
     /// The value of the first field with this lower-case name.
     fn field(&self, name: &str) -> Option<&[u8]>;
+
+    /// Whether one of the fields with this lower-case name has a value that fits. Stops at the first that does.
+    fn any(&self, name: &str, fits: &mut dyn FnMut(&[u8]) -> bool) -> bool;
 }
 
 /// No fields at all.
@@ -39,9 +44,13 @@ impl Fields for () {
     fn field(&self, _name: &str) -> Option<&[u8]> {
         None
     }
+
+    fn any(&self, _name: &str, _fits: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        false
+    }
 }
 
-/// What a request is known by. Carries more than today's matchers read, so that later ones move nothing.
+/// What a request is known by.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
     /// Lower-case, without port and trailing dot; an IP literal stands as it came.
@@ -61,7 +70,7 @@ pub struct Facts<'a> {
 /// Two routes that cannot both be in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
-    /// What they share, for people: `app.example.com/path`.
+    /// What they share, for people: `app.example.com/path (priority 5, GET)`.
     pub what: String,
     /// The one that was there first.
     pub first: RouteId,
@@ -72,7 +81,7 @@ pub struct Conflict {
 /// Why a snapshot does not compile. Every conflict is listed, up to a bound.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Conflicts {
-    /// Pairs of routes with the same host and path.
+    /// Pairs of routes with the same host, path and matchers.
     pub routes: Vec<Conflict>,
     /// Objects whose bytes cannot be read.
     pub malformed: Vec<crate::snapshot::object::Malformed>,
@@ -123,7 +132,7 @@ struct Parts {
 impl RouteTable {
     /// Compiles a whole snapshot. Cost: proportional to its size.
     ///
-    /// Errors: every pair of routes with the same host and path, and every route, VM or principal that cannot be read.
+    /// Errors: every pair of routes with the same host, path and matchers, and every route, VM or principal that cannot be read.
     pub fn compile(snapshot: &Snapshot) -> Result<Self, Conflicts> {
         let nothing = Parts {
             hasher: RandomState::new(),
@@ -145,12 +154,14 @@ impl RouteTable {
     /// Finds the route for a request.
     ///
     /// Host match first (exact, then the one-label wildcard, then catch-all, with no fall-through between virtual
-    /// hosts), then the longest path prefix on segment boundaries. Returns `None` when no virtual host matches or none
-    /// of its routes does. Allocates nothing; cost: at most two hashes of `host` and one walk of `path`.
+    /// hosts), then the first route in the order of [`crate::snapshot::Matchers`] whose conditions all hold: without
+    /// any, the longest path prefix on segment boundaries. Returns `None` when no virtual host matches or none of its
+    /// routes does. Allocates nothing; cost: at most two hashes of `host`, one walk of `path` for each priority in the
+    /// virtual host, and the conditions of the routes above the one found.
     ///
     /// Wildcard covers one label: RFC 9525 § 6.3.
     pub fn route(&self, facts: &Facts<'_>) -> Option<&Arc<Route>> {
-        self.parts.hosts.answering(&self.parts.hasher, facts.host)?.find(facts.path)
+        self.parts.hosts.answering(&self.parts.hasher, facts.host)?.find(facts)
     }
 
     /// Whether any virtual host answers to `host` (catch-all included): tells 404 from 421.

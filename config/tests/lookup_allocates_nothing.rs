@@ -8,12 +8,17 @@ use config::delta;
 use config::id::{EndpointId, RouteId};
 use config::name::{HostPattern, Namespace, PathPrefix};
 use config::snapshot::{
-    Action, Endpoint, FlowPolicy, Generation, Lineage, Object, Route, Snapshot, TlsMode, Upstream, Value,
+    Action, Endpoint, FlowPolicy, Generation, Lineage, Matchers, Object, Route, Snapshot, Test, TlsMode,
+    Upstream, Value, ValueMatch,
 };
-use config::table::{Facts, RouteTable};
+use config::table::{Facts, Fields, RouteTable};
 use config::target::Target;
 
 fn route(number: u32, host: &str, path: &str) -> Object {
+    route_with(number, host, path, None)
+}
+
+fn route_with(number: u32, host: &str, path: &str, matchers: Option<Matchers>) -> Object {
     let mut id = [0x5a; 16];
     id[..4].copy_from_slice(&number.to_be_bytes());
     id[12..].copy_from_slice(&number.to_be_bytes());
@@ -36,7 +41,7 @@ fn route(number: u32, host: &str, path: &str) -> Object {
         websocket: false,
         action: Action::Forward(Upstream { endpoints: [endpoint].into(), policy: None }),
         on_change: FlowPolicy::Keep,
-        matchers: None,
+        matchers: matchers.map(Box::new),
         filters: None,
         timeouts: None,
         on_delete: FlowPolicy::Drain { ms: 30_000 },
@@ -78,6 +83,47 @@ fn a_lookup_allocates_nothing_whatever_it_finds() {
     });
     assert_eq!(allocations.count_total, 0);
     assert!(found > 60, "the look-ups found {found}");
+}
+
+struct Sent;
+
+impl Fields for Sent {
+    fn field(&self, name: &str) -> Option<&[u8]> {
+        (name == "x-tenant").then_some(b"blue")
+    }
+
+    fn any(&self, name: &str, fits: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        name == "x-tenant" && (fits(b"red") || fits(b"blue"))
+    }
+}
+
+#[test]
+fn a_lookup_among_conditions_and_priorities_allocates_nothing() {
+    let condition = |name: &str, test| ValueMatch { name: name.into(), test };
+    let matchers = |n: u32| Matchers {
+        priority: i16::try_from(n % 3).unwrap(),
+        path_exact: n % 5 == 0,
+        methods: if n % 2 == 0 { [].into() } else { ["POST".into(), "GET".into()].into() },
+        headers: [condition("x-tenant", Test::Equals("blue".into()))].into(),
+        query: [condition("page", Test::Prefix(n.to_string().into()))].into(),
+        clients: ["10.0.0.0/8".parse().unwrap()].into(),
+    };
+    let routes =
+        (0..200).map(|n| route_with(n, "app.example.com", &format!("/a/{}", n / 20), Some(matchers(n))));
+    let table = RouteTable::compile(&snapshot(routes.chain([route(900, "app.example.com", "/")]))).unwrap();
+    let mut found = 0;
+    let allocations = allocation_counter::measure(|| {
+        for path in ["/", "/a/3", "/a/3/b", "/a/9", "/b"] {
+            for query in ["", "page=7&page=61", "a&b=c&page=199"] {
+                let (host, method, client) = ("app.example.com", "POST", [10, 0, 0, 1].into());
+                let facts = Facts { host, path, query, method, fields: &Sent, client };
+                let id = black_box(table.route(&facts)).map(|route| route.id.to_bytes());
+                found += usize::from(id.is_some_and(|id| id[..4] != 900_u32.to_be_bytes()));
+            }
+        }
+    });
+    assert_eq!(allocations.count_total, 0);
+    assert!(found > 2, "the look-ups found {found}");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use crate::delta;
 use crate::id::EndpointId;
 use crate::name::{HostPattern, Namespace, PathPrefix};
 use crate::snapshot::{
-    Action, Endpoint, FlowPolicy, Generation, Kind, Lineage, Object, ObjectKey, TlsMode, Upstream, Value,
+    Action, Endpoint, FlowPolicy, Generation, Kind, Lineage, Matchers, Object, ObjectKey, Test, TlsMode,
+    Upstream, Value, ValueMatch,
 };
 use crate::target::Target;
 
@@ -18,6 +19,10 @@ fn id(number: u32) -> RouteId {
 }
 
 fn route(number: u32, host: &str, path: &str) -> Object {
+    route_with(number, host, path, None)
+}
+
+fn route_with(number: u32, host: &str, path: &str, matchers: Option<Matchers>) -> Object {
     let endpoint = Endpoint {
         id: EndpointId::from_bytes(id(number).to_bytes()),
         target: Target::Address("10.0.0.5:80".parse().unwrap()),
@@ -37,7 +42,7 @@ fn route(number: u32, host: &str, path: &str) -> Object {
         websocket: false,
         action: Action::Forward(Upstream { endpoints: [endpoint].into(), policy: None }),
         on_change: FlowPolicy::Keep,
-        matchers: None,
+        matchers: matchers.map(Box::new),
         filters: None,
         timeouts: None,
         on_delete: FlowPolicy::Drain { ms: 30_000 },
@@ -170,6 +175,149 @@ fn routes_with_one_host_and_path_are_a_conflict_that_names_both_oldest_first() {
     let said = format!("a.example/x belongs to route {}, so route {} cannot have it", id(1), id(3));
     assert_eq!(conflicts.to_string(), said);
     assert_eq!(conflicts, Conflicts { routes: vec![wanted], malformed: vec![] });
+}
+
+/// A table of one host, with routes numbered from 1.
+fn asking(routes: &[(&str, Matchers)]) -> Result<RouteTable, Conflicts> {
+    let routes = routes.iter().zip(1..);
+    let objects = routes.map(|((path, asks), n)| route_with(n, "a.example", path, Some(asks.clone())));
+    RouteTable::compile(&snapshot(objects))
+}
+
+fn priority(priority: i16) -> Matchers {
+    Matchers { priority, ..Matchers::default() }
+}
+
+fn exact() -> Matchers {
+    Matchers { path_exact: true, ..Matchers::default() }
+}
+
+fn methods(methods: &[&str]) -> Matchers {
+    Matchers { methods: methods.iter().map(|method| (*method).into()).collect(), ..Matchers::default() }
+}
+
+fn header(name: &str, test: Test) -> Matchers {
+    Matchers { headers: [ValueMatch { name: name.into(), test }].into(), ..Matchers::default() }
+}
+
+fn query(name: &str, test: Test) -> Matchers {
+    Matchers { query: [ValueMatch { name: name.into(), test }].into(), ..Matchers::default() }
+}
+
+#[test]
+fn priority_goes_before_exact_paths_they_before_length_and_length_before_conditions() {
+    let table = asking(&[
+        ("/", Matchers::default()),
+        ("/a", Matchers::default()),
+        ("/a", methods(&["GET"])),
+        ("/a", exact()),
+        ("/a/b", Matchers::default()),
+        ("/p", priority(5)),
+        ("/p/q", methods(&["GET"])),
+        ("/a/b/c", priority(-1)),
+    ])
+    .unwrap();
+    for (path, wanted) in
+        [("/", 1), ("/a", 4), ("/a/", 3), ("/a/x", 3), ("/a/b/c", 5), ("/p/q", 6), ("/p", 6), ("/pq", 1)]
+    {
+        assert_eq!(found(&table, "a.example", path), Some(id(wanted)), "{path}");
+    }
+    let post = Facts { method: "POST", ..facts("a.example", "/a/x") };
+    assert_eq!(table.route(&post).map(|route| route.id), Some(id(2)));
+    let lower = Facts { method: "get", ..facts("a.example", "/a/x") };
+    assert_eq!(table.route(&lower).map(|route| route.id), Some(id(2)), "methods are case-sensitive");
+}
+
+#[test]
+fn a_route_alone_on_its_host_still_asks_its_conditions() {
+    let table = asking(&[("/", methods(&["PUT"]))]).unwrap();
+    assert_eq!(found(&table, "a.example", "/"), None);
+    assert!(table.has_host("a.example"));
+    let failed = table.explain(&facts("a.example", "/")).candidates.remove(0).failed;
+    assert_eq!(failed, Some(Failed::Method));
+}
+
+#[test]
+fn of_several_parameters_one_that_fits_is_enough_and_absent_means_none_at_all() {
+    let fits = |test, sent| {
+        let table = asking(&[("/", query("v", test))]).unwrap();
+        table.route(&Facts { query: sent, ..facts("a.example", "/") }).is_some()
+    };
+    assert!(fits(Test::Equals("2".into()), "v=1&v=2"));
+    assert!(fits(Test::Equals("".into()), "v"));
+    assert!(fits(Test::Equals("a=b".into()), "v=a=b"));
+    assert!(fits(Test::Prefix("2".into()), "u=1&v=22"));
+    assert!(!fits(Test::Equals("1".into()), "%76=1&V=1&vv=1"));
+    assert!(fits(Test::Present, "v") && !fits(Test::Present, ""));
+    assert!(fits(Test::Absent, "u=v") && !fits(Test::Absent, "u=1&v"));
+}
+
+#[test]
+fn networks_are_compared_with_the_client_in_either_form() {
+    let clients = ["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+    let table = asking(&[("/", Matchers { clients: clients.into(), ..Matchers::default() })]).unwrap();
+    for (client, wanted) in [
+        ("10.1.2.3", true),
+        ("::ffff:10.1.2.3", true),
+        ("2001:db8::1", true),
+        ("192.0.2.1", false),
+        ("::1", false),
+    ] {
+        let asked = Facts { client: client.parse().unwrap(), ..facts("a.example", "/") };
+        assert_eq!(table.route(&asked).is_some(), wanted, "{client}");
+    }
+}
+
+#[test]
+fn explain_says_which_condition_failed_and_who_went_before() {
+    let table = asking(&[
+        ("/", Matchers::default()),
+        ("/a", Matchers::default()),
+        ("/a", exact()),
+        ("/a", header("x-tenant", Test::Present)),
+        ("/a", query("v", Test::Present)),
+        ("/a/b", methods(&["GET"])),
+        ("/a/b", query("w", Test::Absent)),
+        ("/a", Matchers { clients: ["10.0.0.0/8".parse().unwrap()].into(), ..priority(1) }),
+        ("/", priority(-1)),
+    ])
+    .unwrap();
+    let explanation = table.explain(&facts("a.example", "/a/b"));
+    let said: Vec<_> =
+        explanation.candidates.iter().map(|it| (it.route, it.priority, it.failed.clone())).collect();
+    let wanted = [
+        (8, 1, Some(Failed::Client)),
+        (3, 0, Some(Failed::NotExact)),
+        (6, 0, None),
+        (7, 0, Some(Failed::Younger)),
+        (4, 0, Some(Failed::Header("x-tenant".into()))),
+        (5, 0, Some(Failed::Query("v".into()))),
+        (2, 0, Some(Failed::ShorterPrefix)),
+        (1, 0, Some(Failed::ShorterPrefix)),
+        (9, -1, Some(Failed::LowerPriority)),
+    ];
+    assert_eq!(said, wanted.map(|(n, priority, failed)| (id(n), priority, failed)));
+}
+
+#[test]
+fn routes_conflict_where_they_ask_for_the_same_in_any_order() {
+    let conflicts = asking(&[
+        ("/x", methods(&["GET", "HEAD"])),
+        ("/x", methods(&["HEAD", "GET"])),
+        ("/x", methods(&["HEAD"])),
+        ("/x", Matchers { priority: 3, ..methods(&["GET", "HEAD"]) }),
+        ("/x", Matchers { path_exact: true, ..methods(&["GET", "HEAD"]) }),
+        ("/x", header("authorization", Test::Equals("hunter2".into()))),
+        ("/x", header("authorization", Test::Equals("hunter2".into()))),
+        ("/x", Matchers::default()),
+    ])
+    .unwrap_err();
+    let said: Vec<_> = conflicts.routes.iter().map(|it| (it.what.as_str(), it.first, it.second)).collect();
+    let wanted =
+        [("a.example/x (header authorization)", id(6), id(7)), ("a.example/x (GET or HEAD)", id(1), id(2))];
+    assert_eq!(said, wanted);
+    let none_and_default = [route(1, "a.example", "/"), route_with(2, "a.example", "/", Some(priority(0)))];
+    assert!(RouteTable::compile(&snapshot(none_and_default)).is_err());
 }
 
 #[test]

@@ -81,7 +81,7 @@ pub fn explain(app: &App, caller: &Caller, question: &Question) -> Result<Explai
             route: candidate.route.to_string(),
             host: route.host.to_string(),
             path: route.path.to_string(),
-            verdict: verdict(candidate.failed.as_ref()).to_owned(),
+            verdict: verdict(candidate.failed.as_ref()),
         })
     });
     Ok(ExplainView {
@@ -94,13 +94,23 @@ pub fn explain(app: &App, caller: &Caller, question: &Question) -> Result<Explai
     })
 }
 
-const fn verdict(failed: Option<&Failed>) -> &'static str {
-    match failed {
+fn verdict(failed: Option<&Failed>) -> String {
+    let why = match failed {
         None => "matched",
         Some(Failed::ShadowedHost) => "a more exact host answers this name",
         Some(Failed::Path) => "the path does not begin with its prefix",
+        Some(Failed::NotExact) => "the path is longer, and it wants exactly its own",
+        Some(Failed::Method) => "the method is none of its methods",
+        Some(Failed::Header(name)) => return format!("the header {name} is not as it wants it"),
+        Some(Failed::Query(name)) => return format!("the query parameter {name} is not as it wants it"),
+        Some(Failed::Client) => "the client is in none of its networks",
+        Some(Failed::LowerPriority) => "a route of higher priority matched",
         Some(Failed::ShorterPrefix) => "a longer prefix matched",
-    }
+        Some(Failed::PrefixOnly) => "a route with exactly this path matched",
+        Some(Failed::FewerConditions) => "a route with more conditions matched",
+        Some(Failed::Younger) => "an older route that ranks the same matched",
+    };
+    why.to_owned()
 }
 
 fn route(snapshot: &Snapshot, id: RouteId) -> Option<Route> {

@@ -317,4 +317,11 @@ impl Fields for View<'_> {
             .find(|field| field.name.of(self.bytes).eq_ignore_ascii_case(name.as_bytes()))
             .map(|field| field.value.of(self.bytes))
     }
+
+    fn any(&self, name: &str, fits: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.head.fields.iter().any(|field| {
+            field.name.of(self.bytes).eq_ignore_ascii_case(name.as_bytes())
+                && fits(field.value.of(self.bytes))
+        })
+    }
 }
