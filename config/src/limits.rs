@@ -130,7 +130,7 @@ pub const IDLE_PER_ENDPOINT_MAX: usize = 64;
 /// Idle upstream connections kept by one worker, all endpoints together: a share of the open files.
 pub const IDLE_PER_WORKER_MAX: usize = 4_096;
 /// Tries of one request: the first, one after a reused connection turned out dead, one more endpoint.
-pub const FORWARD_TRIES_MAX: usize = 3;
+pub const FORWARD_TRIES_MAX: u8 = 3;
 /// Interim responses (1xx) of one request; more are an origin out of order.
 pub const INTERIM_RESPONSES_MAX: usize = 16;
 /// Time a request goes on after its sender closed its writing side before the response began, in milliseconds: it may

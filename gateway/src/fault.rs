@@ -44,6 +44,8 @@ pub enum Kind {
     NotReady,
     /// Every endpoint is away or forbidden.
     NoEndpoint,
+    /// Every endpoint that could take the request has as much to do as it may.
+    CircuitOpen,
     /// The origin refused or reset the connection.
     Refused,
     /// The origin's name does not resolve.

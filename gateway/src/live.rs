@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::{ArcSwapOption, Cache};
 use certs::CertIndex;
@@ -10,6 +10,8 @@ use config::delta::Delta;
 use config::snapshot::{Kind, Snapshot, SshHostKey, Value};
 use config::table::{Conflicts, RouteTable};
 use russh::keys::PrivateKey;
+
+use crate::upstream::sticky::Seal;
 
 /// Everything of one generation, compiled.
 pub struct Live {
@@ -21,6 +23,8 @@ pub struct Live {
     pub certs: Arc<CertIndex>,
     /// The SSH listener's host keys, parsed.
     pub host_keys: Arc<[PrivateKey]>,
+    /// Seals sticky cookies; made from the first host key, so that every gateway reads those of the others.
+    pub(crate) seal: Option<Arc<Seal>>,
     key_faults: Arc<[String]>,
 }
 
@@ -35,7 +39,8 @@ impl Live {
         let table = RouteTable::compile(&snapshot)?;
         let (certs, degraded) = CertIndex::build(&snapshot);
         let (host_keys, key_faults) = host_keys(&snapshot);
-        let live = Self { snapshot, table, certs: Arc::new(certs), host_keys, key_faults };
+        let seal = seal(&snapshot);
+        let live = Self { snapshot, table, certs: Arc::new(certs), host_keys, seal, key_faults };
         let degraded = live.with_key_faults(degraded);
         Ok((live, degraded))
     }
@@ -50,12 +55,12 @@ impl Live {
     ) -> Result<(Self, Vec<String>), Conflicts> {
         let table = self.table.recompile(&self.snapshot, &snapshot, delta)?;
         let (certs, degraded) = self.certs.rebuild(&self.snapshot, &snapshot, delta);
-        let (host_keys, key_faults) = if touches(delta, Kind::SSH_HOST_KEY) {
-            host_keys(&snapshot)
+        let ((host_keys, key_faults), seal) = if touches(delta, Kind::SSH_HOST_KEY) {
+            (host_keys(&snapshot), seal(&snapshot))
         } else {
-            (Arc::clone(&self.host_keys), Arc::clone(&self.key_faults))
+            ((Arc::clone(&self.host_keys), Arc::clone(&self.key_faults)), self.seal.clone())
         };
-        let live = Self { snapshot, table, certs: Arc::new(certs), host_keys, key_faults };
+        let live = Self { snapshot, table, certs: Arc::new(certs), host_keys, seal, key_faults };
         let degraded = live.with_key_faults(degraded);
         Ok((live, degraded))
     }
@@ -91,6 +96,13 @@ fn host_keys(snapshot: &Snapshot) -> (Arc<[PrivateKey]>, Arc<[String]>) {
     (keys.into_iter().map(|(_, key)| key).collect(), faults.into())
 }
 
+/// What sticky cookies are sealed with, from the host key with the lowest id.
+fn seal(snapshot: &Snapshot) -> Option<Arc<Seal>> {
+    let keys = snapshot.objects().filter(|object| object.key().kind == Kind::SSH_HOST_KEY);
+    let Ok(Value::SshHostKey(key)) = keys.min_by_key(|object| object.key())?.decode() else { return None };
+    Some(Arc::new(Seal::of(key.private_pem.expose().as_bytes())))
+}
+
 /// The one place where the generation in force stands. Empty until a first one arrives. A clone is the same place.
 #[derive(Clone, Default)]
 pub struct Current(Arc<ArcSwapOption<Live>>);
@@ -122,6 +134,16 @@ impl Pinned {
     /// Whether both are one generation.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// A mark of this generation that does not hold it, and is no other's as long as it exists.
+    pub(crate) fn downgrade(&self) -> Weak<Live> {
+        Arc::downgrade(&self.0)
+    }
+
+    /// Whether the mark is of this generation.
+    pub(crate) fn is_weak(&self, mark: &Weak<Live>) -> bool {
+        std::ptr::eq(mark.as_ptr(), Arc::as_ptr(&self.0))
     }
 }
 

@@ -5,27 +5,31 @@
 //! under the endpoint's id, which outlives generations and is new when the target changes, and under the [`way`] they
 //! were made: a swap can neither lose an idle connection nor hand out one that leads elsewhere or was made otherwise.
 
+mod budget;
 mod dial;
+pub mod health;
 mod open;
+pub(crate) mod pick;
 mod pool;
 mod proxy;
 mod resolve;
 pub(crate) mod retired;
+pub(crate) mod sticky;
 mod stream;
 mod tls;
 mod way;
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use config::id::EndpointId;
-use config::snapshot::{Endpoint, UpstreamPolicy};
+use config::snapshot::{Endpoint, Route, UpstreamPolicy};
 use tokio::time::Instant;
 
 use crate::fault::Fault;
+use crate::live::Pinned;
 use crate::worker::Worker;
 
 pub use dial::dial_address;
@@ -39,7 +43,7 @@ pub struct Upstreams {
     pool: pool::Pool,
     resolver: resolve::Resolver,
     ways: way::Ways,
-    turn: Cell<usize>,
+    balancers: pick::Balancers,
 }
 
 /// What a connection is wanted for.
@@ -58,16 +62,9 @@ pub struct Call<'a> {
 }
 
 impl Upstreams {
-    /// Where a new request begins to look: round robin, one step for each call.
-    pub fn turn(&self) -> usize {
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        turn
-    }
-
-    /// The endpoint for try number `attempt` of a request that began at `turn`; `None` if there are none.
-    pub fn pick(endpoints: &[Endpoint], turn: usize, attempt: usize) -> Option<&Endpoint> {
-        endpoints.get(turn.wrapping_add(attempt).checked_rem(endpoints.len())?)
+    /// What chooses among the endpoints of `route`; `None` where there is one and nothing to choose.
+    pub(crate) fn balancer(worker: &Worker, pinned: &Pinned, route: &Route) -> Option<Rc<pick::Balancer>> {
+        worker.upstream.balancers.of(&worker.shared.health, pinned, route, worker.index)
     }
 
     /// Lends an idle connection that is still open as far as can be told without asking, the one used last first; or
@@ -97,10 +94,11 @@ impl Upstreams {
         }
     }
 
-    /// Closes idle connections to endpoints that left the table (DESIGN D5).
+    /// Closes idle connections to endpoints that left the table (DESIGN D5), and forgets the rest about them.
     pub fn retire(&self, ids: &HashSet<EndpointId>) {
         self.pool.retire(ids);
         self.ways.retire(ids);
+        self.balancers.retire(ids);
     }
 
     /// An idle connection to an endpoint that is reached the plain way.

@@ -49,6 +49,8 @@ pub struct Shared {
     pub access: Access,
     /// What TLS handshakes are made with.
     pub tls: crate::tls::Acceptor,
+    /// How endpoints are, and what their routes learned.
+    pub health: Arc<crate::upstream::health::Health>,
     /// Every address this gateway listens on: never dialled (INVENTORY 2.2, rule 3).
     pub own_addresses: ArcSwap<Vec<SocketAddr>>,
     /// The public listeners, open or paused.
@@ -82,6 +84,7 @@ impl Shared {
             metrics: Metrics::new(workers),
             gauges: Gauges::default(),
             access,
+            health: Arc::default(),
             own_addresses: ArcSwap::default(),
             listeners: ArcSwap::default(),
             admin: ArcSwapOption::default(),

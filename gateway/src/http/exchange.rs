@@ -27,6 +27,7 @@ use super::intake::Intake;
 use super::scratch::Scratch;
 use crate::fault::{Fault, Kind, Retry};
 use crate::upstream::Stream;
+use crate::upstream::pick::Attempt;
 use crate::worker::Worker;
 
 pub(super) use link::Link;
@@ -120,6 +121,7 @@ pub(super) struct Exchange<'a, IO> {
     up: &'a mut Upward,
     terms: Terms<'a>,
     is_reused: bool,
+    attempt: Option<&'a Attempt>,
     down: Down,
     /// Of what goes out first: how much went.
     sent: usize,
@@ -143,6 +145,8 @@ pub(super) struct Ends<'a, IO> {
     pub(super) from_upstream: &'a mut Intake,
     /// Whether the upstream connection carried an earlier request.
     pub(super) is_reused: bool,
+    /// Who is told of the response's head.
+    pub(super) attempt: Option<&'a Attempt>,
 }
 
 impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
@@ -160,6 +164,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
             upstream: ends.upstream,
             from_upstream: ends.from_upstream,
             is_reused: ends.is_reused,
+            attempt: ends.attempt,
             scratch,
             up,
             terms,
@@ -228,7 +233,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
 }
 
 /// The downstream left: nobody is there to be told.
-fn downstream_gone(cause: io::Error) -> Fault {
+pub(super) fn downstream_gone(cause: io::Error) -> Fault {
     Fault {
         side: crate::fault::Side::Downstream,
         kind: Kind::Closed,

@@ -1,14 +1,17 @@
 //! A request to one of its endpoints: over an idle connection, or a new one; tried again only where that is safe.
 
+mod course;
+
 use std::pin::pin;
 use std::rc::Rc;
 
 use config::id::{EndpointId, RouteId};
-use config::limits;
 use config::snapshot::{Endpoint, Kind as ObjectKind, ObjectKey, UpstreamPolicy};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use self::course::{Again, Course};
+use super::client::Client;
 use super::door::{self, Asked};
 use super::exchange::{End, Ends, Exchange, Link, Tally, Terms, Upward};
 use super::intake::Intake;
@@ -28,6 +31,7 @@ pub(super) struct Job<'a> {
     pub(super) route: RouteId,
     pub(super) pinned: &'a Pinned,
     pub(super) asked: &'a Asked,
+    pub(super) client: &'a Client,
     pub(super) terms: Terms<'a>,
 }
 
@@ -77,67 +81,95 @@ pub(super) async fn forward<IO: AsyncRead + AsyncWrite + Unpin>(
         Ok(up) => up,
         Err(broken) => return Forwarded { result: Err(door::refused(broken)), ..done },
     };
-    let turn = worker.upstream.turn();
-    let mut hops = 0;
-    let mut takes_idle = true;
-    for _ in 0..limits::FORWARD_TRIES_MAX {
-        let Some(endpoint) = Upstreams::pick(job.endpoints, turn, hops) else { break };
+    let mut course = Course::new(worker, job, link.intake.head(), &scratch.request);
+    loop {
+        let endpoint = match course.endpoint(&mut scratch.to_add) {
+            Ok(endpoint) => endpoint,
+            Err(kind) => {
+                done.result = Err(Fault::internal(kind));
+                break;
+            }
+        };
         done.endpoint = Some(endpoint.id);
+        let one = Try { worker, job, endpoint, course: &mut course };
+        let (result, again) = one.run(link, scratch, &mut up, &mut done.tally).await;
+        done.result = result;
+        if !again.is_some_and(|again| course.goes_on(again)) {
+            break;
+        }
+        up.rewind();
+    }
+    done.bytes_up = up.bytes;
+    done
+}
+
+/// One try at one endpoint.
+struct Try<'a, 'b> {
+    worker: &'a Rc<Worker>,
+    job: &'a Job<'a>,
+    endpoint: &'a Endpoint,
+    course: &'b mut Course<'a>,
+}
+
+impl Try<'_, '_> {
+    async fn run<IO: AsyncRead + AsyncWrite + Unpin>(
+        self,
+        link: &mut Link<IO>,
+        scratch: &mut Scratch,
+        up: &mut Upward,
+        tally: &mut Tally,
+    ) -> (Result<Outcome, Fault>, Option<Again>) {
+        let Self { worker, job, endpoint, course } = self;
         let call = Call {
             endpoint,
             policy: job.policy,
             ends: Some(job.ends),
             deadline: job.terms.connect_deadline(job.endpoints.len()),
-            takes_idle,
+            takes_idle: course.takes_idle(),
         };
         let connected = pin!(Upstreams::connect(worker, &call));
         let mut lease = match link.attend(job.terms.whole_at, connected).await {
             Ok(lease) => lease,
             Err(fault) => {
-                let is_over = fault.retry != Retry::Safe;
-                done.result = Err(fault);
-                hops += 1;
-                if is_over || hops >= job.endpoints.len() {
-                    break;
-                }
-                continue;
+                course.failed(&fault, false);
+                let again = (fault.retry == Retry::Safe).then_some(Again::Elsewhere);
+                return (Err(fault), again);
             }
         };
-        let mut from_upstream = Intake::default();
+        course.reached();
         let is_reused = lease.is_reused;
-        let ends = Ends { link, upstream: &mut lease.stream, from_upstream: &mut from_upstream, is_reused };
-        let (tally, result) = Exchange::new(worker, ends, scratch, &mut up, job.terms).run().await;
-        done.tally = tally;
-        match result {
+        let mut from_upstream = Intake::default();
+        let attempt = course.attempt();
+        let upstream = &mut lease.stream;
+        let ends = Ends { link, upstream, from_upstream: &mut from_upstream, is_reused, attempt };
+        let (told, result) = Exchange::new(worker, ends, scratch, up, job.terms).run().await;
+        *tally = told;
+        let outcome = match result {
             Ok(End::Switched) => {
-                let upstream = lease.stream;
-                let tunnel = Tunnel { upstream, from_upstream, endpoint: endpoint.id, vm: endpoint.vm };
-                done.result = Ok(Outcome::Tunnel(Box::new(tunnel)));
-                break;
+                course.succeeded();
+                let (endpoint, vm) = (endpoint.id, endpoint.vm);
+                let (upstream, attempt) = (lease.stream, course.take_attempt());
+                Outcome::Tunnel(Box::new(Tunnel { upstream, from_upstream, endpoint, vm, attempt }))
             }
             Ok(End::Done { downstream_goes_on, upstream_goes_on }) => {
+                course.succeeded();
                 from_upstream.release(&worker.buffers);
                 if upstream_goes_on && job.is_current(worker) {
                     Upstreams::checkin(worker, lease, Instant::now());
                 }
-                done.result = Ok(Outcome::Done { goes_on: downstream_goes_on });
-                break;
+                Outcome::Done { goes_on: downstream_goes_on }
             }
             Err(fault) => {
                 from_upstream.release(&worker.buffers);
-                let again = tally.status == 0 && is_safe_again(&fault, job.asked, &up);
-                done.result = Err(fault);
-                if !again {
-                    break;
-                }
-                // The other idle connections of this origin are likely as dead as the one that just failed.
-                takes_idle = false;
-                up.rewind();
+                let is_stale = is_reused && told.status == 0 && fault.retry != Retry::Never;
+                course.failed(&fault, is_stale);
+                let is_safe = told.status == 0 && is_safe_again(&fault, job.asked, up);
+                let again = if is_stale { Again::Here } else { Again::Anywhere };
+                return (Err(fault), is_safe.then_some(again));
             }
-        }
+        };
+        (Ok(outcome), None)
     }
-    done.bytes_up = up.bytes;
-    done
 }
 
 fn is_safe_again(fault: &Fault, asked: &Asked, up: &Upward) -> bool {

@@ -122,6 +122,8 @@ pub(super) struct Inbound<'a> {
     pub(super) version: Version,
     pub(super) connection: Connection,
     pub(super) policy: Policy,
+    /// Lines that concern this request alone.
+    pub(super) to_add: &'a [u8],
 }
 
 /// What is said about the downstream connection.
@@ -166,7 +168,7 @@ impl Policy {
 
 /// Writes the response head that goes downstream.
 pub(super) fn inbound(out: &mut Vec<u8>, parts: &Inbound<'_>) {
-    let Inbound { head, bytes, body, version, connection, policy } = parts;
+    let Inbound { head, bytes, body, version, connection, policy, to_add } = parts;
     out.extend_from_slice(b"HTTP/1.1 ");
     let _ = write!(out, "{:03} ", head.status);
     out.extend_from_slice(head.reason.of(bytes));
@@ -194,6 +196,7 @@ pub(super) fn inbound(out: &mut Vec<u8>, parts: &Inbound<'_>) {
         (Connection::KeepAlive, Version::Http11) | (Connection::Unsaid, _) => {}
     }
     policy.write(out);
+    out.extend_from_slice(to_add);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -37,7 +37,7 @@ pub fn status(fault: &Fault) -> Option<u16> {
         Kind::HeadTooLarge => 431,
         Kind::NotImplemented => 501,
         Kind::Refused | Kind::Unresolved | Kind::Forbidden | Kind::UpstreamTls | Kind::BadResponse => 502,
-        Kind::NotReady | Kind::NoEndpoint | Kind::Overloaded => 503,
+        Kind::NotReady | Kind::NoEndpoint | Kind::CircuitOpen | Kind::Overloaded => 503,
         Kind::Timeout | Kind::ResponseHeadTimeout | Kind::IdleBody | Kind::WholeTimeout => 504,
         Kind::VersionNotSupported => 505,
         Kind::SlowReader => return None,

@@ -22,6 +22,8 @@ pub(super) struct Scratch {
     pub(super) request_id: String,
     /// What is written upstream first: head and beginning of the body.
     pub(super) to_upstream: Vec<u8>,
+    /// Lines that the response's head gets besides its own.
+    pub(super) to_add: Vec<u8>,
     /// What is written downstream first.
     pub(super) to_downstream: Vec<u8>,
 }

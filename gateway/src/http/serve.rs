@@ -182,6 +182,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                     route: route.id,
                     pinned: &pinned,
                     asked: &asked,
+                    client: &client,
                     terms,
                 };
                 let done = forward::forward(&self.worker, &mut self.link, scratch, &job).await;

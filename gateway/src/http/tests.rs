@@ -1,11 +1,13 @@
 //! Whole connections over real sockets: raw bytes in, raw bytes out, and what the origin saw.
 
+mod balancing;
 mod deadlines;
 mod ends;
 mod faults;
 mod forwarding;
 mod gate;
 mod http2;
+mod origins;
 mod secured;
 mod stage;
 mod streams;

@@ -13,6 +13,7 @@ use crate::live::Pinned;
 use crate::relay::RelayLimits;
 use crate::session::{SessionKind, Subject};
 use crate::upstream::Stream;
+use crate::upstream::pick::Attempt;
 
 /// The upstream's side of an upgraded connection.
 pub(super) struct Tunnel {
@@ -21,6 +22,8 @@ pub(super) struct Tunnel {
     pub(super) from_upstream: Intake,
     pub(super) endpoint: EndpointId,
     pub(super) vm: Option<VmId>,
+    /// Counts as under way at the endpoint while it is open.
+    pub(super) attempt: Option<Attempt>,
 }
 
 /// What an upgrade was admitted by.
@@ -40,6 +43,7 @@ pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
     admission: Admission,
 ) {
     let Admission { route, pinned, permit, idle_ms } = admission;
+    let _under_way = tunnel.attempt.take();
     let subject = Subject {
         kind: SessionKind::Upgrade,
         peer: connection.meta.peer,

@@ -122,13 +122,13 @@ impl Install {
         }
     }
 
-    /// Closes idle connections to endpoints that are in no route any more.
+    /// Closes idle connections to endpoints that are in no route any more, and forgets what was known of them.
     async fn retire(&self, old: &Snapshot, new: &Snapshot, delta: Option<&Delta>) {
-        let left =
-            match delta.filter(|delta| old.generation() == delta.base && old.lineage() == delta.lineage) {
-                Some(delta) => retired::of_step(old, new, delta),
-                None => retired::of_step(old, new, &delta::diff(old, new)),
-            };
+        let follows = |delta: &&Delta| old.generation() == delta.base && old.lineage() == delta.lineage;
+        let whole = delta.filter(follows).is_none().then(|| delta::diff(old, new));
+        let Some(step) = whole.as_ref().or(delta) else { return };
+        let left = retired::of_step(old, new, step);
+        self.shared.health.retire(&left, &retired::routes(step));
         if !left.is_empty() {
             self.listeners.lock().await.retire(left);
         }

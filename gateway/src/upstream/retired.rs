@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use config::delta::Delta;
-use config::id::EndpointId;
+use config::id::{EndpointId, RouteId};
 use config::snapshot::{Action, Kind, Object, ObjectKey, Service, Snapshot, Value};
 
 /// The endpoints that the routes named by `delta` had in `old` and none of them has in `new`. Cost: that of the delta.
@@ -19,6 +19,12 @@ pub(crate) fn of_step(old: &Snapshot, new: &Snapshot, delta: &Delta) -> HashSet<
         left.retain(|id| !stay.contains(id));
     }
     left
+}
+
+/// The routes that `delta` deletes.
+pub(crate) fn routes(delta: &Delta) -> Vec<RouteId> {
+    let routes = delta.removals.iter().filter(|key| key.kind == Kind::ROUTE);
+    routes.map(|key| RouteId::from_bytes(key.id)).collect()
 }
 
 fn endpoints(route: &Object) -> Vec<EndpointId> {
@@ -37,7 +43,6 @@ mod tests {
     use std::net::SocketAddr;
 
     use config::delta::diff;
-    use config::id::RouteId;
     use config::name::{HostPattern, Namespace, PathPrefix};
     use config::snapshot::{Endpoint, FlowPolicy, Generation, Lineage, Route, TlsMode, Upstream};
     use config::target::Target;

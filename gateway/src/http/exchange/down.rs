@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use config::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::super::codec::head::View;
 use super::super::codec::{Body, Broken, Dialect, Head, Known, Progress, Span, Version};
 use super::super::door;
 use super::super::headers::{self, Connection, Inbound, Policy};
@@ -76,6 +77,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             return Err(bad(Broken::bad("the origin switches protocols unasked")));
         }
         self.connection_options()?;
+        self.tell_attempt();
         self.write_head(Connection::Upgrade, self.terms.policy);
         self.tally.status = 101;
         self.down = Down::Out(After::Switched);
@@ -102,6 +104,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
 
     fn last_head(&mut self) -> Result<(), Fault> {
         let options = self.connection_options()?;
+        self.tell_attempt();
         self.body = framing(&self.scratch.response, self.from_upstream.head(), &self.terms)?;
         self.upstream_goes_on = !options.close
             && self.scratch.response.version == Version::Http11
@@ -141,8 +144,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             version: self.terms.version,
             connection,
             policy,
+            to_add: if self.scratch.response.status == 101 || self.scratch.response.status >= 200 {
+                &self.scratch.to_add
+            } else {
+                &[]
+            },
         };
         headers::inbound(&mut self.scratch.to_downstream, &inbound);
+    }
+
+    fn tell_attempt(&self) {
+        if let Some(attempt) = self.attempt {
+            attempt.answered(View { head: &self.scratch.response, bytes: self.from_upstream.head() });
+        }
     }
 
     fn poll_down_out(&mut self, context: &mut Context<'_>, after: After) -> Result<Poll<()>, Fault> {

@@ -190,8 +190,21 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    fn new(io: TcpStream) -> Self {
+    pub(super) fn new(io: TcpStream) -> Self {
         Self { io, read: Vec::new() }
+    }
+
+    /// Reads a head without a body; `None` is the end of the stream.
+    pub(super) async fn head_or_end(&mut self) -> Option<String> {
+        loop {
+            if let Some(at) = memchr::memmem::find(&self.read, b"\r\n\r\n") {
+                let rest = self.read.split_off(at + 4);
+                return String::from_utf8(std::mem::replace(&mut self.read, rest)).ok();
+            }
+            if !matches!(self.io.read_buf(&mut self.read).await, Ok(1..)) {
+                return None;
+            }
+        }
     }
 
     pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
