@@ -23,7 +23,8 @@ impl Origin {
     /// Starts one on loopback that answers with `name`.
     ///
     /// `/echo` answers with the request head as it came and then the body, `/ws` echoes WebSocket messages, `/slow`
-    /// sends a head and never the body, `/close` closes without an answer; everything else answers `name`.
+    /// sends a head and never the body, `/close` closes without an answer, `/infrastructures?X` tells `InfID: X`;
+    /// everything else answers `name`.
     pub async fn start(name: &str) -> Self {
         Self::start_on("127.0.0.1:0".parse().unwrap(), name).await
     }
@@ -35,9 +36,12 @@ impl Origin {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (name, log) = (name.to_owned(), Arc::clone(&seen));
         let task = tokio::spawn(async move {
+            // Its connections end with it, as those of a program that was killed do.
+            let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).ok();
-                tokio::spawn(connection(stream, name.clone(), Arc::clone(&log)));
+                connections.spawn(connection(stream, name.clone(), Arc::clone(&log)));
+                while connections.try_join_next().is_some() {}
             }
         });
         Self { address, seen, task }
@@ -69,7 +73,9 @@ async fn connection(mut stream: TcpStream, name: String, seen: Arc<Mutex<Vec<Str
     let mut buffer = Vec::new();
     while let Some((head, rest)) = read_head(&mut stream, buffer).await {
         seen.lock().unwrap().push(head.clone());
-        let path = head.split(' ').nth(1).unwrap_or("/").split('?').next().unwrap_or("/").to_owned();
+        let target = head.split(' ').nth(1).unwrap_or("/").to_owned();
+        let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+        let path = path.to_owned();
         if path == "/ws" {
             echo_websocket(stream, &head).await;
             return;
@@ -77,6 +83,7 @@ async fn connection(mut stream: TcpStream, name: String, seen: Arc<Mutex<Vec<Str
         let Some((body, left)) = read_body(&mut stream, &head, rest).await else { return };
         buffer = left;
         let answer = match path.as_str() {
+            "/infrastructures" => with_field(&format!("InfID: {query}"), name.as_bytes()),
             "/close" => return,
             "/slow" => b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n".to_vec(),
             "/echo" => response(&[head.as_bytes(), &body].concat()),
@@ -92,7 +99,12 @@ async fn connection(mut stream: TcpStream, name: String, seen: Arc<Mutex<Vec<Str
 }
 
 fn response(body: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+    with_field("X-Origin: test", body)
+}
+
+fn with_field(field: &str, body: &[u8]) -> Vec<u8> {
+    let mut bytes =
+        format!("HTTP/1.1 200 OK\r\n{field}\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
     bytes.extend_from_slice(body);
     bytes
 }

@@ -15,6 +15,7 @@ mod crash;
 mod mistakes;
 mod programs;
 mod readme;
+mod scenarios;
 mod suites;
 mod swap;
 mod tour;
