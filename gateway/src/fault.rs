@@ -40,6 +40,18 @@ pub enum Kind {
     UpgradeRequired,
     /// A console without a ticket.
     TicketRequired,
+    /// The client's address may not ask.
+    ClientForbidden,
+    /// A name and password are wanted, or were wrong.
+    Unauthorized,
+    /// More requests than the route lets through.
+    TooMany,
+    /// A body larger than the route takes.
+    BodyTooLarge,
+    /// The route is closed for work.
+    Maintenance,
+    /// The route has as many requests under way as it may.
+    RouteFull,
     /// No generation in force yet.
     NotReady,
     /// Every endpoint is away or forbidden.

@@ -4,6 +4,7 @@ use config::limits;
 
 use super::head::split_field;
 use super::{Broken, trailer};
+use crate::fault::Kind;
 
 /// What to do with the next bytes of the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +45,26 @@ pub enum Body {
 impl Body {
     /// A chunked body.
     pub const fn chunked(dialect: Dialect) -> Self {
-        Self::Chunked(Chunked { dialect, at: At::Size { digits: 0 }, size: 0, counted: 0, fields: 0 })
+        Self::Chunked(Chunked {
+            dialect,
+            at: At::Size { digits: 0 },
+            size: 0,
+            counted: 0,
+            fields: 0,
+            room: u64::MAX,
+        })
     }
 
     /// A body of `length` bytes.
     pub const fn of_length(length: u64) -> Self {
         if length == 0 { Self::Empty } else { Self::Length(length) }
+    }
+
+    /// Refuses more than `bytes` of data. A chunk that goes beyond is refused at its size, before any of it passes.
+    pub const fn bound(&mut self, bytes: u64) {
+        if let Self::Chunked(chunked) = self {
+            chunked.room = bytes;
+        }
     }
 
     /// Whether it has no bytes at all, or none any more.
@@ -98,6 +113,8 @@ pub struct Chunked {
     counted: usize,
     /// Fields of the trailer section.
     fields: usize,
+    /// Bytes of data that chunks may still have.
+    room: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,6 +197,10 @@ impl Chunked {
             At::Extension => self.extension_byte(byte)?,
             At::SizeEnd => {
                 expect(byte, b'\n', "a chunk size is not followed by CR LF")?;
+                self.room = self.room.checked_sub(self.size).ok_or(Broken {
+                    kind: Kind::BodyTooLarge,
+                    rule: "the body is larger than the route takes",
+                })?;
                 self.counted = 0;
                 self.at = if self.size == 0 { At::Trailer } else { At::Data };
                 Part::Frame
