@@ -19,6 +19,20 @@ pub const FILTERS_MAX: usize = 64;
 pub const PAGE_BYTES_MAX: usize = 64 * 1024;
 /// Names with passwords of one route.
 pub const BASIC_USERS_MAX: usize = 256;
+/// Keys of rate limits that one gateway remembers; an idle one says nothing and makes room. About 30 MB.
+pub const RATE_KEYS_MAX: usize = 262_144;
+/// Longest name and password together in bytes; a browser's field takes far less.
+pub const CREDENTIALS_BYTES_MAX: usize = 1024;
+/// Passwords verified at once in one gateway: each takes a core for some 20 ms and 19 MiB.
+pub const PASSWORDS_VERIFIED_AT_ONCE_MAX: usize = 4;
+/// Time a request waits until its password's turn comes, in milliseconds.
+pub const PASSWORD_WAIT_MS: u64 = 5_000;
+/// Right passwords that one worker remembers, and for how long, in milliseconds.
+pub const PASSWORDS_REMEMBERED_MAX: usize = 4_096;
+/// Time a right password is not verified again, in milliseconds.
+pub const PASSWORD_REMEMBERED_MS: u64 = 300_000;
+/// Wrong passwords of one client on one route: this many in so many milliseconds, and this many at once.
+pub const PASSWORD_GUESSES: (u32, u32, u32) = (10, 60_000, 10);
 /// Weight of an endpoint: the least and the most.
 pub const WEIGHT: (u16, u16) = (1, 256);
 /// Keys of learned stickiness on one route: default (HAProxy's `size 30k` of INVENTORY B-44) and most.

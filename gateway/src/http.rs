@@ -12,6 +12,7 @@ mod decide;
 pub mod door;
 mod downstream;
 mod exchange;
+mod filters;
 mod forward;
 pub(crate) mod h2;
 mod headers;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use crate::listener::Kind;
 
+pub use filters::State as FilterState;
 pub use scratch::Store;
 pub use serve::serve;
 

@@ -39,6 +39,8 @@ pub struct Shared {
     pub sessions: Arc<Sessions>,
     /// Room for SSH connections that have not authenticated yet.
     pub ssh_unauthenticated: Arc<Semaphore>,
+    /// What routes' filters remember: rates, requests under way.
+    pub filters: crate::http::FilterState,
     /// Whether the process is on its way out.
     pub drain: Drain,
     /// Counters.
@@ -80,6 +82,7 @@ impl Shared {
             guard: Guard::new(bounds),
             sessions: Arc::default(),
             ssh_unauthenticated: Arc::new(Semaphore::new(limits::SSH_UNAUTHENTICATED_MAX)),
+            filters: crate::http::FilterState::default(),
             drain: Drain::default(),
             metrics: Metrics::new(workers),
             gauges: Gauges::default(),

@@ -5,16 +5,16 @@ use std::fmt::Write as _;
 
 use config::id::{EndpointId, RouteId};
 use config::limits;
-use config::snapshot::Generation;
+use config::snapshot::{Action, Generation, Respond, Route};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::codec::{Known, list};
+use super::codec::{Known, Span, Version, list};
 use super::door::Asked;
 use super::downstream::Connection;
 use super::headers::Policy;
 use super::redirect;
-use super::respond::{self, Answer};
+use super::respond::{self, Answer, What};
 use super::scratch::Scratch;
 use super::serve::Next;
 use crate::fault::{Fault, Kind, Side};
@@ -22,19 +22,29 @@ use crate::telemetry::Record;
 
 /// How an answer of our own is given.
 #[derive(Clone, Copy)]
-pub(super) struct Manner {
+pub(super) struct Manner<'a> {
     is_head: bool,
     wants_html: bool,
     pub(super) closes: bool,
-    policy: Policy,
+    says_keep_alive: bool,
+    policy: Policy<'a>,
+    /// When asking again makes sense, where a filter knows.
+    pub(super) retry_after_seconds: Option<u32>,
     /// Whether the fault stands in the log already.
     pub(super) is_logged: bool,
 }
 
-impl Manner {
+impl Manner<'_> {
     /// For what could not be read.
-    pub(super) const CLOSING: Self =
-        Self { is_head: false, wants_html: false, closes: true, policy: Policy::NONE, is_logged: false };
+    pub(super) const CLOSING: Self = Self {
+        is_head: false,
+        wants_html: false,
+        closes: true,
+        says_keep_alive: false,
+        policy: Policy::NONE,
+        retry_after_seconds: None,
+        is_logged: false,
+    };
 }
 
 /// What became of a request.
@@ -70,32 +80,58 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 
     /// How to answer a request that was understood.
-    pub(super) fn manner(&self, scratch: &Scratch, asked: &Asked, policy: Policy) -> Manner {
+    pub(super) fn manner<'a>(&self, scratch: &Scratch, asked: &Asked, policy: Policy<'a>) -> Manner<'a> {
         let bytes = self.link.intake.head();
         let names_html = |value: &[u8]| list(value).any(|sort| sort.starts_with(b"text/html"));
         Manner {
             is_head: asked.is_head,
             wants_html: scratch.request.all(Known::Accept).any(|field| names_html(field.value.of(bytes))),
             closes: !asked.keep_alive || !asked.body.is_done(),
+            says_keep_alive: scratch.request.version == Version::Http10,
             policy,
+            retry_after_seconds: None,
             is_logged: false,
         }
     }
 
+    /// Reads over the body of a request that is answered here, if all of it has come already: the connection may go on
+    /// then. Only for one of which nothing was sent.
+    pub(super) fn skip_body(&mut self, asked: &mut Asked) {
+        loop {
+            match asked.body.next(self.link.intake.unread()) {
+                Ok(Span::Pass(count) | Span::Drop(count)) => self.link.intake.consume(count),
+                Ok(Span::More | Span::Done) | Err(_) => return,
+            }
+        }
+    }
+
     /// Answers a fault.
-    pub(super) async fn refuse(&mut self, scratch: &mut Scratch, fault: &Fault, mut manner: Manner) -> Next {
+    pub(super) async fn refuse(
+        &mut self,
+        scratch: &mut Scratch,
+        fault: &Fault,
+        mut manner: Manner<'_>,
+    ) -> Next {
         self.worker.counters.fault(fault.side);
         if !manner.is_logged {
             log(&scratch.request_id, fault, None);
         }
-        let Some(status) = respond::status(fault) else { return Next::Abort };
-        manner.closes |=
-            matches!(fault.kind, Kind::BadRequest | Kind::RequestTimeout | Kind::RequestBodyTimeout);
-        self.answer(scratch, status, manner, None).await
+        let Some(what) = What::fault(fault, manner.policy) else { return Next::Abort };
+        let what = What { retry_after_seconds: manner.retry_after_seconds, ..what };
+        manner.closes |= matches!(
+            fault.kind,
+            Kind::BadRequest | Kind::RequestTimeout | Kind::RequestBodyTimeout | Kind::BodyTooLarge
+        );
+        self.answer(scratch, what, manner).await
     }
 
     /// Sends the request to https.
-    pub(super) async fn redirect(&mut self, scratch: &mut Scratch, asked: &Asked) -> Next {
+    pub(super) async fn redirect_https(
+        &mut self,
+        scratch: &mut Scratch,
+        asked: &Asked,
+        policy: Policy<'_>,
+    ) -> Next {
         let origin = redirect::origin(&self.worker.shared, &scratch.names.host);
         let mut location = origin.into_bytes();
         let rest = asked.path_and_query.of(self.link.intake.head());
@@ -105,29 +141,48 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         if !asked.asterisk {
             location.extend_from_slice(rest);
         }
-        let manner = self.manner(scratch, asked, Policy::NONE);
+        let manner = self.manner(scratch, asked, policy);
+        let sentence = Some("This address is served over https.");
         let status = self.redirect_status(scratch);
-        self.answer(scratch, status, manner, Some(&location)).await
+        let what = What { sentence, location: Some(&location), ..What::status(status) };
+        self.answer(scratch, what, manner).await
     }
 
     pub(super) fn redirect_status(&self, scratch: &Scratch) -> u16 {
         redirect::status(scratch.request.method.of(self.link.intake.head()))
     }
 
-    async fn answer(
+    /// Does what a route does without an upstream.
+    pub(super) async fn perform(
         &mut self,
         scratch: &mut Scratch,
-        status: u16,
-        manner: Manner,
-        location: Option<&[u8]>,
+        asked: &Asked,
+        route: &Route,
+        manner: Manner<'_>,
     ) -> Next {
-        let Manner { is_head, wants_html, closes, policy, .. } = manner;
+        let bytes = self.link.intake.head();
+        let mut location = Vec::new();
+        let what = match &route.action {
+            Action::Redirect(to) => {
+                redirect::location(&mut location, to, route, asked.path.of(bytes), asked.query.of(bytes));
+                What { location: Some(&location), ..What::status(to.status) }
+            }
+            Action::Respond(Respond { status, content }) => {
+                What { content: Some(content), ..What::status(*status) }
+            }
+            Action::Forward(_) | Action::Service(_) => return Next::Abort,
+        };
+        self.answer(scratch, What { is_regular: true, ..what }, manner).await
+    }
+
+    pub(super) async fn answer(&mut self, scratch: &mut Scratch, what: What<'_>, manner: Manner<'_>) -> Next {
+        let Manner { is_head, wants_html, closes, says_keep_alive, policy, .. } = manner;
         let closes = closes || self.worker.shared.drain.is_draining();
         let Scratch { request_id, to_downstream, .. } = scratch;
-        let answer = Answer { status, request_id, is_head, wants_html, closes, policy, location };
+        let answer = Answer { what, request_id, is_head, wants_html, closes, says_keep_alive, policy };
         to_downstream.clear();
         respond::render(to_downstream, &answer);
-        self.worker.counters.response(status);
+        self.worker.counters.response(what.status);
         match self.write(to_downstream).await {
             Ok(()) if closes => Next::Close,
             Ok(()) => Next::Again,

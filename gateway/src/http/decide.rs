@@ -11,6 +11,7 @@ use super::codec::Piece;
 use super::codec::head::View;
 use super::door::{Asked, Upgrade};
 use super::downstream::Connection;
+use super::filters::{InFlight, Refusal, path};
 use super::redirect;
 use super::scratch::Scratch;
 use crate::fault::{Fault, Kind};
@@ -24,8 +25,13 @@ pub(super) enum Decision<'a> {
         endpoints: Endpoints<'a>,
         /// Room for the session that an upgrade becomes.
         session: Option<SessionPermit>,
+        /// Its place among the route's requests under way.
+        in_flight: Option<InFlight>,
     },
-    Redirect,
+    /// The same address over https.
+    Https,
+    /// The route answers itself, with this status.
+    Own(u16),
 }
 
 pub(super) enum Endpoints<'a> {
@@ -94,17 +100,29 @@ impl<IO> Connection<IO> {
         route.map(Arc::as_ref).ok_or(Fault::downstream(Kind::NoRoute, "no route for this host and path"))
     }
 
-    /// What `route` does with the request.
-    pub(super) fn decide<'a>(
+    /// What `route` does with the request, once its filters let it through.
+    pub(super) async fn decide<'a>(
+        &self,
+        route: &'a Route,
+        scratch: &mut Scratch,
+        asked: &mut Asked,
+        client: &Client,
+    ) -> Result<Decision<'a>, Refusal> {
+        let path = asked.path.of(self.link.intake.head());
+        if redirect::applies(route, client, path) {
+            return Ok(Decision::Https);
+        }
+        let in_flight = self.admit(route, scratch, asked, client).await?;
+        Ok(self.act(route, asked, in_flight)?)
+    }
+
+    fn act<'a>(
         &self,
         route: &'a Route,
         asked: &Asked,
-        client: &Client,
+        in_flight: Option<InFlight>,
     ) -> Result<Decision<'a>, Fault> {
         let path = asked.path.of(self.link.intake.head());
-        if redirect::applies(route, client, path) {
-            return Ok(Decision::Redirect);
-        }
         let endpoints = match &route.action {
             Action::Forward(upstream) => Endpoints::Many(&upstream.endpoints),
             Action::Service(Service::Control { id, address }) => Endpoints::One(Endpoint {
@@ -115,9 +133,13 @@ impl<IO> Connection<IO> {
                 weight: 1,
                 draining: false,
             }),
-            Action::Redirect(_) | Action::Respond(_) => {
-                return Err(Fault::downstream(Kind::NotImplemented, "an action that is not served"));
+            Action::Redirect(to) => {
+                if to.keeps_rest {
+                    path::check_climbing(path)?;
+                }
+                return Ok(Decision::Own(to.status));
             }
+            Action::Respond(respond) => return Ok(Decision::Own(respond.status)),
             Action::Service(Service::Novnc | Service::Ttyd) => {
                 return Err(Fault::downstream(Kind::TicketRequired, "a console was asked without a ticket"));
             }
@@ -129,7 +151,7 @@ impl<IO> Connection<IO> {
             }
             Some(Upgrade::WebSocket | Upgrade::Other) => Some(self.admit_session()?),
         };
-        Ok(Decision::Forward { endpoints, session })
+        Ok(Decision::Forward { endpoints, session, in_flight })
     }
 
     fn admit_session(&self) -> Result<SessionPermit, Fault> {

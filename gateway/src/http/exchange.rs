@@ -44,11 +44,11 @@ pub(super) struct Terms<'a> {
     pub(super) may_switch: bool,
     pub(super) expects_continue: bool,
     pub(super) version: Version,
-    pub(super) policy: Policy,
+    pub(super) policy: Policy<'a>,
 }
 
 impl<'a> Terms<'a> {
-    pub(super) fn of(asked: &Asked, version: Version, policy: Policy, route: &'a Route) -> Self {
+    pub(super) fn of(asked: &Asked, version: Version, policy: Policy<'a>, route: &'a Route) -> Self {
         let whole_ms = route.timeouts.as_ref().and_then(|timeouts| timeouts.whole_ms);
         Self {
             route,

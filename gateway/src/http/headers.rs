@@ -4,11 +4,13 @@
 
 use std::io::Write as _;
 
-use config::snapshot::Route;
+use config::snapshot::{Content, Filters, Route};
 
 use super::client::Client;
-use super::codec::{Body, Dialect, Head, Known, Version, list};
+use super::codec::{Body, Dialect, Field, Head, Known, Version, list};
 use super::door::Asked;
+use super::filters::fields::{Edits, Scope};
+use super::filters::path;
 
 /// What a request head is made of.
 pub(super) struct Outbound<'a> {
@@ -17,23 +19,23 @@ pub(super) struct Outbound<'a> {
     pub(super) asked: &'a Asked,
     pub(super) client: &'a Client,
     pub(super) request_id: &'a str,
+    pub(super) filters: Option<&'a Filters>,
 }
 
 /// Writes the request head that goes upstream. Also decides which of the client's forwarding fields count.
 pub(super) fn outbound(out: &mut Vec<u8>, parts: &Outbound<'_>) {
-    let Outbound { head, bytes, asked, client, request_id } = parts;
+    let Outbound { head, bytes, asked, client, request_id, filters } = parts;
     out.extend_from_slice(head.method.of(bytes));
     out.push(b' ');
-    let target = asked.path_and_query.of(bytes);
-    if !asked.asterisk && !target.starts_with(b"/") {
-        out.push(b'/');
-    }
-    out.extend_from_slice(target);
+    target(out, parts);
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let is_chunked = matches!(asked.body, Body::Chunked(_));
-    copy(out, head, bytes, |known| {
-        passes_upstream(known, client.is_trusted) || (known == Known::Trailer && is_chunked)
+    let edits = filters.map_or(Edits::NONE, |filters| Edits::of(&filters.request_fields, Scope::Request));
+    copy(out, head, bytes, |field| {
+        (passes_upstream(field.known, client.is_trusted) || (field.known == Known::Trailer && is_chunked))
+            && edits.leaves(field.name.of(bytes))
     });
+    edits.write(out);
     if asked.upgrade.is_some() {
         for field in head.all(Known::Upgrade) {
             out.extend_from_slice(field.line.of(bytes));
@@ -55,6 +57,23 @@ pub(super) fn outbound(out: &mut Vec<u8>, parts: &Outbound<'_>) {
 fn takes_trailers(head: &Head, bytes: &[u8]) -> bool {
     let mut codings = head.all(Known::Te).flat_map(|field| list(field.value.of(bytes)));
     codings.any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+}
+
+fn target(out: &mut Vec<u8>, parts: &Outbound<'_>) {
+    let Outbound { bytes, asked, filters, .. } = parts;
+    let target = asked.path_and_query.of(bytes);
+    if let Some(rewrite) = filters.and_then(|filters| filters.path.as_ref())
+        && !asked.asterisk
+    {
+        let (path, query) = target.split_at_checked(asked.path.of(bytes).len()).unwrap_or((target, b""));
+        path::write(out, rewrite, path);
+        out.extend_from_slice(query);
+        return;
+    }
+    if !asked.asterisk && !target.starts_with(b"/") {
+        out.push(b'/');
+    }
+    out.extend_from_slice(target);
 }
 
 fn passes_upstream(known: Known, is_trusted: bool) -> bool {
@@ -92,7 +111,12 @@ fn forwarding(out: &mut Vec<u8>, parts: &Outbound<'_>) {
     let Outbound { head, bytes, client, .. } = parts;
     let _ = write!(out, "X-Real-IP: {}\r\nX-Forwarded-For: ", client.address);
     if client.is_trusted {
-        for field in head.all(Known::XForwardedFor) {
+        let mut said = head.all(Known::XForwardedFor).peekable();
+        // It was told by `Forwarded` alone; readers of this field are to learn it too.
+        if said.peek().is_none() && client.address != client.peer {
+            let _ = write!(out, "{}, ", client.address);
+        }
+        for field in said {
             out.extend_from_slice(field.value.of(bytes));
             out.extend_from_slice(b", ");
         }
@@ -121,7 +145,7 @@ pub(super) struct Inbound<'a> {
     /// The downstream's version.
     pub(super) version: Version,
     pub(super) connection: Connection,
-    pub(super) policy: Policy,
+    pub(super) policy: Policy<'a>,
     /// Lines that concern this request alone.
     pub(super) to_add: &'a [u8],
 }
@@ -139,18 +163,45 @@ pub(super) enum Connection {
 
 /// What a route adds to answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Policy {
+pub(super) struct Policy<'a> {
     is_secured: bool,
     hsts_seconds: Option<u32>,
+    filters: Option<&'a Filters>,
 }
 
-impl Policy {
+impl<'a> Policy<'a> {
     /// Nothing is added, on a plain connection.
-    pub(super) const NONE: Self = Self { is_secured: false, hsts_seconds: None };
+    pub(super) const NONE: Self = Self { is_secured: false, hsts_seconds: None, filters: None };
 
     /// The policy of `route` on a connection that is TLS or not.
-    pub(super) fn of(route: &Route, is_secured: bool) -> Self {
-        Self { is_secured, hsts_seconds: route.hsts_seconds.filter(|_| is_secured) }
+    pub(super) fn of(route: &'a Route, is_secured: bool) -> Self {
+        let hsts_seconds = route.hsts_seconds.filter(|_| is_secured);
+        Self { is_secured, hsts_seconds, filters: route.filters.as_deref() }
+    }
+
+    /// What the route does to requests and answers.
+    pub(super) const fn filters(self) -> Option<&'a Filters> {
+        self.filters
+    }
+
+    /// The route's changes to the origin's fields.
+    fn edits(self) -> Edits<'a> {
+        self.filters.map_or(Edits::NONE, |filters| {
+            Edits::of(&filters.response_fields, Scope::Response { may_hsts: self.passes_hsts() })
+        })
+    }
+
+    /// The route's changes to an answer of ours: all of them where the route is there to give that answer.
+    pub(super) fn own_edits(self, is_regular: bool) -> Edits<'a> {
+        self.filters.map_or(Edits::NONE, |filters| {
+            Edits::of(&filters.response_fields, Scope::Own { may_hsts: self.passes_hsts(), is_regular })
+        })
+    }
+
+    /// The route's page for a failure of ours.
+    pub(super) fn page(self, status: u16) -> Option<&'a Content> {
+        let pages = &self.filters?.error_pages;
+        pages.iter().find(|page| status >= 400 && page.statuses.contains(&status)).map(|page| &page.content)
     }
 
     /// Writes its fields; on every answer, our own included.
@@ -175,12 +226,15 @@ pub(super) fn inbound(out: &mut Vec<u8>, parts: &Inbound<'_>) {
     out.extend_from_slice(b"\r\n");
     let has_length = head.status != 204 && head.status >= 200;
     let is_chunked = matches!(body, Body::Chunked(chunked) if chunked.dialect() == Dialect::Chunks);
-    copy(out, head, bytes, |known| {
-        !known.is_hop_by_hop()
-            && (has_length || known != Known::ContentLength)
-            && (is_chunked || known != Known::Trailer)
-            && (policy.passes_hsts() || known != Known::StrictTransportSecurity)
+    let edits = policy.edits();
+    copy(out, head, bytes, |field| {
+        !field.known.is_hop_by_hop()
+            && (has_length || field.known != Known::ContentLength)
+            && (is_chunked || field.known != Known::Trailer)
+            && (policy.passes_hsts() || field.known != Known::StrictTransportSecurity)
+            && edits.leaves(field.name.of(bytes))
     });
+    edits.write(out);
     if is_chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
@@ -201,10 +255,10 @@ pub(super) fn inbound(out: &mut Vec<u8>, parts: &Inbound<'_>) {
 }
 
 /// Copies the lines that are kept, neighbours together.
-fn copy(out: &mut Vec<u8>, head: &Head, bytes: &[u8], passes: impl Fn(Known) -> bool) {
+fn copy(out: &mut Vec<u8>, head: &Head, bytes: &[u8], passes: impl Fn(&Field) -> bool) {
     let mut run = 0..0;
     for field in head.fields() {
-        if !field.keep || !passes(field.known) {
+        if !field.keep || !passes(field) {
             continue;
         }
         if run.end != field.line.start() {

@@ -101,6 +101,8 @@ pub struct Store {
     #[expect(clippy::vec_box, reason = "lent by handing the box over, not by copying what is in it")]
     scratches: RefCell<Vec<Box<Scratch>>>,
     deadlines: Cell<Deadlines>,
+    /// Passwords that were right of late.
+    pub(super) passwords: super::filters::Passwords,
 }
 
 impl Store {

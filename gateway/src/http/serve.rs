@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use config::snapshot::Route;
+use config::snapshot::{Filters, Route};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
 
@@ -14,6 +14,7 @@ use super::decide::{Decision, upstream_policy};
 use super::door::{self, Asked};
 use super::downstream::{Arrival, Connection};
 use super::exchange::Terms;
+use super::filters::{InFlight, Refusal};
 use super::forward::{self, Forwarded, Job, Outcome};
 use super::headers::{self, Outbound, Policy};
 use super::respond;
@@ -106,8 +107,9 @@ const PREFACE_LINE_LEN: usize = 16;
 struct Served<'a> {
     done: Forwarded,
     route: &'a Route,
-    policy: Policy,
+    policy: Policy<'a>,
     session: Option<SessionPermit>,
+    in_flight: Option<InFlight>,
     pinned: &'a Pinned,
     began: Option<Instant>,
 }
@@ -150,7 +152,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         let began = self.worker.shared.access.is_on().then(Instant::now);
         let checked = door::check(&mut scratch.request, self.link.intake.head(), &mut scratch.names);
         self.name_request(scratch);
-        let asked = match checked {
+        let mut asked = match checked {
             Ok(asked) => asked,
             Err(fault) => {
                 self.worker.counters.refused_request();
@@ -166,14 +168,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         let live = &*pinned;
         let generation = live.snapshot.generation();
         let (route, decision) = match self.route(live, scratch, &asked, &client) {
-            Ok(route) => (Some(route), self.decide(route, &asked, &client)),
-            Err(fault) => (None, Err(fault)),
+            Ok(route) => (Some(route), self.decide(route, scratch, &mut asked, &client).await),
+            Err(fault) => (None, Err(fault.into())),
         };
         let policy = route.map_or(Policy::NONE, |route| Policy::of(route, client.is_secured));
         let mut told = Told::new(generation, route.map(|route| route.id));
         let next = match (decision, route) {
-            (Ok(Decision::Forward { endpoints, session }), Some(route)) => {
-                self.outbound(scratch, &asked, &client);
+            (Ok(Decision::Forward { endpoints, session, in_flight }), Some(route)) => {
+                self.outbound(scratch, &asked, &client, policy.filters());
                 let terms = Terms::of(&asked, scratch.request.version, policy, route);
                 let job = Job {
                     endpoints: endpoints.all(),
@@ -186,17 +188,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                     terms,
                 };
                 let done = forward::forward(&self.worker, &mut self.link, scratch, &job).await;
-                return self
-                    .finish(scratch, &asked, Served { done, route, policy, session, pinned: &pinned, began })
-                    .await;
+                let served = Served { done, route, policy, session, in_flight, pinned: &pinned, began };
+                return self.finish(scratch, &asked, served).await;
             }
-            (Ok(Decision::Redirect | Decision::Forward { .. }), _) => {
-                told.status = self.redirect_status(scratch);
-                self.redirect(scratch, &asked).await
-            }
-            (Err(fault), _) => {
-                told.status = respond::status(&fault).unwrap_or(0);
+            (Ok(Decision::Own(status)), Some(route)) => {
+                told.status = status;
+                self.skip_body(&mut asked);
                 let manner = self.manner(scratch, &asked, policy);
+                self.perform(scratch, &asked, route, manner).await
+            }
+            (Ok(_), _) => {
+                told.status = self.redirect_status(scratch);
+                self.redirect_https(scratch, &asked, policy).await
+            }
+            (Err(Refusal { fault, retry_after_seconds }), _) => {
+                told.status = respond::status(&fault).unwrap_or(0);
+                if route.is_some() {
+                    self.skip_body(&mut asked);
+                }
+                let mut manner = self.manner(scratch, &asked, policy);
+                manner.retry_after_seconds = retry_after_seconds;
                 self.refuse(scratch, &fault, manner).await
             }
         };
@@ -210,15 +221,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         Client::of(self.meta.peer, is_tls, trusted, &scratch.request, self.link.intake.head())
     }
 
-    fn outbound(&self, scratch: &mut Scratch, asked: &Asked, client: &Client) {
+    fn outbound(&self, scratch: &mut Scratch, asked: &Asked, client: &Client, filters: Option<&Filters>) {
         let Scratch { request, request_id, to_upstream, .. } = scratch;
         to_upstream.clear();
         let bytes = self.link.intake.head();
-        headers::outbound(to_upstream, &Outbound { head: request, bytes, asked, client, request_id });
+        headers::outbound(
+            to_upstream,
+            &Outbound { head: request, bytes, asked, client, request_id, filters },
+        );
     }
 
     async fn finish(&mut self, scratch: &mut Scratch, asked: &Asked, served: Served<'_>) -> Next {
-        let Served { done, route, policy, session, pinned, began } = served;
+        let Served { done, route, policy, session, in_flight, pinned, began } = served;
         let Forwarded { tally, bytes_up, endpoint, result } = done;
         self.worker.counters.bytes(bytes_up, tally.bytes_down);
         let mut told = Told::new(pinned.snapshot.generation(), Some(route.id));
@@ -234,7 +248,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             (Ok(Outcome::Tunnel(tunnel)), Some(permit)) => {
                 let deadlines = self.worker.http.deadlines().of_route(route.timeouts.as_deref());
                 let idle_ms = deadlines.tunnel_ms;
-                Next::Tunnel(tunnel, Admission { route: route.id, pinned: pinned.clone(), permit, idle_ms })
+                let admission =
+                    Admission { route: route.id, pinned: pinned.clone(), permit, in_flight, idle_ms };
+                Next::Tunnel(tunnel, admission)
             }
             (Ok(Outcome::Tunnel(_)), None) => Next::Abort,
             // Half a response went out: only a closed connection can say so.

@@ -7,6 +7,7 @@ use config::limits;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::downstream::Connection;
+use super::filters::InFlight;
 use super::intake::Intake;
 use crate::guard::SessionPermit;
 use crate::live::Pinned;
@@ -32,6 +33,8 @@ pub(super) struct Admission {
     /// The generation that was asked. A change that came while the origin thought about it counts all the same.
     pub(super) pinned: Pinned,
     pub(super) permit: SessionPermit,
+    /// Its place among the route's requests under way, until the tunnel ends.
+    pub(super) in_flight: Option<InFlight>,
     /// Longest silence.
     pub(super) idle_ms: u64,
 }
@@ -42,7 +45,7 @@ pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
     mut tunnel: Box<Tunnel>,
     admission: Admission,
 ) {
-    let Admission { route, pinned, permit, idle_ms } = admission;
+    let Admission { route, pinned, permit, in_flight, idle_ms } = admission;
     let _under_way = tunnel.attempt.take();
     let subject = Subject {
         kind: SessionKind::Upgrade,
@@ -76,5 +79,5 @@ pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
         let totals = session.relay(&mut link.io, &mut tunnel.upstream, RelayLimits { idle }).await;
         worker.counters.bytes(totals.up, totals.down);
     }
-    drop(permit);
+    drop((permit, in_flight));
 }

@@ -134,7 +134,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             .map_err(|_| bad(Broken::bad("the response's connection options are odd")))
     }
 
-    fn write_head(&mut self, connection: Connection, policy: Policy) {
+    fn write_head(&mut self, connection: Connection, policy: Policy<'_>) {
         self.sent = 0;
         self.scratch.to_downstream.clear();
         let inbound = Inbound {
