@@ -5,11 +5,13 @@
 //! what a merge starts from is what was shown. Pure: no store, no rights. `OPTIONS.md` describes each member.
 
 pub mod action;
+pub mod filters;
 pub mod matchers;
 pub mod merge;
 pub mod node;
 pub mod timeouts;
 pub mod units;
+pub mod upstream;
 
 pub use merge::merge;
 pub use node::{Flaws, Node};
@@ -32,4 +34,52 @@ pub fn stored<T>(text: &str, read: impl FnOnce(&mut Node<'_>) -> T) -> Result<T,
         (_, Some(flaw)) => Err(format!("{}: {}", flaw.field, flaw.message)),
         (None, None) => Err("it is no object".into()),
     }
+}
+
+/// Names of the model's parts, and of the same members in a body; an empty one is no step of its own.
+pub type Places = &'static [(&'static str, &'static str)];
+
+/// The dotted path in a body of what the model's rules call `field`.
+pub fn placed(group: &str, field: &str, places: Places) -> String {
+    let mut path = group.to_owned();
+    for step in field.split('.').filter(|step| !step.is_empty()) {
+        let (name, index) = step.split_at(step.find('[').unwrap_or(step.len()));
+        let known = places.iter().find(|(model, _)| *model == name).map(|(_, said)| *said);
+        let plain = name.strip_suffix("_ms").or_else(|| name.strip_suffix("_seconds")).unwrap_or(name);
+        let name = known.unwrap_or(plain);
+        if !name.is_empty() {
+            path.push('.');
+            path.push_str(name);
+        }
+        path.push_str(index);
+    }
+    path
+}
+
+/// First and last of a range, or nothing where a value is none.
+struct Range(Option<(u16, u16)>);
+
+impl Range {
+    fn or_flaw(self, place: &str, flaws: &mut Flaws) -> Option<(u16, u16)> {
+        if self.0.is_none() {
+            flaws.invalid(place, "invalid", format!("{place}: write a status, or a range as in 200-399"));
+        }
+        self.0
+    }
+}
+
+/// A status as a number or text, or a range of them.
+fn range(item: &Value) -> Range {
+    let number = |text: &str| {
+        let digits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u16>().ok().filter(|status| digits && (100..=599).contains(status))
+    };
+    let text = match item {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.clone(),
+        _ => String::new(),
+    };
+    let (first, last) = text.split_once('-').unwrap_or((&text, &text));
+    let both = number(first).zip(number(last)).filter(|(first, last)| first <= last);
+    Range(both)
 }

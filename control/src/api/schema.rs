@@ -3,6 +3,13 @@
 
 use utoipa::ToSchema;
 
+pub mod options;
+
+use self::options::{
+    FilterOptions, MatchOptions, RedirectOptions, RespondOptions, TargetOptions, TimeoutOptions,
+    UpstreamOptions,
+};
+
 macro_rules! bodies {
     ($($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $field:ident: $type:ty),* $(,)? })+) => {$(
         $(#[$doc])*
@@ -16,6 +23,7 @@ macro_rules! bodies {
         }
     )+};
 }
+use bodies;
 
 bodies! {
     /// A route to make.
@@ -26,8 +34,8 @@ bodies! {
         path: Option<String>,
         /// `http://HOST:PORT`, `vm:NAME:PORT`, `control`, `novnc` or `ttyd`.
         target: Option<String>,
-        /// Several targets, instead of `target`.
-        targets: Option<Vec<String>>,
+        /// Several targets, instead of `target`; each may be a text as well.
+        targets: Option<Vec<TargetOptions>>,
         /// `off` (default) or `self-signed`.
         tls: Option<String>,
         /// Send plain HTTP to https; true when `tls` is on.
@@ -55,6 +63,10 @@ bodies! {
         matchers: Option<MatchOptions>,
         /// How long the route waits.
         timeouts: Option<TimeoutOptions>,
+        /// What the route does to requests and answers.
+        filters: Option<FilterOptions>,
+        /// How the endpoints share requests, are spoken to and looked after.
+        upstream: Option<UpstreamOptions>,
         /// Where the client is sent, instead of targets.
         redirect: Option<RedirectOptions>,
         /// What the client gets, instead of targets.
@@ -68,8 +80,8 @@ bodies! {
         path: Option<String>,
         /// One target.
         target: Option<String>,
-        /// Several targets.
-        targets: Option<Vec<String>>,
+        /// Several targets; each may be a text as well. What is not said of one that stays is kept.
+        targets: Option<Vec<TargetOptions>>,
         /// `off` or `self-signed`.
         tls: Option<String>,
         /// Send plain HTTP to https.
@@ -93,73 +105,14 @@ bodies! {
         matchers: Option<MatchOptions>,
         /// Merged into what is there.
         timeouts: Option<TimeoutOptions>,
+        /// Merged into what is there; a user without a password keeps the one it has.
+        filters: Option<FilterOptions>,
+        /// Merged into what is there.
+        upstream: Option<UpstreamOptions>,
         /// Merged into what is there, or instead of targets.
         redirect: Option<RedirectOptions>,
         /// Merged into what is there, or instead of targets.
         respond: Option<RespondOptions>,
-    }
-    /// What a request has to be for a route, besides host and path. All of it has to hold.
-    MatchOptions {
-        /// Higher goes first, from -1000 to 1000; 0 when absent.
-        priority: Option<i16>,
-        /// The path has to be the route's path, not only begin with it.
-        path_exact: Option<bool>,
-        /// Any of these methods.
-        methods: Option<Vec<String>>,
-        /// All of these about header fields.
-        headers: Option<Vec<ConditionOptions>>,
-        /// All of these about parameters of the query, undecoded.
-        query: Option<Vec<ConditionOptions>>,
-        /// Any of these networks or addresses is the client's.
-        clients: Option<Vec<String>>,
-    }
-    /// A condition on a named value: one of `equals`, `prefix`, `present` and `absent`.
-    ConditionOptions {
-        /// Whose value.
-        name: String,
-        /// It is this.
-        equals: Option<String>,
-        /// It begins with this.
-        prefix: Option<String>,
-        /// true: it is there.
-        present: Option<bool>,
-        /// true: it is not there.
-        absent: Option<bool>,
-    }
-    /// How long a route waits, as `500ms`, `5s`, `10m`; what is absent has the default of every route.
-    TimeoutOptions {
-        /// For one upstream connection to be made.
-        connect: Option<String>,
-        /// Silence inside a request body.
-        request_body: Option<String>,
-        /// For the response head, once the request is sent.
-        response_head: Option<String>,
-        /// Silence inside a response body.
-        idle_body: Option<String>,
-        /// For the whole exchange, tunnels excepted.
-        whole: Option<String>,
-        /// Silence of a tunnel.
-        tunnel: Option<String>,
-    }
-    /// Where a client is sent.
-    RedirectOptions {
-        /// An absolute URL, or a path on the same host.
-        to: String,
-        /// 301 (default), 302, 303, 307 or 308.
-        status: Option<u16>,
-        /// Put what follows the route's path, and the query, behind `to`; false when absent.
-        keeps_rest: Option<bool>,
-    }
-    /// A fixed answer.
-    RespondOptions {
-        /// 200 (default) to 599.
-        status: Option<u16>,
-        /// `text/plain; charset=utf-8` when absent.
-        content_type: Option<String>,
-        /// At most 64 KiB.
-        body: Option<String>,
-        /// The body where it is no text, instead of `body`.
-        body_base64: Option<String>,
     }
     /// A VM to make.
     VmInput {
@@ -247,7 +200,6 @@ bodies! {
 mod tests {
     use super::*;
     use crate::app::{join_token, route, setup, token, user, user_key, vm};
-    use crate::options::{action, matchers, timeouts};
 
     #[test]
     fn the_described_bodies_have_the_members_that_are_read() {
@@ -265,11 +217,6 @@ mod tests {
             route::input::KNOWN.iter().map(|name| if *name == "match" { "matchers" } else { name }).collect();
         same(RouteInput::FIELDS, &route, &[]);
         same(RoutePatch::FIELDS, &route, &["namespace", "protocol"]);
-        same(MatchOptions::FIELDS, matchers::KNOWN, &[]);
-        same(ConditionOptions::FIELDS, matchers::CONDITION, &[]);
-        same(TimeoutOptions::FIELDS, timeouts::KNOWN, &[]);
-        same(RedirectOptions::FIELDS, action::REDIRECT, &[]);
-        same(RespondOptions::FIELDS, action::RESPOND, &[]);
         same(VmInput::FIELDS, vm::KNOWN, &[]);
         same(VmPatch::FIELDS, vm::KNOWN, &["namespace"]);
         same(UserInput::FIELDS, user::KNOWN, &["grants"]);

@@ -73,6 +73,11 @@ impl Change<'_> {
         &mut self.conn
     }
 
+    /// The keys of control.
+    pub fn keys(&self) -> std::sync::Arc<dyn super::Keys> {
+        std::sync::Arc::clone(&self.app.keys)
+    }
+
     /// Who asked for it.
     pub const fn caller(&self) -> &Caller {
         self.caller

@@ -338,6 +338,15 @@ impl Input {
         }
     }
 
+    /// Members that have another name here, given as pairs.
+    pub fn moved(&mut self, names: &[(&str, &str)]) {
+        for (name, now) in names {
+            if self.members.remove(*name).is_some() {
+                self.invalid(*name, "unknown", format!("{name} is no field here; say {now}"));
+            }
+        }
+    }
+
     /// Ends the reading of something that is known to be wrong.
     pub fn refuse(self, known: &[&str]) -> Error {
         self.finish(known).err().unwrap_or_else(|| Error::Internal("a refusal without a violation".into()))

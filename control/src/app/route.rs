@@ -2,7 +2,9 @@
 
 pub mod input;
 pub mod options;
+pub mod passwords;
 pub mod target;
+pub mod upstream;
 pub mod view;
 
 use config::id::RouteId;
@@ -31,11 +33,14 @@ pub async fn create(app: &App, caller: &Caller, members: Members) -> Result<Rout
     if let Some(namespace) = &namespace {
         caller.allow(Action::Create, Resource::Route(namespace))?;
     }
-    let draft = input::read(&mut input);
+    let mut draft = input::read(&mut input);
     if draft.host == Said::Null || draft.host == Said::Nothing && input.is_sound_at("host") {
         input.invalid("host", "required", "host is missing");
     }
     let Some(namespace) = namespace else { return Err(input.refuse(input::KNOWN)) };
+    if input.is_sound() {
+        draft.options.hash().await?;
+    }
     let mut change = app.begin(caller, Scope::Published).await?;
     let mut row = blank(namespace, caller, change.now());
     apply(app, &mut change, caller, (&mut row, draft), &mut input).await?;
@@ -79,13 +84,20 @@ pub async fn update(
     members: Members,
 ) -> Result<RouteView, Error> {
     caller.allow(Action::Read, Resource::Whoami)?;
+    let mut input = Input::new(members);
+    let mut draft = input::read(&mut input);
+    if draft.options.has_passwords() && input.is_sound() {
+        // Only for those who may: hashing is work.
+        let row = found(&mut app.db.read().await?, caller, id).await?;
+        caller.allow(Action::Update, Resource::Route(&row.namespace))?;
+        precondition.require(row.stamp.revision)?;
+        draft.options.hash().await?;
+    }
     let mut change = app.begin(caller, Scope::Published).await?;
     let old = found(change.conn(), caller, id).await?;
     caller.allow(Action::Update, Resource::Route(&old.namespace))?;
     precondition.require(old.stamp.revision)?;
-    let mut input = Input::new(members);
     input.fixed("namespace", old.namespace.as_str());
-    let draft = input::read(&mut input);
     if draft.host == Said::Null {
         input.invalid("host", "required", "a route has a host");
     }
@@ -135,7 +147,8 @@ pub(super) async fn remove(change: &mut Change<'_>, old: &RouteRow) -> Result<()
 /// Publishes a route as its row says now.
 pub(super) async fn publish(change: &mut Change<'_>, row: &RouteRow) -> Result<(), Error> {
     let admin = store::meta::read(change.conn()).await?.admin_address;
-    match build::route(row, admin)? {
+    let keys = change.keys();
+    match build::route(row, admin, keys.as_ref())? {
         Some(route) => change.put(Value::Route(route)),
         None => change.remove(Kind::ROUTE, row.id.to_bytes()),
     }
@@ -176,7 +189,10 @@ fn blank(namespace: Namespace, caller: &Caller, now: i64) -> RouteRow {
         service: None,
         answer: None,
         matchers: None,
+        filters: None,
         timeouts: None,
+        policy: None,
+        client_key_sealed: None,
         on_change: FlowPolicy::Keep,
         on_delete: DRAIN,
         enabled: true,
@@ -231,7 +247,12 @@ async fn apply(
     owner(change, caller, (row, draft.owner), input).await?;
     let waits = matches!(draft.options.timeouts, Said::This(_));
     options::apply(row, &mut draft.options, input);
+    let said = options::take(&mut draft.options.upstream);
+    let scheme = draft.targets.as_deref().and_then(|asked| target::scheme(asked, input.violations()));
+    let moves = draft.targets.is_some();
     leads(app, change, (row, draft.targets, &mut draft.options), input).await?;
+    upstream::apply(app, caller, (row, upstream::Wanted { said, scheme, moves }), input)?;
+    forwarding_only(row, input);
     if row.answer.is_some() {
         if waits {
             input.invalid("timeouts", "invalid", "timeouts are for routes that lead somewhere");
@@ -239,6 +260,20 @@ async fn apply(
         row.timeouts = None;
     }
     Ok(())
+}
+
+/// Refuses filters that a route without a request to forward would not honour.
+fn forwarding_only(row: &RouteRow, input: &mut Input) {
+    let (Some(_), Some(filters)) = (&row.answer, row.filters.as_deref()) else { return };
+    let changed = [
+        ("filters.path", filters.path.is_some()),
+        ("filters.request_headers", !filters.request_fields.is_empty()),
+    ];
+    for (field, is_set) in changed {
+        if is_set {
+            input.invalid(field, "invalid", format!("{field} is for routes that lead somewhere"));
+        }
+    }
 }
 
 /// Writes where the route leads: to targets, elsewhere, or to an answer of its own.

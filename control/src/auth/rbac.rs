@@ -45,6 +45,8 @@ pub enum Resource<'a> {
     ServiceTarget,
     /// The catch-all, or a wildcard below a public suffix.
     BroadHost,
+    /// An upstream whose endpoints need not prove themselves.
+    UnverifiedUpstream,
     /// A VM of a namespace.
     Vm(&'a Namespace),
     /// Where a static VM is: as good as a literal target.
@@ -117,6 +119,7 @@ const fn need<'a>(action: Action, resource: &Resource<'a>) -> Need<'a> {
             Resource::LiteralTarget
             | Resource::ServiceTarget
             | Resource::BroadHost
+            | Resource::UnverifiedUpstream
             | Resource::VmAddress
             | Resource::User(_)
             | Resource::Users
@@ -195,7 +198,7 @@ mod tests {
         use Action::{Create, Delete, Read, Update, Use};
         use Resource::{
             Audits, Authority, BroadHost, Gateways, LiteralTarget, Metrics, Route, ServiceTarget, Setup,
-            Status, Tokens, User, UserKeys, Users, Vm, VmAddress, Whoami,
+            Status, Tokens, UnverifiedUpstream, User, UserKeys, Users, Vm, VmAddress, Whoami,
         };
         for (grants, action, resource, missing) in [
             ("guest:ns1", Read, Route(&ns1), ""),
@@ -211,6 +214,7 @@ mod tests {
             ("admin", Create, LiteralTarget, "root"),
             ("admin", Create, ServiceTarget, "root"),
             ("admin", Create, BroadHost, "root"),
+            ("admin", Create, UnverifiedUpstream, "root"),
             ("root", Create, BroadHost, ""),
             ("admin", Create, Users, "root"),
             ("guest:ns1", Read, User(own), ""),

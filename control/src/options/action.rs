@@ -4,12 +4,16 @@ use config::limits::PAGE_BYTES_MAX;
 use config::snapshot::{Content, Redirect, Respond};
 use serde_json::{Map, Value, json};
 
+use super::Places;
 use super::node::Node;
 
 /// Members of `redirect`.
 pub const REDIRECT: &[&str] = &["to", "status", "keeps_rest"];
 /// Members of `respond`.
 pub const RESPOND: &[&str] = &["status", "content_type", "body", "body_base64"];
+
+/// Where the model's rules speak of other names.
+pub const PLACES: Places = &[("content", ""), ("media_type", "content_type")];
 
 /// What a route answers by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

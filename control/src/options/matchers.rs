@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::Places;
 use super::node::Node;
 
 /// Members.
@@ -18,7 +19,10 @@ pub const CONDITION: &[&str] = &["name", "equals", "prefix", "present", "absent"
 /// Longest name or value of a condition in bytes: no head that passes the door holds a longer one that matters.
 const TEXT_BYTES_MAX: usize = 1024;
 
-/// Reads the group. Conditions are a set: they are kept sorted, each once.
+/// Where the model's rules speak of other names.
+pub const PLACES: Places = &[("value", "")];
+
+/// Reads the group. Conditions are a set: each is kept once.
 pub fn read(node: &mut Node<'_>) -> Matchers {
     let most = i64::from(PRIORITY_MAX);
     Matchers {
@@ -31,10 +35,22 @@ pub fn read(node: &mut Node<'_>) -> Matchers {
     }
 }
 
-fn set<T: Ord>(mut items: Vec<T>) -> Box<[T]> {
-    items.sort_unstable();
-    items.dedup();
-    items.into()
+fn set<T: PartialEq>(items: Vec<T>) -> Box<[T]> {
+    let mut once = Vec::with_capacity(items.len());
+    for item in items {
+        if !once.contains(&item) {
+            once.push(item);
+        }
+    }
+    once.into()
+}
+
+/// Puts the conditions in the one order in which they are kept.
+pub fn sort(matchers: &mut Matchers) {
+    matchers.methods.sort_unstable();
+    matchers.headers.sort_unstable();
+    matchers.query.sort_unstable();
+    matchers.clients.sort_unstable();
 }
 
 fn method(text: &str) -> Result<Box<str>, String> {

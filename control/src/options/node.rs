@@ -11,6 +11,9 @@ use super::units;
 use crate::app::Violation;
 use crate::app::input::unknown;
 
+/// Longest time in whole seconds that an option means.
+const YEAR_SECONDS: u64 = 400 * 24 * 60 * 60;
+
 /// What is wrong with a body.
 #[derive(Debug, Default)]
 pub struct Flaws {
@@ -148,6 +151,24 @@ impl<'a> Node<'a> {
             return None;
         }
         u32::try_from(ms).ok()
+    }
+
+    /// A time in whole seconds, up to the longest life of a cookie.
+    pub fn seconds(&mut self, name: &'static str, least: u64) -> Option<u32> {
+        let ms = self.unit(name, units::time)?;
+        let seconds = ms / 1_000;
+        if ms % 1_000 != 0 || seconds < least || seconds > YEAR_SECONDS {
+            self.invalid(name, "range", format_args!("whole seconds, from {least}s to 400d"));
+            return None;
+        }
+        u32::try_from(seconds).ok()
+    }
+
+    /// true or false in the place of an object; `None`, and not taken, when it is something else.
+    pub fn switch(&mut self, name: &'static str) -> Option<bool> {
+        let is_on = self.members.get(name)?.as_bool()?;
+        drop(self.take(name));
+        Some(is_on)
     }
 
     /// A size in bytes, of a range.

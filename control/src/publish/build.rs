@@ -7,12 +7,13 @@ use config::name::HostName;
 use config::secret::Secret;
 use config::snapshot::{
     Action, Endpoint, Identity, Kind, Object, ObjectKey, Principal, Route, Service, Snapshot, SshHostKey,
-    SshKey, Upstream, Value, Vm,
+    SshKey, Upstream, UpstreamPolicy, Value, Vm,
 };
 use config::target::Target;
 
 use crate::app::{Error, Keys};
 use crate::options::action::Answer;
+use crate::options::upstream::tls::KEY_PURPOSE;
 use crate::store::host_key::HostKeyRow;
 use crate::store::identity::IdentityRow;
 use crate::store::route::{EndpointRow, Own, RouteRow};
@@ -30,7 +31,7 @@ pub const HOST_KEY_PURPOSE: &str = "ssh-host-key";
 const BATCH: usize = 500;
 
 /// A route as gateways see it; `None` for one that is not published. `admin` is what `control` as a target means.
-pub fn route(row: &RouteRow, admin: Option<SocketAddr>) -> Result<Option<Route>, Error> {
+pub fn route(row: &RouteRow, admin: Option<SocketAddr>, keys: &dyn Keys) -> Result<Option<Route>, Error> {
     if !row.enabled {
         return Ok(None);
     }
@@ -48,7 +49,7 @@ pub fn route(row: &RouteRow, admin: Option<SocketAddr>) -> Result<Option<Route>,
         },
         None => {
             let endpoints = row.endpoints.iter().map(endpoint).collect::<Result<_, _>>()?;
-            Action::Forward(Upstream { endpoints, policy: None })
+            Action::Forward(Upstream { endpoints, policy: policy(row, keys)? })
         }
     };
     Ok(Some(Route {
@@ -63,10 +64,20 @@ pub fn route(row: &RouteRow, admin: Option<SocketAddr>) -> Result<Option<Route>,
         action,
         on_change: row.on_change,
         matchers: row.matchers.clone(),
-        filters: None,
+        filters: row.filters.clone(),
         timeouts: row.timeouts.clone(),
         on_delete: row.on_delete,
     }))
+}
+
+/// The policy with the key of its client certificate.
+fn policy(row: &RouteRow, keys: &dyn Keys) -> Result<Option<Box<UpstreamPolicy>>, Error> {
+    let mut policy = row.policy.clone();
+    let client = policy.as_mut().and_then(|policy| policy.tls.as_mut()?.client.as_mut());
+    if let (Some(client), Some(closed)) = (client, &row.client_key_sealed) {
+        client.key = keys.unseal(KEY_PURPOSE, closed).map_err(|why| sealed("route", &row.id, &why))?;
+    }
+    Ok(policy)
 }
 
 fn endpoint(row: &EndpointRow) -> Result<Endpoint, Error> {
@@ -145,7 +156,7 @@ pub async fn one(conn: &mut Conn, keys: &dyn Keys, key: ObjectKey) -> Result<Opt
         Kind::ROUTE => {
             let admin = store::meta::read(conn).await?.admin_address;
             let row = store::route::by_id(conn, RouteId::from_bytes(key.id)).await?;
-            row.map(|row| route(&row, admin)).transpose()?.flatten().map(Value::Route)
+            row.map(|row| route(&row, admin, keys)).transpose()?.flatten().map(Value::Route)
         }
         Kind::VM => store::vm::by_id(conn, VmId::from_bytes(key.id)).await?.map(|row| Value::Vm(vm(&row))),
         Kind::PRINCIPAL => {
@@ -192,7 +203,7 @@ pub async fn snapshot(conn: &mut Conn, keys: &dyn Keys) -> Result<Snapshot, Erro
     each!(
         async |conn: &mut Conn, slice: &Slice| store::route::list(conn, &Default::default(), slice).await,
         |row: &RouteRow| row.id,
-        |row: &RouteRow| route(row, meta.admin_address).map(|route| route.map(Value::Route))
+        |row: &RouteRow| route(row, meta.admin_address, keys).map(|route| route.map(Value::Route))
     );
     each!(
         async |conn: &mut Conn, slice: &Slice| store::vm::list(conn, &Default::default(), slice).await,

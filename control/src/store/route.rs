@@ -4,13 +4,14 @@ use std::net::IpAddr;
 
 use config::id::{EndpointId, RouteId, VmId};
 use config::name::{HostPattern, Namespace, PathPrefix};
-use config::snapshot::{FlowPolicy, Matchers, Timeouts, TlsMode};
+use config::snapshot::{Filters, FlowPolicy, Matchers, Timeouts, TlsMode, UpstreamPolicy};
 
 use super::conn::{Conn, Row, args};
 use super::select::{Select, Slice};
 use super::{Error, Stamp, text};
 use crate::options::action::{self, Answer};
-use crate::options::{self, matchers, timeouts};
+use crate::options::filters::{self, Hashes};
+use crate::options::{self, matchers, timeouts, upstream};
 
 /// One route.
 #[derive(Debug, Clone)]
@@ -37,8 +38,14 @@ pub struct RouteRow {
     pub answer: Option<Answer>,
     /// What a request has to be, besides host and path.
     pub matchers: Option<Box<Matchers>>,
+    /// What it does to requests and answers.
+    pub filters: Option<Box<Filters>>,
     /// How long it waits.
     pub timeouts: Option<Box<Timeouts>>,
+    /// How its endpoints share requests; the key of a client certificate is empty in it.
+    pub policy: Option<Box<UpstreamPolicy>>,
+    /// That key, sealed.
+    pub client_key_sealed: Option<Vec<u8>>,
     /// What a change does to open flows.
     pub on_change: FlowPolicy,
     /// What the deletion does to them.
@@ -136,7 +143,8 @@ const TABLE: &str = "routes";
 macro_rules! columns {
     () => {
         "SELECT id, namespace, host, path, tls, redirect_https, hsts_seconds, websocket, service, service_endpoint, \
-         on_change, on_delete, enabled, note, owner, matchers, timeouts, answer, revision, created_at, updated_at \
+         on_change, on_delete, enabled, note, owner, matchers, filters, timeouts, upstream, \
+         client_key_sealed, answer, revision, created_at, updated_at \
          FROM routes WHERE deleted_at IS NULL"
     };
 }
@@ -166,6 +174,12 @@ fn read(row: &Row) -> Result<RouteRow, Error> {
         service: service(row)?,
         answer: optional(row, "answer", action::stored)?,
         matchers: optional(row, "matchers", |text| options::stored(text, matchers::read))?.map(Box::new),
+        filters: optional(row, "filters", |text| {
+            options::stored(text, |node| filters::read(node, Hashes::Row))
+        })?
+        .map(Box::new),
+        policy: optional(row, "upstream", |text| options::stored(text, upstream::read))?.map(Box::new),
+        client_key_sealed: optional(row, "client_key_sealed", text::unbase64)?,
         timeouts: optional(row, "timeouts", |text| options::stored(text, timeouts::read))?.map(Box::new),
         on_change: text::parsed(row, TABLE, "on_change", text::policy)?,
         on_delete: text::parsed(row, TABLE, "on_delete", text::policy)?,
@@ -227,9 +241,9 @@ fn read_endpoint(row: &Row) -> Result<EndpointRow, Error> {
 /// Adds one with its endpoints.
 pub async fn insert(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
     let sql = "INSERT INTO routes (id, namespace, host, path, tls, redirect_https, hsts_seconds, websocket, service, \
-               service_endpoint, on_change, on_delete, enabled, note, matchers, match_key, timeouts, answer, \
-               owner, revision, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
-               $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
+               service_endpoint, on_change, on_delete, enabled, note, matchers, match_key, filters, timeouts, \
+               upstream, client_key_sealed, answer, owner, revision, created_at, updated_at) VALUES ($1, $2, $3, $4, \
+               $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)";
     let args = args![
         route.id.to_string(),
         route.namespace.as_str(),
@@ -247,7 +261,10 @@ pub async fn insert(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
         &route.note,
         matchers_text(route),
         route.match_key(),
+        route.filters.as_deref().map(filters::stored_text),
         timeouts_text(route),
+        route.policy.as_deref().map(|policy| upstream::show(policy).to_string()),
+        route.client_key_sealed.as_deref().map(text::base64),
         route.answer.as_ref().map(action::stored_text),
         route.owner.clone(),
         route.stamp.revision,
@@ -262,7 +279,8 @@ pub async fn insert(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
 pub async fn update(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
     let sql = "UPDATE routes SET host = $2, path = $3, tls = $4, redirect_https = $5, hsts_seconds = $6, websocket = $7, \
                service = $8, service_endpoint = $9, on_change = $10, on_delete = $11, enabled = $12, note = $13, \
-               matchers = $14, match_key = $15, timeouts = $16, answer = $17, revision = $18, updated_at = $19 WHERE id = $1 AND deleted_at IS NULL";
+               matchers = $14, match_key = $15, filters = $16, timeouts = $17, upstream = $18, client_key_sealed = $19, \
+               answer = $20, revision = $21, updated_at = $22 WHERE id = $1 AND deleted_at IS NULL";
     let args = args![
         route.id.to_string(),
         route.host.to_string(),
@@ -279,7 +297,10 @@ pub async fn update(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
         &route.note,
         matchers_text(route),
         route.match_key(),
+        route.filters.as_deref().map(filters::stored_text),
         timeouts_text(route),
+        route.policy.as_deref().map(|policy| upstream::show(policy).to_string()),
+        route.client_key_sealed.as_deref().map(text::base64),
         route.answer.as_ref().map(action::stored_text),
         route.stamp.revision,
         route.stamp.updated_at,

@@ -1,5 +1,8 @@
 //! Options of routes: each member set, shown, merged, taken back, refused, published.
 
+mod filters;
+mod upstream;
+
 use config::snapshot::{Action, Route};
 use serde_json::{Value, json};
 
@@ -12,7 +15,7 @@ async fn published(fixture: &Fixture) -> Option<Route> {
     let slice = crate::store::Slice { after: None, limit: 10, namespaces: None };
     let rows = crate::store::route::list(&mut conn, &Default::default(), &slice).await;
     let row = rows.unwrap().pop()?;
-    crate::publish::build::route(&row, None).unwrap()
+    crate::publish::build::route(&row, None, fixture.keys.as_ref()).unwrap()
 }
 
 fn route(options: Value) -> Value {

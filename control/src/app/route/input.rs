@@ -27,7 +27,9 @@ pub const KNOWN: &[&str] = &[
     "owner",
     "protocol",
     "match",
+    "filters",
     "timeouts",
+    "upstream",
     "redirect",
     "respond",
 ];
@@ -72,6 +74,7 @@ pub struct Draft {
 /// Reads a draft; what is wrong is noted in `input`.
 pub fn read(input: &mut Input) -> Draft {
     input.unsupported(PLANNED);
+    input.moved(MOVED);
     input.read_only(SHOWN);
     protocol(input);
     Draft {
@@ -110,14 +113,30 @@ fn policy(input: &mut Input, name: &'static str) -> Said<FlowPolicy> {
     }
 }
 
+/// Members of INVENTORY 2.1 that have another name here.
+const MOVED: &[(&str, &str)] = &[
+    ("upstream_tls", "upstream.tls"),
+    ("strip_prefix", "filters.path.strip"),
+    ("add_prefix", "filters.path.add"),
+    ("headers", "filters.request_headers, filters.response_headers or match.headers"),
+    ("body_limit", "filters.body_max"),
+    ("lb", "upstream.balance"),
+    ("stickiness", "upstream.sticky"),
+    ("health_check", "upstream.check"),
+    ("retry", "upstream.retry"),
+    ("auth", "filters.basic_auth"),
+    ("source_acl", "filters.allow and filters.deny"),
+    ("rate_limit", "filters.rate"),
+    ("maintenance", "filters.maintenance"),
+    ("weight", "targets[].weight"),
+];
+
 fn protocol(input: &mut Input) {
     match input.text("protocol") {
         Said::This(protocol) if !protocol.eq_ignore_ascii_case("http") => {
-            input.invalid(
-                "protocol",
-                "unsupported",
-                format!("protocol {protocol:?} is not supported yet; targets speak http"),
-            );
+            let message =
+                format!("protocol {protocol:?} is not supported yet; what targets speak is their scheme");
+            input.invalid("protocol", "unsupported", message);
         }
         Said::This(_) | Said::Null | Said::Nothing => {}
     }

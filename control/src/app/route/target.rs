@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::super::input::Said;
 use super::super::{App, Caller, Error, Violation};
 use crate::auth::rbac::{Action, Denied, Resource};
+use crate::options::upstream::scheme::Scheme;
 use crate::options::{Flaws, Node};
 use crate::store::route::{EndpointRow, EndpointVm, Own};
 use crate::store::vm::VmRow;
@@ -44,6 +45,8 @@ pub enum Written {
 pub struct Asked {
     /// Where it is.
     pub written: Written,
+    /// What is spoken there, where it is said.
+    pub scheme: Option<Scheme>,
     /// Its share.
     pub weight: Said<u16>,
     /// Whether it gets no new requests.
@@ -56,8 +59,9 @@ pub const KNOWN: &[&str] = &["url", "weight", "draining"];
 /// Reads one target: its URL, or an object with more. `None` when something is wrong with it.
 pub fn asked(item: Value, place: &str, flaws: &mut Flaws) -> Option<Asked> {
     if let Value::String(url) = &item {
-        let written = parse(url).map_err(|(code, message)| flaws.invalid(place, code, message)).ok()?;
-        return Some(Asked { written, weight: Said::Nothing, draining: Said::Nothing });
+        let parsed = parse(url).map_err(|(code, message)| flaws.invalid(place, code, message));
+        let (scheme, written) = parsed.ok()?;
+        return Some(Asked { written, scheme, weight: Said::Nothing, draining: Said::Nothing });
     }
     if !item.is_object() {
         flaws.invalid(place, "type", format!("{place} is a URL, or an object with url, weight and draining"));
@@ -82,13 +86,12 @@ pub fn asked(item: Value, place: &str, flaws: &mut Flaws) -> Option<Asked> {
         }
     };
     let (weight, draining) = share(&mut node);
-    if matches!(written, Some(Written::Service(_))) && (weight.is_some() || draining.is_some()) {
+    if matches!(written, Some((_, Written::Service(_)))) && (weight.is_some() || draining.is_some()) {
         node.invalid_here("invalid", "a service has no share; it stands alone as a target");
     }
     node.finish();
-    let merged =
-        Asked { written: written?, weight: with(weighed, weight), draining: with(drained, draining) };
-    Some(merged)
+    let (scheme, written) = written?;
+    Some(Asked { written, scheme, weight: with(weighed, weight), draining: with(drained, draining) })
 }
 
 /// Reads the share of an endpoint.
@@ -110,22 +113,29 @@ const DEFAULT_PORT: u16 = 80;
 /// Parses one target.
 ///
 /// Errors: code and message of the violation.
-pub fn parse(text: &str) -> Result<Written, (&'static str, String)> {
+pub fn parse(text: &str) -> Result<(Option<Scheme>, Written), (&'static str, String)> {
     let invalid = |why: &str| Err(("invalid", format!("{text:?} {why}")));
     if let Some(service) = ["control", "novnc", "ttyd"].into_iter().find(|service| *service == text) {
-        return Ok(Written::Service(service));
+        return Ok((None, Written::Service(service)));
     }
-    let rest = match text.split_once("://") {
-        None => text,
-        Some(("http", rest)) => rest,
-        Some(("https" | "h2c" | "tcp" | "unix", _)) => {
-            return Err((
-                "unsupported",
-                format!("{text:?}: a target speaks http; other protocols are not supported yet"),
-            ));
+    let (scheme, rest) = match text.split_once("://") {
+        None => (None, text),
+        Some(("tcp" | "unix", _)) => {
+            let message = format!("{text:?}: a target speaks HTTP; tcp and unix are not supported yet");
+            return Err(("unsupported", message));
         }
-        Some(_) => return invalid("has a scheme that no target has; write http://HOST:PORT"),
+        Some((scheme, rest)) => match Scheme::parse(scheme) {
+            Some(scheme) => (Some(scheme), rest),
+            None => return invalid("has a scheme that no target has; write http, https, h2c or h2"),
+        },
     };
+    let port = scheme.map_or(DEFAULT_PORT, Scheme::port);
+    place(text, rest, port).map(|written| (scheme, written))
+}
+
+/// Host and port of a target.
+fn place(text: &str, rest: &str, default: u16) -> Result<Written, (&'static str, String)> {
+    let invalid = |why: &str| Err(("invalid", format!("{text:?} {why}")));
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains(['/', '?', '#']) {
         return invalid(
@@ -136,7 +146,7 @@ pub fn parse(text: &str) -> Result<Written, (&'static str, String)> {
         return invalid("has a user name, which no target may");
     }
     if let Some(rest) = rest.strip_prefix("vm:") {
-        let (name, port) = split_port(rest).map_err(|why| ("invalid", format!("{text:?} {why}")))?;
+        let (name, port) = split_port(rest, default).map_err(|why| ("invalid", format!("{text:?} {why}")))?;
         if name.is_empty() {
             return invalid("names no VM; write vm:NAME:PORT");
         }
@@ -153,10 +163,10 @@ pub fn parse(text: &str) -> Result<Written, (&'static str, String)> {
             return invalid("has no port from 1 to 65535 behind its bracket");
         }
         let (_, port) =
-            split_port(&format!("x{port}")).map_err(|why| ("invalid", format!("{text:?} {why}")))?;
+            split_port(&format!("x{port}"), default).map_err(|why| ("invalid", format!("{text:?} {why}")))?;
         return Ok(Written::Address(SocketAddr::new(IpAddr::V6(address).to_canonical(), port)));
     }
-    let (host, port) = split_port(rest).map_err(|why| ("invalid", format!("{text:?} {why}")))?;
+    let (host, port) = split_port(rest, default).map_err(|why| ("invalid", format!("{text:?} {why}")))?;
     if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && !host.is_empty() {
         // Strict: no leading zeros, which some programs read as octal, and four parts.
         let Ok(address) = host.parse::<Ipv4Addr>() else { return invalid("is no IPv4 address") };
@@ -168,8 +178,8 @@ pub fn parse(text: &str) -> Result<Written, (&'static str, String)> {
     }
 }
 
-fn split_port(text: &str) -> Result<(&str, u16), &'static str> {
-    let Some((host, port)) = text.split_once(':') else { return Ok((text, DEFAULT_PORT)) };
+fn split_port(text: &str, default: u16) -> Result<(&str, u16), &'static str> {
+    let Some((host, port)) = text.split_once(':') else { return Ok((text, default)) };
     if port.contains(':') {
         return Err("has too many colons; write an IPv6 address in brackets: http://[2001:db8::1]:80");
     }
@@ -178,6 +188,17 @@ fn split_port(text: &str) -> Result<(&str, u16), &'static str> {
         Ok(port) if digits && port > 0 => Ok((host, port)),
         _ => Err("has no port from 1 to 65535 behind its colon"),
     }
+}
+
+/// The scheme that all targets of a route share; `None` when none is said.
+pub fn scheme(asked: &[Option<Asked>], violations: &mut Vec<Violation>) -> Option<Scheme> {
+    let mut schemes = asked.iter().flatten().filter_map(|asked| asked.scheme);
+    let first = schemes.next();
+    if schemes.any(|other| Some(other) != first) {
+        let message = "the targets of a route share one scheme";
+        violations.push(Violation::new("targets", "invalid", message));
+    }
+    first
 }
 
 /// What a list of targets is.
@@ -365,11 +386,12 @@ fn one(
 }
 
 /// How an endpoint is written.
-pub fn text(endpoint: &EndpointRow) -> String {
+pub fn text(endpoint: &EndpointRow, scheme: Scheme) -> String {
+    let scheme = scheme.as_str();
     match &endpoint.vm {
-        Some(vm) => format!("http://vm:{}.{}:{}", vm.name, vm.namespace, endpoint.port),
-        None if endpoint.host.contains(':') => format!("http://[{}]:{}", endpoint.host, endpoint.port),
-        None => format!("http://{}:{}", endpoint.host, endpoint.port),
+        Some(vm) => format!("{scheme}://vm:{}.{}:{}", vm.name, vm.namespace, endpoint.port),
+        None if endpoint.host.contains(':') => format!("{scheme}://[{}]:{}", endpoint.host, endpoint.port),
+        None => format!("{scheme}://{}:{}", endpoint.host, endpoint.port),
     }
 }
 
@@ -387,16 +409,19 @@ mod tests {
             ("http://App.Internal:81", "Name { host: \"app.internal\", port: 81 }"),
             ("vm:web01:8080", "Vm { name: \"web01\", port: 8080 }"),
             ("http://vm:web01.ns1", "Vm { name: \"web01.ns1\", port: 80 }"),
+            ("https://10.0.0.5", "Address(10.0.0.5:443)"),
+            ("grpcs://a.internal", "Name { host: \"a.internal\", port: 443 }"),
+            ("h2c://10.0.0.5", "Address(10.0.0.5:80)"),
             ("control", "Service(\"control\")"),
         ] {
-            assert_eq!(format!("{:?}", parse(text).unwrap()), shown, "{text}");
+            assert_eq!(format!("{:?}", parse(text).unwrap().1), shown, "{text}");
         }
     }
 
     #[test]
     fn what_is_no_target_is_named() {
         for (text, code, part) in [
-            ("https://10.0.0.5", "unsupported", "speaks http"),
+            ("tcp://10.0.0.5", "unsupported", "speaks HTTP"),
             ("ftp://10.0.0.5", "invalid", "scheme"),
             ("http://10.0.0.5/admin", "invalid", "path"),
             ("http://me@10.0.0.5", "invalid", "user name"),

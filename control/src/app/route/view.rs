@@ -6,9 +6,12 @@ use utoipa::ToSchema;
 
 use super::super::page::time;
 use super::target;
-use crate::api::schema::{MatchOptions, RedirectOptions, RespondOptions, TimeoutOptions};
+use crate::api::schema::options::{
+    FilterOptions, MatchOptions, RedirectOptions, RespondOptions, TimeoutOptions, UpstreamOptions,
+};
 use crate::options::action::{self, Answer};
-use crate::options::{matchers, timeouts};
+use crate::options::upstream::scheme::Scheme;
+use crate::options::{filters, matchers, timeouts, upstream};
 use crate::store::route::{EndpointRow, RouteRow};
 use crate::store::text;
 
@@ -23,7 +26,7 @@ pub struct RouteView {
     pub host: String,
     /// Path prefix on segment boundaries.
     pub path: String,
-    /// Where it leads, as `http://HOST:PORT`, `http://vm:NAME.NAMESPACE:PORT` or a service.
+    /// Where it leads, as `SCHEME://HOST:PORT`, `SCHEME://vm:NAME.NAMESPACE:PORT` or a service.
     pub targets: Vec<String>,
     /// The same with ids.
     pub endpoints: Vec<EndpointView>,
@@ -36,6 +39,12 @@ pub struct RouteView {
     /// What a request has to be, besides host and path.
     #[schema(value_type = Option<MatchOptions>)]
     pub r#match: Option<Value>,
+    /// What the route does to requests and answers; without passwords.
+    #[schema(value_type = Option<FilterOptions>)]
+    pub filters: Option<Value>,
+    /// How the endpoints share requests, are spoken to and looked after; without keys.
+    #[schema(value_type = Option<UpstreamOptions>)]
+    pub upstream: Option<Value>,
     /// How long the route waits.
     #[schema(value_type = Option<TimeoutOptions>)]
     pub timeouts: Option<Value>,
@@ -84,9 +93,10 @@ pub struct EndpointView {
 
 /// Shows a route.
 pub fn of(row: &RouteRow) -> RouteView {
+    let scheme = Scheme::of(row.policy.as_deref());
     let targets = match row.service {
         Some(service) => vec![service.as_str().to_owned()],
-        None => row.endpoints.iter().map(target::text).collect(),
+        None => row.endpoints.iter().map(|row| target::text(row, scheme)).collect(),
     };
     let (redirect, respond) = match &row.answer {
         Some(Answer::Redirect(redirect)) => (Some(action::show_redirect(redirect)), None),
@@ -99,10 +109,12 @@ pub fn of(row: &RouteRow) -> RouteView {
         host: row.host.to_string(),
         path: row.path.to_string(),
         targets,
-        endpoints: row.endpoints.iter().map(endpoint).collect(),
+        endpoints: row.endpoints.iter().map(|row| endpoint(row, scheme)).collect(),
         redirect,
         respond,
         r#match: row.matchers.as_deref().map(matchers::show),
+        filters: row.filters.as_deref().map(filters::show),
+        upstream: row.policy.as_deref().map(upstream::show),
         timeouts: row.timeouts.as_deref().map(timeouts::show),
         tls: text::tls_text(row.tls).to_owned(),
         redirect_https: row.redirect_https,
@@ -119,10 +131,10 @@ pub fn of(row: &RouteRow) -> RouteView {
     }
 }
 
-fn endpoint(row: &EndpointRow) -> EndpointView {
+fn endpoint(row: &EndpointRow, scheme: Scheme) -> EndpointView {
     EndpointView {
         id: row.id.to_string(),
-        target: target::text(row),
+        target: target::text(row, scheme),
         vm: row.vm.as_ref().map(|vm| vm.id.to_string()),
         loopback_ok: row.vm.as_ref().map_or(row.loopback_ok, |vm| vm.loopback_ok),
         weight: row.weight,
