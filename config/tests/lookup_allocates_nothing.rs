@@ -102,8 +102,8 @@ fn a_lookup_among_conditions_and_priorities_allocates_nothing() {
     let condition = |name: &str, test| ValueMatch { name: name.into(), test };
     let matchers = |n: u32| Matchers {
         priority: i16::try_from(n % 3).unwrap(),
-        path_exact: n % 5 == 0,
-        methods: if n % 2 == 0 { [].into() } else { ["POST".into(), "GET".into()].into() },
+        path_exact: n.is_multiple_of(5),
+        methods: if n.is_multiple_of(2) { [].into() } else { ["POST".into(), "GET".into()].into() },
         headers: [condition("x-tenant", Test::Equals("blue".into()))].into(),
         query: [condition("page", Test::Prefix(n.to_string().into()))].into(),
         clients: ["10.0.0.0/8".parse().unwrap()].into(),

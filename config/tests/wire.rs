@@ -420,6 +420,23 @@ fn what_breaks_a_bound_is_refused_with_its_place() {
 }
 
 #[test]
+fn the_largest_route_that_passes_the_check_fits_an_object() {
+    let Value::Route(mut route) = golden_route() else { panic!("not a route") };
+    route.matchers = Some(Box::new(features::largest_matchers()));
+    route.filters = Some(Box::new(features::largest_filters()));
+    let Action::Forward(upstream) = &mut route.action else { panic!("not forwarded") };
+    let name =
+        HostName::parse(&vec!["a".repeat(62); 4].join(".")[..limits::HOST_NAME_BYTES_MAX - 3]).unwrap();
+    let endpoint =
+        Endpoint { target: Target::Name { host: name, port: 80 }, ..upstream.endpoints[0].clone() };
+    upstream.endpoints = vec![endpoint; limits::ENDPOINTS_MAX].into();
+    upstream.policy = Some(Box::new(features::largest_policy()));
+    assert_eq!(route.check(), Ok(()));
+    let object = Object::encode(&Value::Route(route.clone())).unwrap();
+    assert_eq!(object.decode().unwrap(), Value::Route(route), "{} bytes", object.bytes().len());
+}
+
+#[test]
 fn more_objects_than_allowed_are_refused_before_they_are_allocated() {
     let mut body = Vec::new();
     for _ in 0..limits::OBJECTS_MAX + 20 {

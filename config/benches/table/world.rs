@@ -3,7 +3,8 @@
 use config::id::{EndpointId, RouteId};
 use config::name::{HostPattern, Namespace, PathPrefix};
 use config::snapshot::{
-    Action, Endpoint, FlowPolicy, Generation, Lineage, Object, Route, Snapshot, TlsMode, Upstream, Value,
+    Action, Endpoint, FlowPolicy, Generation, Lineage, Matchers, Object, Route, Snapshot, TlsMode, Upstream,
+    Value,
 };
 use config::target::Target;
 
@@ -15,6 +16,10 @@ pub(crate) fn host(number: u32) -> String {
 }
 
 pub(crate) fn object(number: u32, path: &str) -> Object {
+    object_with(number, &host(number), path, None)
+}
+
+pub(crate) fn object_with(number: u32, host: &str, path: &str, matchers: Option<Matchers>) -> Object {
     let mut id = [0x5a; 16];
     id[..4].copy_from_slice(&number.to_be_bytes());
     // The last byte spreads objects over the shards, as the random end of a real id does.
@@ -31,7 +36,7 @@ pub(crate) fn object(number: u32, path: &str) -> Object {
     let route = Route {
         id: RouteId::from_bytes(id),
         namespace: Namespace::parse(&format!("tenant-{}", number / 10)).unwrap(),
-        host: HostPattern::parse(&host(number)).unwrap(),
+        host: HostPattern::parse(host).unwrap(),
         path: PathPrefix::parse(path).unwrap(),
         tls: TlsMode::Off,
         redirect_https: false,
@@ -39,7 +44,7 @@ pub(crate) fn object(number: u32, path: &str) -> Object {
         websocket: false,
         action: Action::Forward(Upstream { endpoints: [endpoint].into(), policy: None }),
         on_change: FlowPolicy::Keep,
-        matchers: None,
+        matchers: matchers.map(Box::new),
         filters: None,
         timeouts: None,
         on_delete: FlowPolicy::Drain { ms: 30_000 },
@@ -48,5 +53,9 @@ pub(crate) fn object(number: u32, path: &str) -> Object {
 }
 
 pub(crate) fn snapshot(routes: u32) -> Snapshot {
-    Snapshot::of(Lineage([1; 16]), Generation(1), (0..routes).map(|number| object(number, "/")))
+    of_objects((0..routes).map(|number| object(number, "/")))
+}
+
+pub(crate) fn of_objects(objects: impl Iterator<Item = Object>) -> Snapshot {
+    Snapshot::of(Lineage([1; 16]), Generation(1), objects)
 }

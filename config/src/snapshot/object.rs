@@ -73,12 +73,11 @@ impl Value {
 /// A match and what happens to what matches.
 ///
 /// Unique by (host, path, matchers). A disabled route is not in the snapshot.
+// In this order, so that a look-up among a million routes waits for main memory once: host, path and matchers share a
+// cache line, or lie in two neighbours.
+#[repr(C)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Stable name of the route; also what its upstream is known by.
-    pub id: RouteId,
-    /// The tenant that owns it.
-    pub namespace: Namespace,
     /// Which hosts it answers.
     pub host: HostPattern,
     /// Which paths it answers, below the host.
@@ -89,20 +88,24 @@ pub struct Route {
     pub filters: Option<Box<Filters>>,
     /// How long it waits.
     pub timeouts: Option<Box<Timeouts>>,
-    /// How the public side is protected.
-    pub tls: TlsMode,
-    /// Answer plain HTTP with 301 to https. Meaningless when `tls` is off.
-    pub redirect_https: bool,
-    /// `Strict-Transport-Security: max-age=N` in seconds on answers over TLS; `None` sends nothing.
-    pub hsts_seconds: Option<u32>,
-    /// Whether an upgrade to a WebSocket passes; otherwise it is answered 426.
-    pub websocket: bool,
+    /// Stable name of the route; also what its upstream is known by.
+    pub id: RouteId,
+    /// The tenant that owns it.
+    pub namespace: Namespace,
     /// What the route does.
     pub action: Action,
     /// What a change of the route does to its open tunnels.
     pub on_change: FlowPolicy,
     /// What its deletion does to them.
     pub on_delete: FlowPolicy,
+    /// `Strict-Transport-Security: max-age=N` in seconds on answers over TLS; `None` sends nothing.
+    pub hsts_seconds: Option<u32>,
+    /// How the public side is protected.
+    pub tls: TlsMode,
+    /// Answer plain HTTP with 301 to https. Meaningless when `tls` is off.
+    pub redirect_https: bool,
+    /// Whether an upgrade to a WebSocket passes; otherwise it is answered 426.
+    pub websocket: bool,
 }
 
 /// How the public side of a route is protected.

@@ -395,3 +395,10 @@ fn a_table_that_loses_its_routes_is_empty() {
     assert_eq!(after.routes().count(), 0);
     assert!(!after.has_host("h1.example"));
 }
+
+#[test]
+fn what_a_lookup_reads_of_a_route_fits_one_cache_line_with_its_counts() {
+    let counts = 2 * size_of::<usize>();
+    assert!(counts + std::mem::offset_of!(Route, matchers) + size_of::<usize>() <= 64);
+    assert_eq!(size_of::<Route>(), 192, "a route got larger: there are a million of them");
+}

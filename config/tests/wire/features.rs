@@ -339,3 +339,66 @@ pub(crate) fn golden_policy() -> UpstreamPolicy {
         retry: RetryPolicy { tries_max: 1, budget_percent: 0 },
     }
 }
+
+/// `count` texts of `bytes` bytes, no two the same.
+fn long(count: usize, bytes: usize) -> impl Iterator<Item = Box<str>> {
+    (0..count).map(move |n| format!("{n:a>bytes$}").into())
+}
+
+pub(crate) fn largest_matchers() -> Matchers {
+    const MAX: usize = limits::MATCHERS_MAX;
+    let conditions = || {
+        let value = || Test::Equals("v".repeat(limits::FIELD_VALUE_BYTES_MAX).into());
+        let condition = |name| ValueMatch { name, test: value() };
+        long(MAX, limits::FIELD_NAME_BYTES_MAX).map(condition).collect()
+    };
+    Matchers {
+        priority: limits::PRIORITY_MAX,
+        path_exact: true,
+        methods: long(MAX, limits::METHOD_BYTES_MAX).collect(),
+        headers: conditions(),
+        query: conditions(),
+        clients: (0..MAX).map(|n| format!("2001:db8::{n:x}/128").parse().unwrap()).collect(),
+    }
+}
+
+pub(crate) fn largest_filters() -> Filters {
+    const MAX: usize = limits::FILTERS_MAX;
+    let edits = || {
+        let value = || Edit::Set("v".repeat(limits::FIELD_VALUE_BYTES_MAX).into());
+        let edit = |name| FieldEdit { name, edit: value(), always: true };
+        long(MAX, limits::FIELD_NAME_BYTES_MAX).map(edit).collect()
+    };
+    let hash = format!("{HASH}{}", "x".repeat(limits::PASSWORD_HASH_BYTES_MAX - HASH.len()));
+    let user = |name| BasicUser { name, password_hash: Secret::new(hash.clone()) };
+    let users = long(limits::BASIC_USERS_MAX, limits::BASIC_TEXT_BYTES_MAX).map(user).collect();
+    let page = ErrorPage {
+        statuses: (400..600).collect(),
+        content: Content {
+            media_type: "text/html".into(),
+            body: vec![b'x'; limits::PAGES_BYTES_MAX / MAX].into(),
+        },
+        replaces_origin: true,
+    };
+    let networks: Box<[IpNet]> = (0..MAX).map(|n| format!("2001:db8::{n:x}/128").parse().unwrap()).collect();
+    Filters {
+        allow: networks.clone(),
+        deny: networks,
+        basic_auth: Some(BasicAuth { realm: "ours".into(), users }),
+        request_fields: edits(),
+        response_fields: edits(),
+        error_pages: vec![page; MAX].into(),
+        ..golden_filters_without_pages()
+    }
+}
+
+fn golden_filters_without_pages() -> Filters {
+    Filters { maintenance: None, error_pages: [].into(), ..golden_filters() }
+}
+
+pub(crate) fn largest_policy() -> UpstreamPolicy {
+    let der = || vec![vec![b'x'; limits::DER_BYTES_MAX]; limits::AUTHORITIES_MAX].into();
+    let client = ClientIdentity { chain: der(), key: Secret::new(vec![b'x'; limits::DER_BYTES_MAX]) };
+    let tls = UpstreamTls { verify: Verify::Authorities(der()), server_name: None, client: Some(client) };
+    UpstreamPolicy { tls: Some(tls), ..golden_policy() }
+}
