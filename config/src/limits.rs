@@ -160,6 +160,12 @@ pub const UPSTREAM_SESSIONS_KEPT: usize = 8;
 pub const UPSTREAM_KEEPALIVE: (u64, u64, u32) = (60_000, 15_000, 4);
 /// Head start of an upstream address over the next one of its name, in milliseconds (RFC 8305 § 5).
 pub const ADDRESS_HEAD_START_MS: u64 = 250;
+/// Longest line of the PROXY protocol's version 1 in bytes, with its end (section 2.1 of its text).
+pub const PROXY_LINE_BYTES_MAX: usize = 107;
+/// Longest header of its version 2 in bytes: a client's certificate among the extras fits well.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4 * 1024;
+/// Time for such a header to arrive once the connection stands, in milliseconds: a proxy sends it at once.
+pub const PROXY_HEADER_DEADLINE_MS: u64 = 5_000;
 /// Names of upstreams whose addresses one worker remembers.
 pub const RESOLVED_NAMES_MAX: usize = 4_096;
 /// Names that one worker looks up at once; each takes a socket or two.

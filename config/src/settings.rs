@@ -68,6 +68,8 @@ pub struct Gateway {
     pub workers: usize,
     /// Peers whose forwarding fields count.
     pub trusted_proxies: Vec<IpNet>,
+    /// Peers whose connections must begin with a PROXY protocol header, on every public listener.
+    pub proxy_protocol: Vec<IpNet>,
     /// Time that open flows get at a stop.
     pub drain: Duration,
     /// Where the log goes.

@@ -64,7 +64,22 @@ pub struct Guard {
 /// A connection that was admitted; dropping it makes room.
 pub struct Permit {
     guard: Arc<Guard>,
-    source: IpAddr,
+    /// `None` is a proxy, which brings the connections of many.
+    source: Option<IpAddr>,
+}
+
+impl Permit {
+    /// Makes a proxy's connection that of who asks through it.
+    pub fn of(mut self, peer: IpAddr) -> Result<Self, Full> {
+        let source = source(peer);
+        if !enter_as(&self.guard.sources, source, self.guard.bounds.connections_per_source_max) {
+            return Err(Full::Source);
+        }
+        if let Some(before) = self.source.replace(source) {
+            leave_as(&self.guard.sources, before);
+        }
+        Ok(self)
+    }
 }
 
 /// A session that was admitted; dropping it makes room.
@@ -115,7 +130,13 @@ impl Guard {
             self.leave_connections();
             return Err(Full::Source);
         }
-        Ok(Permit { guard: Arc::clone(self), source })
+        Ok(Permit { guard: Arc::clone(self), source: Some(source) })
+    }
+
+    /// Admits a connection of a proxy that is to say who asks: only the bound of all connections holds for it.
+    pub fn admit_proxy(self: &Arc<Self>) -> Result<Permit, Full> {
+        enter(&self.connections, self.bounds.connections_max).ok_or(Full::Connections)?;
+        Ok(Permit { guard: Arc::clone(self), source: None })
     }
 
     /// Admits a tunnel or jump; `principal` where somebody authenticated.
@@ -160,7 +181,9 @@ impl Guard {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        leave_as(&self.guard.sources, self.source);
+        if let Some(source) = self.source {
+            leave_as(&self.guard.sources, source);
+        }
         self.guard.leave_connections();
     }
 }
@@ -297,5 +320,20 @@ mod tests {
         });
         drop(permits);
         waiter.await.unwrap();
+    }
+
+    #[test]
+    fn who_asks_through_a_proxy_counts_and_not_the_proxy() {
+        let guard = guard(3, 1);
+        let proxied = guard.admit_proxy().ok().unwrap().of(ONE).ok().unwrap();
+        let own = guard.admit_proxy().ok().unwrap();
+        assert_eq!(guard.admit_connection(ONE).err(), Some(Full::Source));
+        assert_eq!(guard.admit_proxy().ok().unwrap().of(ONE).err(), Some(Full::Source));
+        assert_eq!(guard.connections(), 2);
+
+        drop((proxied, own));
+
+        assert!(guard.admit_connection(ONE).is_ok());
+        assert_eq!((guard.connections(), guard.sources.len()), (0, 0));
     }
 }

@@ -5,7 +5,9 @@
 
 pub(crate) mod accept;
 pub mod bind;
+mod introduced;
 pub(crate) mod ports;
+pub mod proxy_protocol;
 pub mod supervisor;
 
 use std::fmt;

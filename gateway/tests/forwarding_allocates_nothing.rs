@@ -166,6 +166,7 @@ fn settings(dir: &Path) -> Gateway {
         join_token: None,
         workers: 1,
         trusted_proxies: Vec::new(),
+        proxy_protocol: Vec::new(),
         drain: Duration::from_secs(5),
         log: Log {
             level: Level::Info,

@@ -130,6 +130,7 @@ fn gateway_settings(data: &Path, name: &str, sync: String, token: Option<String>
         join_token: token.map(Secret::new),
         workers: 1,
         trusted_proxies: Vec::new(),
+        proxy_protocol: Vec::new(),
         drain: Duration::from_secs(1),
         log: quiet(),
         mode: Mode::Development,

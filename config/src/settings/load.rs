@@ -160,6 +160,9 @@ impl<'a> Reading<'a> {
             trusted_proxies: self
                 .many(Key::TrustedProxies, limits::TRUSTED_PROXIES_MAX, parse::network)
                 .unwrap_or_default(),
+            proxy_protocol: self
+                .many(Key::ProxyProtocol, limits::TRUSTED_PROXIES_MAX, parse::network)
+                .unwrap_or_default(),
             drain: self.drain(),
             log,
             mode,

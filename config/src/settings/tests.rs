@@ -57,6 +57,7 @@ fn without_any_source_the_defaults_stand() {
     assert_eq!((control.mode, gateway.mode), (Mode::Production, Mode::Production));
     assert_eq!(control.log.file, None);
     assert_eq!(control.log.retention, Retention::Files(3));
+    assert!(gateway.trusted_proxies.is_empty() && gateway.proxy_protocol.is_empty());
     assert!(control.secret_key.is_none());
 }
 
@@ -255,7 +256,8 @@ fn an_unknown_variable_is_an_error_if_it_is_ours_and_a_warning_in_an_env_file() 
 #[test]
 fn values_of_the_wrong_kind_are_reported_and_hide_no_other() {
     let text = "log = 3\n[gateway]\nhttp = 1.5\nname = [\"a\", \"b\"]\nworkers = -1\ndrain = \"30\"\n\
-                trusted_proxies = [\"10.0.0.0/8\", \"ten\", \"fd00::/8\", \"11\"]\nhttps = []\nssh = \"\"\n";
+                trusted_proxies = [\"10.0.0.0/8\", \"ten\", \"fd00::/8\", \"11\"]\nhttps = []\nssh = \"\"\n\
+                proxy_protocol = [\"fd00::/8\", \"/8\"]\n";
     let mistakes = mistakes(&file(text));
     let places: Vec<_> = mistakes.iter().map(|one| one.splitn(4, ':').take(3).collect::<String>()).collect();
     assert_eq!(
@@ -270,6 +272,7 @@ fn values_of_the_wrong_kind_are_reported_and_hide_no_other() {
             "gatehouse.toml7 gateway.trusted_proxies",
             "gatehouse.toml8 gateway.https",
             "gatehouse.toml9 gateway.ssh",
+            "gatehouse.toml10 gateway.proxy_protocol",
         ],
         "{mistakes:#?}"
     );

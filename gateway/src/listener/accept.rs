@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::Kind;
+use super::{Kind, introduced};
 use crate::guard::Permit;
 use crate::http::{self, ConnMeta, Protocol};
 use crate::telemetry::{Counters, OpenConnection};
@@ -68,10 +68,13 @@ async fn pause_after(worker: &Worker, kind: Kind, cause: &io::Error) {
 }
 
 fn admit(worker: &Rc<Worker>, kind: Kind, tcp: TcpStream, peer: SocketAddr) {
-    match worker.shared.guard.admit_connection(peer.ip()) {
+    let guard = &worker.shared.guard;
+    let is_proxy = introduced::is_expected(&worker.shared.settings.proxy_protocol, peer);
+    let permit = if is_proxy { guard.admit_proxy() } else { guard.admit_connection(peer.ip()) };
+    match permit {
         Ok(permit) => {
             let open = worker.counters.connection(kind);
-            let admitted = Admitted { kind, tcp, peer, permit, _open: open };
+            let admitted = Admitted { kind, tcp, peer, is_proxy, permit, _open: open };
             tokio::task::spawn_local(connection(Rc::clone(worker), admitted));
         }
         Err(full) => worker.counters.full(full),
@@ -82,16 +85,51 @@ struct Admitted {
     kind: Kind,
     tcp: TcpStream,
     peer: SocketAddr,
+    /// Whether it has to say first who asks.
+    is_proxy: bool,
     permit: Permit,
     _open: OpenConnection,
 }
 
+/// Who asks through a proxy: from here on it is their connection, for admission, logs and forwarding fields.
+async fn introduced(
+    counters: &Counters,
+    tcp: &mut TcpStream,
+    proxy: SocketAddr,
+    permit: Permit,
+) -> Option<(SocketAddr, Permit)> {
+    match introduced::source(tcp).await {
+        Ok(None) => Some((proxy, permit)),
+        Ok(Some(source)) => match permit.of(source.ip()) {
+            Ok(permit) => Some((source, permit)),
+            Err(full) => {
+                counters.full(full);
+                None
+            }
+        },
+        Err(error) => {
+            counters.proxy_refused();
+            tracing::debug!(%proxy, %error, "no PROXY protocol header");
+            None
+        }
+    }
+}
+
 async fn connection(worker: Rc<Worker>, admitted: Admitted) {
-    let Admitted { kind, tcp, peer, permit, _open } = admitted;
+    let Admitted { kind, mut tcp, peer, is_proxy, permit, _open } = admitted;
     let _panic = PanicCount::on(&worker.counters);
     // Failing means that the peer is gone already; what serves it finds out.
     let _ = tcp.set_nodelay(true);
     let Ok(local) = tcp.local_addr() else { return };
+    let (peer, permit) = if is_proxy {
+        // Boxed: rare, and its size would be every connection's.
+        match Box::pin(introduced(&worker.counters, &mut tcp, peer, permit)).await {
+            Some(named) => named,
+            None => return,
+        }
+    } else {
+        (peer, permit)
+    };
     let meta = ConnMeta { peer, local, kind, secured: None, protocol: Protocol::Http1 };
     match kind {
         Kind::Http | Kind::Novnc | Kind::Ttyd => http::serve(Rc::clone(&worker), tcp, meta, permit).await,
@@ -183,5 +221,53 @@ mod tests {
         handle.ended().await;
         let accepted = shared.metrics.sum(|shard| shard.accepted.iter().map(|n| n.load(Relaxed)).sum());
         assert_eq!(accepted, clients.len() as u64);
+    }
+
+    /// What comes back on a connection that `peer` opened and said `bytes` on, up to its end.
+    async fn answered(worker: &Rc<Worker>, peer: &str, bytes: &[u8]) -> (TcpStream, String) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        near.write_all(bytes).await.unwrap();
+        admit(worker, Kind::Http, far, peer.parse().unwrap());
+        let mut read = vec![0; 12];
+        let reading = near.read_exact(&mut read);
+        // One that was closed sent nothing, or a reset.
+        let count = tokio::time::timeout(Duration::from_secs(10), reading).await.unwrap().unwrap_or_default();
+        (near, String::from_utf8_lossy(&read[..count]).into_owned())
+    }
+
+    #[test]
+    fn a_proxy_says_who_asks_and_is_closed_if_it_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = crate::worker::testing::settings(dir.path());
+        settings.proxy_protocol = vec!["10.0.0.0/8".parse().unwrap()];
+        let bounds = crate::guard::Bounds { connections_per_source_max: 1, ..Default::default() };
+        let access = crate::telemetry::Access::default();
+        let runtime =
+            Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
+        runtime.block_on(async {
+            let worker = Worker::new(crate::worker::Shared::with(settings, 1, access, bounds), 0);
+            let get = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+            let line = |client: &str| format!("PROXY TCP4 {client} 10.0.0.1 4711 80\r\n{get}");
+            // Nothing is in force: who is served gets a 503.
+            let served = "HTTP/1.1 503";
+
+            let (_one, answer) = answered(&worker, "10.0.0.5:1", line("192.0.2.1").as_bytes()).await;
+            assert_eq!(answer, served);
+            let (_two, answer) = answered(&worker, "10.0.0.5:2", line("192.0.2.2").as_bytes()).await;
+            assert_eq!(answer, served, "another client of the same proxy");
+            let (_, answer) = answered(&worker, "10.0.0.5:3", line("192.0.2.1").as_bytes()).await;
+            assert_eq!(answer, "", "one more of a client that has as many as it may");
+            assert_eq!(worker.counters.full[crate::guard::Full::Source as usize].load(Relaxed), 1);
+
+            let (_, answer) = answered(&worker, "10.0.0.5:4", get.as_bytes()).await;
+            assert_eq!((answer.as_str(), worker.counters.proxy_refused.load(Relaxed)), ("", 1));
+            let (_, answer) = answered(&worker, "198.51.100.1:5", get.as_bytes()).await;
+            assert_eq!(answer, served, "who is no proxy is served as before");
+            let (_, answer) = answered(&worker, "198.51.100.2:5", line("192.0.2.9").as_bytes()).await;
+            assert_eq!(answer, "HTTP/1.1 400", "and may not say who asks");
+        });
     }
 }

@@ -33,6 +33,8 @@ pub struct Counters {
     pub panics: AtomicU64,
     /// Failed accepts.
     pub accept_errors: AtomicU64,
+    /// Connections that had to begin with a PROXY protocol header and did not.
+    pub proxy_refused: AtomicU64,
     /// HTTP logins that were refused: basic authentication.
     pub auth_failures_http: AtomicU64,
     /// Requests refused because their client or route asked too often, or has too many under way.
@@ -129,6 +131,11 @@ impl Counters {
     /// Counts a connection task that panicked.
     pub fn panic(&self) {
         self.panics.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a connection without the PROXY protocol header that it had to begin with.
+    pub fn proxy_refused(&self) {
+        self.proxy_refused.fetch_add(1, Relaxed);
     }
 
     /// Counts an accept that failed.

@@ -122,6 +122,12 @@ fn trouble(page: &mut Page, shared: &Shared) {
         "HTTP/2 connections ended because their client only made work.",
         sum(|shard| &shard.h2_floods),
     );
+    let name = "gatehouse_proxy_protocol_refused_total";
+    page.counter(
+        name,
+        "Connections closed for want of the PROXY protocol header that they had to begin with.",
+        sum(|shard| &shard.proxy_refused),
+    );
     let name = "gatehouse_accept_errors_total";
     page.counter(name, "Accepts that failed.", sum(|shard| &shard.accept_errors));
     let name = "gatehouse_connection_panics_total";
