@@ -104,6 +104,13 @@ pub const REQUEST_ID_BYTES_MAX: usize = 128;
 pub const BUFFER_BYTES: usize = 16 * 1024;
 /// Size of a buffer in bytes while a large body or a tunnel flows (PERF.md 6).
 pub const BUFFER_BULK_BYTES: usize = 128 * 1024;
+/// Size of a buffer in bytes once a large body filled the one above several times in a row (PERF.md 6), and how many of
+/// these one worker lends at once: a slow client holds the one that its answer is in.
+pub const BUFFER_BIG: (usize, usize) = (512 * 1024, 16);
+/// Smallest response in bytes that is compressed: below, the head and the work cost more than is saved.
+pub const GZIP_BYTES_MIN: u64 = 1_024;
+/// Responses that one worker compresses at once, each with some 300 KiB of state, and how many of these states it keeps.
+pub const GZIP_AT_ONCE: (usize, usize) = (64, 8);
 /// Size of a relay's buffer in bytes, one for each direction while it holds data: 20 to 30 % less CPU than 8 KiB
 /// (CRATES.md 5), and twice it buys nothing.
 pub const RELAY_BUFFER_BYTES: usize = 64 * 1024;

@@ -1,11 +1,12 @@
 //! The buffers that a worker lends.
 //!
 //! A buffer is taken when a socket turns out to be readable and given back when nothing is left in it, so an idle
-//! connection holds none. Two sizes: [`limits::BUFFER_BYTES`] for heads and small bodies, [`limits::BUFFER_BULK_BYTES`]
-//! while a large body flows. The store belongs to one thread; dropping a [`Buffer`] frees it, [`Buffers::put`] keeps it.
+//! connection holds none. Three sizes: [`limits::BUFFER_BYTES`] for heads and small bodies,
+//! [`limits::BUFFER_BULK_BYTES`] while a large body flows, [`limits::BUFFER_BIG`] while it flows fast. The store belongs to one thread; dropping a [`Buffer`] frees it, [`Buffers::put`] keeps it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use config::limits;
@@ -16,10 +17,16 @@ use tokio::io::{AsyncRead, ReadBuf};
 pub struct Buffers {
     small: RefCell<Vec<Buffer>>,
     bulk: RefCell<Vec<Buffer>>,
+    big: RefCell<Vec<Buffer>>,
+    big_lent: Rc<Cell<usize>>,
 }
 
 /// Bulk buffers a worker keeps: eight large bodies at once, then the allocator works.
 const BULK_KEPT_MAX: usize = 8;
+/// Big buffers a worker keeps.
+const BIG_KEPT_MAX: usize = 2;
+/// Size of a big buffer, and how many are lent at once.
+const BIG: (usize, usize) = limits::BUFFER_BIG;
 
 impl Buffers {
     /// Lends an empty buffer of [`limits::BUFFER_BYTES`].
@@ -32,6 +39,15 @@ impl Buffers {
         self.bulk.borrow_mut().pop().unwrap_or_else(|| Buffer::sized(limits::BUFFER_BULK_BYTES))
     }
 
+    /// Lends an empty buffer of the size in [`limits::BUFFER_BIG`], unless too many are lent.
+    pub fn take_big(&self) -> Option<Buffer> {
+        let (size, lent_max) = BIG;
+        let lent = Lent::one_of(&self.big_lent, lent_max)?;
+        let mut buffer = self.big.borrow_mut().pop().unwrap_or_else(|| Buffer::sized(size));
+        buffer.lent = Some(lent);
+        Some(buffer)
+    }
+
     /// How many small buffers are kept.
     #[cfg(test)]
     pub(crate) fn kept_len(&self) -> usize {
@@ -41,9 +57,11 @@ impl Buffers {
     /// Takes a buffer back; what is in it is forgotten. Buffers of another size, or too many, are freed.
     pub fn put(&self, mut buffer: Buffer) {
         buffer.clear();
+        buffer.lent = None;
         let (store, kept_max) = match buffer.bytes.len() {
             limits::BUFFER_BYTES => (&self.small, limits::BUFFERS_KEPT_MAX),
             limits::BUFFER_BULK_BYTES => (&self.bulk, BULK_KEPT_MAX),
+            size if size == BIG.0 => (&self.big, BIG_KEPT_MAX),
             _ => return,
         };
         let mut store = store.borrow_mut();
@@ -59,12 +77,32 @@ pub struct Buffer {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
+    lent: Option<Lent>,
+}
+
+/// One of a bounded number, until it is dropped.
+struct Lent(Rc<Cell<usize>>);
+
+impl Lent {
+    fn one_of(count: &Rc<Cell<usize>>, max: usize) -> Option<Self> {
+        if count.get() >= max {
+            return None;
+        }
+        count.set(count.get() + 1);
+        Some(Self(Rc::clone(count)))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 impl Buffer {
     /// An empty buffer of `size` bytes.
     pub fn sized(size: usize) -> Self {
-        Self { bytes: vec![0; size], start: 0, end: 0 }
+        Self { bytes: vec![0; size], start: 0, end: 0, lent: None }
     }
 
     /// What is in it.
@@ -193,6 +231,16 @@ mod tests {
             store.put(Buffer::sized(limits::BUFFER_BYTES));
         }
         assert_eq!(store.small.borrow().len(), limits::BUFFERS_KEPT_MAX);
+    }
+
+    #[test]
+    fn big_buffers_are_lent_in_bounded_number_and_one_that_is_lost_counts_no_more() {
+        let store = Buffers::default();
+        let lent: Vec<Buffer> = std::iter::from_fn(|| store.take_big()).collect();
+        assert_eq!(lent.len(), BIG.1);
+        drop(lent);
+        store.put(store.take_big().unwrap());
+        assert_eq!((store.big.borrow().len(), store.big_lent.get()), (1, 0));
     }
 
     #[test]

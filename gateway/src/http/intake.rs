@@ -12,14 +12,19 @@ use crate::buffers::{Buffer, Buffers};
 /// make the body a read and a write for each byte.
 const ROOM_BYTES_MIN: usize = limits::BUFFER_BYTES / 4;
 
-/// The read side of a connection: a buffer that begins with the head, and a larger one while a large body flows. Both
-/// are lent only while something is in them or somebody still needs the head.
+/// Reads in a row that fill their buffer before the next one gets a larger one.
+const FULL_READS: u8 = 2;
+
+/// The read side of a connection: a buffer that begins with the head, and a larger one while a large body flows, larger
+/// still while its reads are full. Both are lent only while something is in them or somebody still needs the head.
 #[derive(Default)]
 pub(super) struct Intake {
     main: Option<Buffer>,
     bulk: Option<Buffer>,
     /// Where the head ends in `main`, once it is complete.
     head_len: usize,
+    /// Reads of a body in a row that filled their buffer.
+    full_reads: u8,
 }
 
 impl Intake {
@@ -86,28 +91,56 @@ impl Intake {
         is_long: bool,
     ) -> Poll<Result<usize>> {
         let has_bulk = self.bulk.as_ref().is_some_and(|bulk| !bulk.is_empty());
+        let is_fast = self.full_reads >= FULL_READS;
         if let Some(main) = self.main.as_mut().filter(|_| !has_bulk) {
             main.compact_to(self.head_len);
-            if !is_long && main.room() >= ROOM_BYTES_MIN {
+            if !is_long && !is_fast && main.room() >= ROOM_BYTES_MIN {
                 if let Some(bulk) = self.bulk.take() {
                     store.put(bulk);
                 }
-                return main.poll_fill(context, reader);
+                let filled = main.poll_fill(context, reader);
+                self.full_reads = if main.is_full() { self.full_reads + 1 } else { 0 };
+                return filled;
             }
         }
-        let mut bulk = self.bulk.take().unwrap_or_else(|| store.take_bulk());
+        let mut bulk = self.roomy(store, is_fast);
         bulk.compact_to(0);
         if let Some(main) = &mut self.main {
             let moved = bulk.append(main.unread());
             main.consume(moved);
         }
         let filled = bulk.poll_fill(context, reader);
+        if bulk.is_full() {
+            self.full_reads = self.full_reads.saturating_add(1);
+        } else if bulk.room() > bulk.size() / 4 * 3 {
+            self.full_reads = 0;
+        }
         if bulk.is_empty() {
             store.put(bulk);
         } else {
             self.bulk = Some(bulk);
         }
         filled
+    }
+
+    /// The buffer for a large body; the largest there is if `is_fast`.
+    fn roomy(&mut self, store: &Buffers, is_fast: bool) -> Buffer {
+        let at_hand = self.bulk.take();
+        let is_enough = at_hand
+            .as_ref()
+            .is_some_and(|bulk| !bulk.is_empty() || !is_fast || bulk.size() > limits::BUFFER_BULK_BYTES);
+        if is_enough && let Some(bulk) = at_hand {
+            return bulk;
+        }
+        let larger = if is_fast { store.take_big() } else { None };
+        match (larger, at_hand) {
+            (Some(larger), at_hand) => {
+                at_hand.into_iter().for_each(|bulk| store.put(bulk));
+                larger
+            }
+            (None, Some(bulk)) => bulk,
+            (None, None) => store.take_bulk(),
+        }
     }
 
     /// Reads what comes early, as far as there is room beside the head; `None` when there is none.
@@ -126,6 +159,7 @@ impl Intake {
     /// Forgets the head. What is unread becomes the beginning of the next message.
     pub(super) fn next_message(&mut self, store: &Buffers) {
         self.head_len = 0;
+        self.full_reads = 0;
         let (main, bulk) = (self.main.take(), self.bulk.take());
         for buffer in [bulk, main].into_iter().flatten() {
             if buffer.is_empty() || self.main.is_some() {
@@ -145,6 +179,7 @@ impl Intake {
             store.put(buffer);
         }
         self.head_len = 0;
+        self.full_reads = 0;
     }
 }
 
@@ -167,5 +202,23 @@ mod tests {
 
         assert!(matches!(read, Poll::Ready(Ok(100))), "{read:?}");
         assert_eq!(intake.unread(), [b'b'; 100]);
+    }
+
+    #[test]
+    fn a_body_whose_reads_are_full_gets_larger_buffers_and_gives_them_back() {
+        let store = Buffers::default();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut intake = Intake::default();
+        let body = vec![b'b'; 4 * 1024 * 1024];
+        let mut reader = body.as_slice();
+        let mut sizes = Vec::new();
+        while let Poll::Ready(Ok(count @ 1..)) = intake.poll_body(&mut context, &mut reader, &store, true) {
+            sizes.push(count);
+            intake.consume(count);
+        }
+
+        assert_eq!(sizes.iter().sum::<usize>(), body.len());
+        assert_eq!(sizes[..4], [128 * 1024, 128 * 1024, 512 * 1024, 512 * 1024]);
+        assert!(intake.bulk.is_none());
     }
 }
