@@ -73,7 +73,7 @@ fn flatten(path: &mut String) {
         let end =
             memchr::memchr(b'/', bytes.get(at + 1..).unwrap_or_default()).map_or(bytes.len(), |n| at + 1 + n);
         let is_last = end == bytes.len();
-        match bytes.get(at + 1..end).unwrap_or_default() {
+        match without_parameters(bytes.get(at + 1..end).unwrap_or_default()) {
             b"" | b"." if !is_last => {}
             b".." => {
                 kept = bytes.get(..kept).and_then(|kept| memchr::memrchr(b'/', kept)).unwrap_or(0);
@@ -91,6 +91,15 @@ fn flatten(path: &mut String) {
         bytes.push(b'/');
     }
     *path = String::from_utf8(bytes).unwrap_or_default();
+}
+
+/// A dot segment without what follows a semicolon: servers of Java take `..;x` for `..`. Others pass as they are.
+fn without_parameters(segment: &[u8]) -> &[u8] {
+    let dots = segment.iter().take_while(|byte| **byte == b'.').count();
+    match segment.split_at_checked(dots) {
+        Some((dots @ (b"." | b".."), [b';', ..] | [b'%', b'3', b'b' | b'B', ..])) => dots,
+        _ => segment,
+    }
 }
 
 fn keep(bytes: &mut [u8], segment: std::ops::Range<usize>, kept: usize) -> usize {
@@ -118,6 +127,11 @@ mod tests {
             ("/a%5c..%5cb", "/b"),
             ("/%61dmin", "/admin"),
             ("/a/.", "/a/"),
+            ("/a/..;/b", "/b"),
+            ("/a/..;x=y/b", "/b"),
+            ("/a/.;/b", "/a/b"),
+            ("/a/%2e%2e%3b/b", "/b"),
+            ("/a/..;", "/"),
             ("//", "/"),
         ] {
             let mut out = String::new();
@@ -128,7 +142,18 @@ mod tests {
 
     #[test]
     fn an_ordinary_path_has_one_reading() {
-        for path in ["/", "/a/b.c/", "/a.b", "/a%20b", "/.well-known/x", "/a/...", "/%C3%A4", ""] {
+        for path in [
+            "/",
+            "/a/b.c/",
+            "/a.b",
+            "/a%20b",
+            "/.well-known/x",
+            "/a/...",
+            "/a/...;x",
+            "/a;x/b",
+            "/%C3%A4",
+            "",
+        ] {
             assert!(!check(path.as_bytes(), &mut String::new()).unwrap(), "{path}");
         }
     }
