@@ -7,7 +7,10 @@
 
 mod clock;
 mod down;
+mod gains;
 mod link;
+mod pack;
+mod replace;
 mod up;
 
 use std::io;
@@ -25,12 +28,13 @@ use super::door::Asked;
 use super::headers::Policy;
 use super::intake::Intake;
 use super::scratch::Scratch;
-use crate::fault::{Fault, Kind, Retry};
+use crate::fault::{Cause, Fault, Kind, Retry};
 use crate::upstream::Stream;
 use crate::upstream::pick::Attempt;
 use crate::worker::Worker;
 
 pub(super) use link::Link;
+pub(super) use pack::Packers;
 pub(super) use up::Upward;
 
 /// What the response has to fit.
@@ -126,6 +130,8 @@ pub(super) struct Exchange<'a, IO> {
     /// Of what goes out first: how much went.
     sent: usize,
     body: Body,
+    /// What compresses the body.
+    pack: Option<pack::Pack<'a>>,
     /// Bytes in the upstream's intake that are to pass on.
     pass: usize,
     interims: usize,
@@ -134,6 +140,8 @@ pub(super) struct Exchange<'a, IO> {
     has_moved: bool,
     /// Whether the response waits for the downstream to read.
     waits_for_reader: bool,
+    /// Whether a used connection has yet to show that nothing came on it.
+    is_unproved: bool,
     paces: clock::Paces,
     tally: Tally,
 }
@@ -171,12 +179,14 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
             down: Down::Head,
             sent: 0,
             body: Body::Empty,
+            pack: None,
             pass: 0,
             interims: 0,
             downstream_goes_on: terms.keep_alive,
             upstream_goes_on: true,
             has_moved: true,
             waits_for_reader: false,
+            is_unproved: ends.is_reused,
             paces: clock::Paces::default(),
             tally: Tally::default(),
         }
@@ -189,6 +199,9 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<End, Fault>> {
+        if std::mem::take(&mut self.is_unproved) {
+            self.poll_premature(context)?;
+        }
         self.poll_up(context)?;
         self.poll_down(context)?;
         if let Some(end) = self.poll_end(context) {
@@ -198,6 +211,19 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
             self.has_moved |= self.link.poll_early(context)?;
         }
         self.poll_time(context)
+    }
+
+    /// Nothing may come before the request went out: it would be taken for the answer. Costs no system call unless the
+    /// runtime has heard of something.
+    fn poll_premature(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
+        match self.from_upstream.poll_head(context, self.upstream, &self.worker.buffers) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Err(cause)) => Err(Fault::upstream(Kind::Closed, Retry::Safe, cause)),
+            Poll::Ready(Ok(_)) => {
+                let cause = Cause::Rule("an idle connection was closed or written to by the origin");
+                Err(Fault::upstream(Kind::Closed, Retry::Safe, cause))
+            }
+        }
     }
 
     fn poll_end(&mut self, context: &mut Context<'_>) -> Option<End> {

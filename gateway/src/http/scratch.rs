@@ -8,6 +8,7 @@ use config::snapshot::Timeouts;
 
 use super::codec::Head;
 use super::door::Names;
+use super::exchange::Packers;
 
 /// Room of one request.
 #[derive(Default)]
@@ -103,6 +104,8 @@ pub struct Store {
     deadlines: Cell<Deadlines>,
     /// Passwords that were right of late.
     pub(super) passwords: super::filters::Passwords,
+    /// What compresses responses.
+    pub(super) packers: Packers,
 }
 
 impl Store {

@@ -1,6 +1,7 @@
 //! Whole connections over real sockets: raw bytes in, raw bytes out, and what the origin saw.
 
 mod balancing;
+mod bodies;
 mod deadlines;
 mod ends;
 mod faults;

@@ -8,9 +8,10 @@ use config::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::codec::head::View;
-use super::super::codec::{Body, Broken, Dialect, Head, Known, Progress, Span, Version};
+use super::super::codec::{Body, Broken, Dialect, Head, Known, Progress, Span, Version, list};
 use super::super::door;
 use super::super::headers::{self, Connection, Inbound, Policy};
+use super::gains::{self, Gain};
 use super::{After, Down, Exchange, downstream_gone, poll_write, take_first};
 use crate::fault::{Cause, Fault, Kind, Retry};
 
@@ -22,6 +23,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             let step = match before {
                 Down::Head => self.poll_down_head(context)?,
                 Down::Out(after) => self.poll_down_out(context, after)?,
+                Down::Body if self.pack.is_some() => self.poll_down_packed(context)?,
                 Down::Body if self.pass > 0 => self.poll_down_pass(context)?,
                 Down::Body => self.poll_down_body(context)?,
                 Down::Flush => self.poll_down_flush(context)?,
@@ -77,11 +79,29 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             return Err(bad(Broken::bad("the origin switches protocols unasked")));
         }
         self.connection_options()?;
+        if !self.switches_as_asked() {
+            return Err(bad(Broken::bad("the origin switches to a protocol that was not asked for")));
+        }
         self.tell_attempt();
-        self.write_head(Connection::Upgrade, self.terms.policy);
+        self.write_head(Connection::Upgrade, self.terms.policy, &Body::Empty);
         self.tally.status = 101;
         self.down = Down::Out(After::Switched);
         Ok(())
+    }
+
+    /// Whether the origin names protocols, each of which the client offered (RFC 9110 § 7.8).
+    fn switches_as_asked(&self) -> bool {
+        let bytes = self.link.intake.head();
+        let asked = self.scratch.request.all(Known::Upgrade).flat_map(|field| list(field.value.of(bytes)));
+        let is_asked = |protocol: &[u8]| asked.clone().any(|asked| asked.eq_ignore_ascii_case(protocol));
+        let bytes = self.from_upstream.head();
+        let mut taken = self
+            .scratch
+            .response
+            .all(Known::Upgrade)
+            .flat_map(|field| list(field.value.of(bytes)))
+            .peekable();
+        taken.peek().is_some() && taken.all(is_asked)
     }
 
     fn interim(&mut self) -> Result<(), Fault> {
@@ -93,8 +113,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         // RFC 9110 § 15.2: never to an HTTP/1.0 client.
         self.scratch.to_downstream.clear();
         self.sent = 0;
-        if self.terms.version == Version::Http11 {
-            self.write_head(Connection::Unsaid, Policy::NONE);
+        // `100 Continue` answers an expectation; unasked it says nothing.
+        let is_awaited = self.scratch.response.status != 100 || self.terms.expects_continue;
+        if self.terms.version == Version::Http11 && is_awaited {
+            self.write_head(Connection::Unsaid, Policy::NONE, &Body::Empty);
         }
         self.from_upstream.next_message(&self.worker.buffers);
         self.scratch.response.reset();
@@ -109,7 +131,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         self.upstream_goes_on = !options.close
             && self.scratch.response.version == Version::Http11
             && !matches!(self.body, Body::UntilClose);
+        let page = self.terms.page(self.scratch.response.status);
+        let gain = if page.is_some() { Gain::Nothing } else { self.gain() };
+        let gain = self.pack(gain);
         let is_delimited = match &self.body {
+            _ if page.is_some() || self.pack.is_some() => true,
             Body::UntilClose => false,
             Body::Chunked(chunked) => chunked.dialect() == Dialect::Chunks,
             Body::Empty | Body::Length(_) => true,
@@ -119,12 +145,48 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             && (self.up.is_done() || (!self.up.is_over() && self.upstream_goes_on))
             && !self.worker.shared.drain.is_draining();
         let connection = if self.downstream_goes_on { Connection::KeepAlive } else { Connection::Close };
-        self.write_head(connection, self.terms.policy);
+        match page {
+            Some(page) => self.replace(page, connection),
+            None => self.pass_head(connection, gain)?,
+        }
+        Ok(())
+    }
+
+    /// Takes what compresses the body, where it gains. Returns what is said about it.
+    fn pack(&mut self, gain: Gain) -> Gain {
+        if gain != Gain::Gzip {
+            return gain;
+        }
+        // The answer to HEAD says what the answer to GET would.
+        let has_body = !self.body.is_done();
+        if has_body {
+            self.pack = self.worker.http.packers.take();
+            if self.pack.is_none() {
+                return Gain::Varies;
+            }
+        }
+        if let Body::Chunked(_) = self.body {
+            self.body = Body::chunked(Dialect::Data);
+        }
+        gains::unmark(&mut self.scratch.response, self.from_upstream.head());
+        gain
+    }
+
+    /// Writes the origin's head and, unless it is compressed, the beginning of its body.
+    fn pass_head(&mut self, connection: Connection, gain: Gain) -> Result<(), Fault> {
+        let body =
+            if self.pack.is_some() { Body::chunked(Dialect::Chunks) } else { std::mem::take(&mut self.body) };
+        self.write_head(connection, self.terms.policy, &body);
+        let response = View { head: &self.scratch.response, bytes: self.from_upstream.head() };
+        gains::rewrite(&mut self.scratch.to_downstream, response, gain);
         self.tally.status = self.scratch.response.status;
-        let head_len = self.scratch.to_downstream.len();
-        self.pass =
-            take_first(&mut self.body, self.from_upstream, &mut self.scratch.to_downstream).map_err(bad)?;
-        self.tally.bytes_down += (self.scratch.to_downstream.len() - head_len) as u64;
+        if self.pack.is_none() {
+            self.body = body;
+            let head_len = self.scratch.to_downstream.len();
+            self.pass = take_first(&mut self.body, self.from_upstream, &mut self.scratch.to_downstream)
+                .map_err(bad)?;
+            self.tally.bytes_down += (self.scratch.to_downstream.len() - head_len) as u64;
+        }
         self.down = Down::Out(After::Body);
         Ok(())
     }
@@ -134,13 +196,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             .map_err(|_| bad(Broken::bad("the response's connection options are odd")))
     }
 
-    fn write_head(&mut self, connection: Connection, policy: Policy<'_>) {
+    pub(super) fn write_head(&mut self, connection: Connection, policy: Policy<'_>, body: &Body) {
         self.sent = 0;
         self.scratch.to_downstream.clear();
         let inbound = Inbound {
             head: &self.scratch.response,
             bytes: self.from_upstream.head(),
-            body: &self.body,
+            body,
             version: self.terms.version,
             connection,
             policy,
@@ -235,7 +297,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
     }
 
     /// Pushes what lies in a TLS layer; one that cannot go now wakes the task later.
-    fn flush(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
+    pub(super) fn flush(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
         match Pin::new(&mut self.link.io).poll_flush(context) {
             Poll::Ready(Err(cause)) => Err(downstream_gone(cause)),
             Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
@@ -243,11 +305,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
     }
 }
 
-fn bad(broken: Broken) -> Fault {
+pub(super) fn bad(broken: Broken) -> Fault {
     Fault::upstream(Kind::BadResponse, Retry::Never, Cause::Rule(broken.rule))
 }
 
-fn cut_short(cause: io::Error) -> Fault {
+pub(super) fn cut_short(cause: io::Error) -> Fault {
     Fault::upstream(Kind::Closed, Retry::Never, cause)
 }
 

@@ -2,9 +2,19 @@
 
 use std::time::Duration;
 
+use config::snapshot::Timeouts;
 use tokio::io::AsyncWriteExt as _;
 
-use super::stage::{GET, OK, Peer, on_a_worker, within};
+use super::stage::{GET, OK, Peer, Stage, on_a_worker, status, within};
+
+/// Far away from what a test waits for.
+const LONG_MS: u64 = 60_000;
+
+fn timeouts(stage: &Stage, timeouts: Timeouts) {
+    let mut route = stage.route("app.example", "/");
+    route.timeouts = Some(Box::new(timeouts));
+    stage.routes([route]);
+}
 
 /// Sends a byte now and then until the other end does not take it.
 async fn drip(peer: &mut Peer) {
@@ -88,6 +98,44 @@ fn a_client_that_takes_nothing_of_its_answer_is_cut() {
         within(fill(&mut origin)).await;
 
         assert!(client.is_closed().await);
+    });
+}
+
+#[test]
+fn a_route_may_bound_the_whole_exchange() {
+    on_a_worker(async |stage| {
+        timeouts(&stage, Timeouts { whole_ms: Some(50), ..Timeouts::default() });
+        let mut client = stage.connect().await;
+        client.send(GET).await;
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        assert_eq!(status(&client.message().await.0), 504);
+        assert!(origin.is_closed().await);
+
+        client.send(GET).await;
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        origin.send("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n").await;
+        within(drip(&mut origin)).await;
+        assert!(client.is_closed().await, "half an answer goes to its end with the connection");
+    });
+}
+
+#[test]
+fn a_route_has_times_of_its_own() {
+    on_a_worker(async |stage| {
+        stage.deadlines(|deadlines| {
+            deadlines.response_head_ms = LONG_MS;
+            deadlines.request_body_ms = LONG_MS;
+        });
+        let own = Timeouts { response_head_ms: Some(20), request_body_ms: Some(20), ..Timeouts::default() };
+        timeouts(&stage, own);
+        let mut client = stage.connect().await;
+        client.send(GET).await;
+        let _origin = stage.accept().await;
+        assert_eq!(status(&client.message().await.0), 504);
+        client.send("POST / HTTP/1.1\r\nHost: app.example\r\nContent-Length: 9\r\n\r\nhalf").await;
+        assert_eq!(status(&client.rest().await), 408);
     });
 }
 

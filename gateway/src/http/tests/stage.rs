@@ -240,6 +240,21 @@ impl Peer {
         String::from_utf8(std::mem::replace(&mut self.read, rest)).unwrap()
     }
 
+    /// Reads until `end` has come and forgets it all; for what is no text.
+    pub(super) async fn until_bytes(&mut self, end: &[u8]) {
+        while memchr::memmem::find(&self.read, end).is_none() {
+            assert!(within(self.io.read_buf(&mut self.read)).await.unwrap() > 0, "closed early");
+        }
+        self.read.clear();
+    }
+
+    pub(super) async fn byte(&mut self) -> u8 {
+        while self.read.is_empty() {
+            assert!(within(self.io.read_buf(&mut self.read)).await.unwrap() > 0, "closed early");
+        }
+        self.read.remove(0)
+    }
+
     /// Reads to the end of the stream.
     pub(super) async fn rest(&mut self) -> String {
         within(self.io.read_to_end(&mut self.read)).await.unwrap();

@@ -251,3 +251,17 @@ fn a_connection_with_bytes_after_the_response_is_not_used_again() {
         assert_eq!(stage.worker.upstream.idle_len(), 0);
     });
 }
+
+#[test]
+fn a_continue_that_nobody_awaits_says_nothing_and_other_interim_answers_pass() {
+    on_a_worker(async |stage| {
+        let mut client = stage.connect().await;
+        client.send(GET).await;
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        origin.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n").await;
+        assert_eq!(status(&client.until("\r\n\r\n").await), 103);
+        origin.send(OK).await;
+        assert_eq!(client.message().await.1, "ok");
+    });
+}

@@ -128,3 +128,20 @@ fn an_upgrade_whose_route_went_while_the_origin_thought_about_it_is_cut() {
         assert_eq!(stage.worker.shared.sessions.len(), 0);
     });
 }
+
+#[test]
+fn a_switch_to_a_protocol_that_was_not_asked_for_is_502() {
+    on_a_worker(async |stage| {
+        let mut route = stage.route("app.example", "/");
+        route.websocket = true;
+        stage.routes([route]);
+        for fields in ["Upgrade: other\r\n", "Upgrade: websocket, other\r\n", ""] {
+            let mut client = stage.connect().await;
+            client.send(HANDSHAKE).await;
+            let mut origin = stage.accept().await;
+            origin.until("\r\n\r\n").await;
+            origin.send(format!("HTTP/1.1 101 Switching\r\n{fields}Connection: upgrade\r\n\r\n")).await;
+            assert_eq!(status(&client.until("\r\n\r\n").await), 502, "{fields}");
+        }
+    });
+}
