@@ -54,7 +54,7 @@ pub struct Call<'a> {
     /// What the upstream says about connections; `None` is plain HTTP/1.1.
     pub policy: Option<&'a UpstreamPolicy>,
     /// Who asks, where the policy wants a PROXY header. `None` is the gateway itself: a health check.
-    pub ends: Option<Ends>,
+    pub ends: Option<&'a Ends>,
     /// Time for everything: name, connect, header, handshake.
     pub deadline: Duration,
     /// Whether an idle connection will do.

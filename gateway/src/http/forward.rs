@@ -123,7 +123,7 @@ impl Try<'_, '_> {
         let call = Call {
             endpoint,
             policy: job.policy,
-            ends: Some(job.ends),
+            ends: Some(&job.ends),
             deadline: job.terms.connect_deadline(job.endpoints.len()),
             takes_idle: course.takes_idle(),
         };

@@ -36,7 +36,7 @@ async fn open_all(
     worker: &Rc<Worker>,
     call: &Call<'_>,
     way: Option<&Way>,
-) -> Result<(Stream, Option<Place>), Fault> {
+) -> Result<(Stream, Option<Box<Place>>), Fault> {
     // First of all: with a policy that cannot be used, nobody is bothered by a connection.
     let tls = match way.and_then(|way| Some((way, way.tls.as_ref()?))) {
         Some((way, policy)) => {
@@ -56,7 +56,7 @@ async fn open_all(
     Ok((stream, place))
 }
 
-async fn connect(worker: &Rc<Worker>, call: &Call<'_>) -> Result<(TcpStream, Option<Place>), Fault> {
+async fn connect(worker: &Rc<Worker>, call: &Call<'_>) -> Result<(TcpStream, Option<Box<Place>>), Fault> {
     let endpoint = call.endpoint;
     let own = own_addresses(worker);
     let (host, port) = match &endpoint.target {
@@ -69,11 +69,11 @@ async fn connect(worker: &Rc<Worker>, call: &Call<'_>) -> Result<(TcpStream, Opt
     let (name, ips) = resolve::addresses(worker, host).await?;
     let addresses: Vec<SocketAddr> = ips.iter().map(|ip: &IpAddr| SocketAddr::new(*ip, port)).collect();
     let (io, address) = dial::first_of(&addresses, endpoint.loopback_ok, &own).await?;
-    Ok((io, Some(Place { name, ip: address.ip() })))
+    Ok((io, Some(Box::new(Place { name, ip: address.ip() }))))
 }
 
 /// Says who asks, before the first byte of anything else.
 async fn introduce(io: &mut TcpStream, version: ProxyProtocol, call: &Call<'_>) -> Result<(), Fault> {
-    let header = proxy::header(version, call.ends);
+    let header = proxy::header(version, call.ends.copied());
     io.write_all(&header).await.map_err(|cause| Fault::upstream(Kind::Refused, Retry::Safe, cause))
 }

@@ -33,7 +33,11 @@ impl Key {
 
     pub(super) fn new(call: &Call<'_>, way: Option<&Way>) -> Self {
         let told = way.and_then(|way| way.proxy).and(call.ends);
-        Self { endpoint: call.endpoint.id, way: way.map_or(0, |way| way.number), ends: told.map(Box::new) }
+        Self {
+            endpoint: call.endpoint.id,
+            way: way.map_or(0, |way| way.number),
+            ends: told.copied().map(Box::new),
+        }
     }
 }
 
@@ -46,7 +50,8 @@ pub struct Lease {
     pub is_reused: bool,
     pub(super) key: Key,
     /// Where the name led that it was made for; `None` where the target is an address.
-    pub(super) place: Option<Place>,
+    // Boxed: rare, and its size would be every connection's.
+    pub(super) place: Option<Box<Place>>,
 }
 
 struct Idle {
@@ -57,7 +62,7 @@ struct Idle {
 impl Idle {
     fn is_good(&mut self, now: Instant) -> bool {
         now.duration_since(self.since) < Duration::from_millis(limits::UPSTREAM_IDLE_MS)
-            && self.lease.place.as_ref().is_none_or(Place::is_current)
+            && self.lease.place.as_ref().is_none_or(|place| place.is_current())
             && self.lease.stream.is_quiet()
     }
 }
@@ -118,7 +123,7 @@ impl Pool {
     pub(super) fn leave_moved(&self) {
         let mut idle = self.idle.borrow_mut();
         for stack in idle.values_mut() {
-            stack.retain(|idle| idle.lease.place.as_ref().is_none_or(Place::is_current));
+            stack.retain(|idle| idle.lease.place.as_ref().is_none_or(|place| place.is_current()));
         }
         self.len.set(idle.values().map(Vec::len).sum());
     }

@@ -74,7 +74,7 @@ fn an_origin_is_told_who_asks_before_the_first_byte() {
         ];
         for (version, ends, expected) in cases {
             let policy = proxied(version);
-            let call = Call { ends, ..call(&endpoint, &policy) };
+            let call = Call { ends: ends.as_ref(), ..call(&endpoint, &policy) };
             let near = Upstreams::connect(&worker, &call).await.unwrap();
             let (far, _) = listener.accept().await.unwrap();
             assert_eq!(seen(far, near).await, expected);
@@ -87,7 +87,11 @@ fn a_connection_that_told_of_one_client_is_never_lent_for_another() {
     on_a_worker(async |worker| {
         let (listener, endpoint) = origin().await;
         let policy = proxied(ProxyProtocol::V2);
-        let of = |port| Call { ends: ends(port), ..call(&endpoint, &policy) };
+        let (five, six) = (ends(5), ends(6));
+        let of = |port| {
+            let ends = if port == 5 { five.as_ref() } else { six.as_ref() };
+            Call { ends, ..call(&endpoint, &policy) }
+        };
         let first = Upstreams::connect(&worker, &of(5)).await.unwrap();
         let _far = listener.accept().await.unwrap();
         Upstreams::checkin(&worker, first, Instant::now());
