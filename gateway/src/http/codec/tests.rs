@@ -259,3 +259,17 @@ proptest! {
         prop_assert_eq!(seen, fields(&head, &bytes));
     }
 }
+
+#[test]
+fn of_several_fields_with_one_name_any_may_fit() {
+    use config::table::Fields as _;
+
+    let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nX-A: one\r\nx-a: two\r\n\r\n";
+    let mut head = Head::default();
+    head.parse_request(bytes).unwrap();
+    let view = head::View { head: &head, bytes };
+    assert_eq!(view.field("x-a"), Some(&b"one"[..]));
+    assert!(view.any("x-a", &mut |value| value == b"two"));
+    assert!(!view.any("x-a", &mut |value| value == b"three"));
+    assert!(!view.any("x-b", &mut |_| true));
+}
