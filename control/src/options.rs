@@ -2,7 +2,7 @@
 //!
 //! Each group has a reader, which notes every mistake under its dotted path and fills defaults in, and a shower, which
 //! writes what was read in its one canonical form. A row holds that form as text, so what is shown can be sent again and
-//! what a merge starts from is what was shown. Pure: no store, no rights. `OPTIONS.md` describes each member.
+//! what a merge starts from is what was shown. Pure: no store, no rights. `options/OPTIONS.md` describes each member.
 
 pub mod action;
 pub mod filters;

@@ -85,7 +85,11 @@ fn is_json(headers: &HeaderMap) -> bool {
 #[derive(Debug)]
 pub struct Filters {
     named: BTreeMap<String, String>,
+    headers: Vec<String>,
 }
+
+/// The one name that may be repeated: a request has several fields.
+const HEADER: &str = "header";
 
 impl<S: Sync + Send> FromRequestParts<S> for Filters {
     type Rejection = Response;
@@ -98,13 +102,18 @@ impl<S: Sync + Send> FromRequestParts<S> for Filters {
             .await
             .map_err(|rejection| wrong(rejection.body_text()))?;
         let mut named = BTreeMap::new();
+        let mut headers = Vec::new();
         for (name, value) in pairs {
+            if name == HEADER {
+                headers.push(value);
+                continue;
+            }
             if named.contains_key(&name) {
                 return Err(wrong(format!("{name} is given twice")));
             }
             named.insert(name, value);
         }
-        Ok(Self { named })
+        Ok(Self { named, headers })
     }
 }
 
@@ -112,6 +121,11 @@ impl Filters {
     /// Takes one value.
     pub fn take(&mut self, name: &str) -> Option<String> {
         self.named.remove(name)
+    }
+
+    /// Takes every `header`.
+    pub fn take_headers(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.headers)
     }
 
     /// Takes the page, and refuses what nobody took.
@@ -123,7 +137,8 @@ impl Filters {
             let shown: String = name.chars().take(80).collect();
             Violation::new(shown.clone(), "unknown", format!("{shown:?} is no filter of this list"))
         };
-        let violations: Vec<_> = self.named.keys().map(unknown).collect();
+        let header = (!self.headers.is_empty()).then(|| HEADER.to_owned());
+        let violations: Vec<_> = self.named.keys().chain(&header).map(unknown).collect();
         if violations.is_empty() { Ok(asked) } else { Err(Error::Unparsable(violations)) }
     }
 }

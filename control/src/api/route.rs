@@ -11,14 +11,18 @@ use utoipa_axum::routes;
 use super::extract::{Body, Filters, IfMatch};
 use super::problem::Problem;
 use super::respond::{Answer, created, gone, shown};
-use super::schema::{RouteInput, RoutePatch};
+use super::schema::{EndpointPatch, RouteInput, RoutePatch};
 use crate::app::page::Page;
+use crate::app::route::view::EndpointView;
 use crate::app::route::{self, RouteView};
 use crate::app::{App, Caller};
 use crate::store::route::Filter;
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(show, update, delete))
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(show, update, delete))
+        .routes(routes!(show_endpoint, update_endpoint))
 }
 
 /// Lists the routes that the caller may see.
@@ -92,4 +96,38 @@ async fn delete(
     IfMatch(precondition): IfMatch,
 ) -> Answer {
     route::delete(&app, &caller, &id, &precondition).await.map(gone)
+}
+
+/// Shows one endpoint of a route; its ETag is the route's.
+#[utoipa::path(
+    get, path = "/api/v1/routes/{id}/endpoints/{endpoint}", tag = "routes", operation_id = "showRouteEndpoint",
+    params(("id" = String, Path), ("endpoint" = String, Path)),
+    responses((status = 200, body = EndpointView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
+)]
+async fn show_endpoint(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((id, endpoint)): Path<(String, String)>,
+) -> Answer {
+    let (view, revision) = route::endpoint::show(&app, &caller, &id, &endpoint).await?;
+    Ok(shown(&view, revision))
+}
+
+/// Changes the share of one endpoint, or drains it.
+#[utoipa::path(
+    patch, path = "/api/v1/routes/{id}/endpoints/{endpoint}", tag = "routes", operation_id = "updateRouteEndpoint",
+    params(("id" = String, Path), ("endpoint" = String, Path), ("If-Match" = String, Header)),
+    request_body = EndpointPatch,
+    responses((status = 200, body = EndpointView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
+)]
+async fn update_endpoint(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path((id, endpoint)): Path<(String, String)>,
+    IfMatch(precondition): IfMatch,
+    Body(body): Body,
+) -> Answer {
+    let place = (id.as_str(), endpoint.as_str());
+    let (view, revision) = route::endpoint::update(&app, &caller, place, &precondition, body).await?;
+    Ok(shown(&view, revision))
 }

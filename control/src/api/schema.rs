@@ -114,6 +114,13 @@ bodies! {
         /// Merged into what is there, or instead of targets.
         respond: Option<RespondOptions>,
     }
+    /// What to change of one endpoint of a route.
+    EndpointPatch {
+        /// Its share against the others', from 1 to 256.
+        weight: Option<u16>,
+        /// Give it no new requests but those that stick to it.
+        draining: Option<bool>,
+    }
     /// A VM to make.
     VmInput {
         /// Letters, digits, `-`, `_`; unique in the namespace.
@@ -217,6 +224,7 @@ mod tests {
             route::input::KNOWN.iter().map(|name| if *name == "match" { "matchers" } else { name }).collect();
         same(RouteInput::FIELDS, &route, &[]);
         same(RoutePatch::FIELDS, &route, &["namespace", "protocol"]);
+        same(EndpointPatch::FIELDS, route::endpoint::KNOWN, &[]);
         same(VmInput::FIELDS, vm::KNOWN, &[]);
         same(VmPatch::FIELDS, vm::KNOWN, &["namespace"]);
         same(UserInput::FIELDS, user::KNOWN, &["grants"]);

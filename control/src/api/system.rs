@@ -147,7 +147,8 @@ async fn ca(State(app): State<Arc<App>>, caller: Caller) -> Answer {
 /// Why a URL goes where it goes.
 #[utoipa::path(
     get, path = "/api/v1/explain", tag = "system", operation_id = "explain",
-    params(("url" = String, Query), ("method" = Option<String>, Query), ("client" = Option<String>, Query)),
+    params(("url" = String, Query), ("method" = Option<String>, Query), ("client" = Option<String>, Query),
+        ("header" = Option<Vec<String>>, Query)),
     responses((status = 200, body = ExplainView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn explain(State(app): State<Arc<App>>, caller: Caller, mut filters: Filters) -> Answer {
@@ -155,6 +156,7 @@ async fn explain(State(app): State<Arc<App>>, caller: Caller, mut filters: Filte
         url: filters.take("url").unwrap_or_default(),
         method: filters.take("method"),
         client: filters.take("client"),
+        headers: filters.take_headers(),
     };
     filters.page()?;
     Ok(Json(explain::explain(&app, &caller, &question)?).into_response())

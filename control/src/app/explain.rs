@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use config::id::RouteId;
+use config::limits::FIELDS_MAX;
 use config::name::HostName;
 use config::snapshot::{Kind, ObjectKey, Route, Snapshot, Value};
-use config::table::Facts;
 use config::table::explain::Failed;
+use config::table::{Facts, Fields};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -23,6 +24,35 @@ pub struct Question {
     pub method: Option<String>,
     /// The client's address; loopback when absent.
     pub client: Option<String>,
+    /// The fields of the request, each as `NAME: VALUE`.
+    pub headers: Vec<String>,
+}
+
+/// Fields of a question.
+struct Asked(Vec<(String, String)>);
+
+impl Asked {
+    fn read(headers: &[String]) -> Result<Self, Error> {
+        let read = |text: &String| {
+            let (name, value) = text.split_once(':')?;
+            let is_name = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
+            is_name(name).then(|| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        };
+        let fields: Option<Vec<_>> = headers.iter().map(read).collect();
+        fields.filter(|fields| fields.len() <= FIELDS_MAX).map(Self).ok_or_else(|| {
+            unparsable("header", "a header is written NAME: VALUE, and there are at most a hundred")
+        })
+    }
+}
+
+impl Fields for Asked {
+    fn field(&self, name: &str) -> Option<&[u8]> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_bytes())
+    }
+
+    fn any(&self, name: &str, fits: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.0.iter().any(|(own, value)| own == name && fits(value.as_bytes()))
+    }
 }
 
 /// The answer.
@@ -51,6 +81,8 @@ pub struct CandidateView {
     pub host: String,
     /// Its path prefix.
     pub path: String,
+    /// Higher goes first.
+    pub priority: i16,
     /// `matched`, or the first condition that failed.
     pub verdict: String,
 }
@@ -64,13 +96,14 @@ pub fn explain(app: &App, caller: &Caller, question: &Question) -> Result<Explai
         Some(Ok(client)) => client,
         Some(Err(_)) => return Err(unparsable("client", "client is an IP address")),
     };
+    let fields = Asked::read(&question.headers)?;
     let state = app.desired.current();
     let facts = Facts {
         host: &host,
         path,
         query,
         method: question.method.as_deref().unwrap_or("GET"),
-        fields: &(),
+        fields: &fields,
         client,
     };
     let explanation = state.table.explain(&facts);
@@ -81,6 +114,7 @@ pub fn explain(app: &App, caller: &Caller, question: &Question) -> Result<Explai
             route: candidate.route.to_string(),
             host: route.host.to_string(),
             path: route.path.to_string(),
+            priority: candidate.priority,
             verdict: verdict(candidate.failed.as_ref()),
         })
     });

@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use super::error::{Error, Violation};
-use crate::options::Flaws;
+use crate::options::{Flaws, Node};
 
 /// A JSON object without repeated members.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +38,24 @@ impl<'de> Deserialize<'de> for Members {
             }
         }
         deserializer.deserialize_map(Each)
+    }
+}
+
+/// Reads a whole body through a reader of nested objects.
+///
+/// Errors: everything that is wrong with it.
+pub(crate) fn whole<T>(body: Value, read: impl FnOnce(&mut Node<'_>) -> T) -> Result<T, Error> {
+    let mut flaws = Flaws::default();
+    let mut found = None;
+    if let Some(mut node) = Node::open(body, "", &mut flaws) {
+        found = Some(read(&mut node));
+        node.finish();
+    }
+    let (violations, is_unparsable) = flaws.into_parts();
+    match found {
+        Some(found) if violations.is_empty() => Ok(found),
+        _ if is_unparsable => Err(Error::Unparsable(violations)),
+        _ => Err(Error::Invalid(violations)),
     }
 }
 
@@ -113,6 +131,11 @@ impl<'de> Visitor<'de> for StrictVisitor {
 }
 
 impl Members {
+    /// The members as a JSON object.
+    pub fn into_map(self) -> serde_json::Map<String, Value> {
+        self.0.into_iter().collect()
+    }
+
     /// Parses the body of a request.
     ///
     /// Errors: it is no JSON object, or a member is repeated; with line and column.

@@ -1,5 +1,6 @@
 //! Routes: the rules of one, and its life.
 
+pub mod endpoint;
 pub mod input;
 pub mod options;
 pub mod passwords;

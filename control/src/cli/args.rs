@@ -1,8 +1,13 @@
 //! The words of the command line. Scripts outside this repository use them: add freely, change none (DESIGN §11).
 
+pub mod options;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use self::options::ExplainArgs;
+use self::options::OptionFlags;
 
 /// Publishes HTTP, HTTPS, WebSocket and SSH from virtual machines.
 #[derive(Debug, Parser)]
@@ -214,20 +219,6 @@ pub enum JoinCommand {
     },
 }
 
-/// What `explain` is asked.
-#[derive(Debug, Clone, Args)]
-pub struct ExplainArgs {
-    /// For example https://app.example.com/path.
-    #[arg(value_name = "URL")]
-    pub address: String,
-    /// Request method.
-    #[arg(long, default_value = "GET")]
-    pub method: String,
-    /// Address of the client.
-    #[arg(long, value_name = "IP")]
-    pub client: Option<std::net::IpAddr>,
-}
-
 /// `on` or `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Switch {
@@ -286,6 +277,9 @@ pub struct RouteFields {
     /// A remark.
     #[arg(long)]
     pub note: Option<String>,
+    /// The rest.
+    #[command(flatten)]
+    pub options: OptionFlags,
 }
 
 /// Routes.
@@ -296,10 +290,13 @@ pub enum RouteCommand {
     Add {
         /// Host name, `*.example.com`, or `*` for every other name.
         host: String,
-        /// Where it leads: a URL such as http://10.0.0.5:8080, or one of our own services: control, novnc, ttyd.
-        /// More than one shares the load.
-        #[arg(required = true, num_args = 1..)]
+        /// Where it leads: a URL such as http://10.0.0.5:8080 (or https, h2c, h2), or one of our own services: control,
+        /// novnc, ttyd. More than one shares the load.
+        #[arg(num_args = 1.., required_unless_present_any = ["more", "redirect", "respond", "options"])]
         target: Vec<String>,
+        /// One more target; repeatable.
+        #[arg(id = "more", long = "target", value_name = "URL")]
+        more: Vec<String>,
         /// Path prefix.
         #[arg(long, default_value = "/")]
         path: String,
@@ -308,7 +305,7 @@ pub enum RouteCommand {
         namespace: Option<String>,
         /// The rest.
         #[command(flatten)]
-        fields: RouteFields,
+        fields: Box<RouteFields>,
     },
     /// Lists routes.
     #[command(visible_alias = "ls")]
@@ -329,11 +326,48 @@ pub enum RouteCommand {
         target: Vec<String>,
         /// The rest.
         #[command(flatten)]
-        fields: RouteFields,
+        fields: Box<RouteFields>,
     },
+    /// The targets of one route.
+    #[command(subcommand)]
+    Endpoint(EndpointCommand),
     /// Deletes one route.
     #[command(visible_alias = "delete")]
     Rm(RouteName),
+}
+
+/// The targets of one route.
+#[derive(Debug, Subcommand)]
+pub enum EndpointCommand {
+    /// Lists them with their share.
+    #[command(visible_alias = "ls")]
+    List(RouteName),
+    /// Gives one no new requests but those that stick to it.
+    Drain {
+        /// Which route.
+        #[command(flatten)]
+        route: RouteName,
+        /// Its target, as `list` shows it, or the id.
+        target: String,
+    },
+    /// Gives one new requests again.
+    Undrain {
+        /// Which route.
+        #[command(flatten)]
+        route: RouteName,
+        /// Its target, as `list` shows it, or the id.
+        target: String,
+    },
+    /// Sets the share of one.
+    Weight {
+        /// Which route.
+        #[command(flatten)]
+        route: RouteName,
+        /// Its target, as `list` shows it, or the id.
+        target: String,
+        /// From 1 to 256.
+        weight: u16,
+    },
 }
 
 /// Names one route.

@@ -1,5 +1,9 @@
 //! `gatehouse route …`.
 
+pub(super) mod body;
+mod endpoint;
+mod passwords;
+
 use clap::ValueEnum;
 use config::name::HostPattern;
 use serde_json::{Value, json};
@@ -24,13 +28,16 @@ const COLUMNS: &[Column] = &[
 
 pub(super) async fn run(client: &Client, printer: &Printer, command: RouteCommand) -> Result<(), Failure> {
     match command {
-        RouteCommand::Add { host, target, path, namespace, fields } => {
-            let mut body = json!({ "host": host, "path": path, "targets": target });
+        RouteCommand::Add { host, mut target, more, path, namespace, fields } => {
+            target.extend(more);
+            let mut body = json!({ "host": host, "path": path });
+            put(&mut body, "targets", (!target.is_empty()).then(|| target.clone()));
             put(&mut body, "namespace", namespace);
-            put_fields(&mut body, fields);
+            put_fields(&mut body, &fields);
+            body::put_options(&mut body, &fields.options, &[])?;
             let made = client.post(LIST, &body).await?.body;
-            printer
-                .done(&made, &format!("route {} -> {} added", said(&made, "host", &host), target.join(", ")));
+            let leads = if target.is_empty() { "an answer of its own".to_owned() } else { target.join(", ") };
+            printer.done(&made, &format!("route {} -> {leads} added", said(&made, "host", &host)));
         }
         RouteCommand::List { namespace } => {
             let filters: Vec<_> = namespace.as_deref().map(|n| ("namespace", n)).into_iter().collect();
@@ -42,13 +49,21 @@ pub(super) async fn run(client: &Client, printer: &Printer, command: RouteComman
         RouteCommand::Update { route, target, fields } => {
             let mut body = json!({});
             put(&mut body, "targets", (!target.is_empty()).then_some(target));
-            put_fields(&mut body, fields);
+            put_fields(&mut body, &fields);
+            let address = address(client, &route).await?;
+            let there = if fields.options.filters.basic_auth.is_empty() {
+                Vec::new()
+            } else {
+                users(&client.get(&address).await?.body)
+            };
+            body::put_options(&mut body, &fields.options, &there)?;
             if body == json!({}) {
                 return Err(Failure::usage("nothing to change was given"));
             }
-            let changed = client.patch(&address(client, &route).await?, &body).await?.body;
+            let changed = client.patch(&address, &body).await?.body;
             printer.done(&changed, &format!("route {} changed", route.route));
         }
+        RouteCommand::Endpoint(command) => endpoint::run(client, printer, command).await?,
         RouteCommand::Rm(route) => {
             let gone = client.delete(&address(client, &route).await?).await?.body;
             printer.done(&gone, &format!("route {} deleted", route.route));
@@ -65,7 +80,7 @@ async fn address(client: &Client, route: &RouteName) -> Result<String, Failure> 
     Ok(format!("{LIST}/{id}"))
 }
 
-fn put_fields(body: &mut Value, fields: RouteFields) {
+fn put_fields(body: &mut Value, fields: &RouteFields) {
     let tls = fields.tls.and_then(|tls| tls.to_possible_value()).map(|tls| tls.get_name().to_owned());
     put(body, "tls", tls);
     put(body, "websocket", fields.websocket.map(super::args::Switch::is_on));
@@ -75,10 +90,17 @@ fn put_fields(body: &mut Value, fields: RouteFields) {
         "hsts_seconds",
         fields.hsts.map(|seconds| if seconds == 0 { Value::Null } else { seconds.into() }),
     );
-    put(body, "on_change", fields.on_change);
-    put(body, "on_delete", fields.on_delete);
+    put(body, "on_change", fields.on_change.clone());
+    put(body, "on_delete", fields.on_delete.clone());
     put(body, "enabled", fields.enabled.map(super::args::Switch::is_on));
-    put(body, "note", fields.note);
+    put(body, "note", fields.note.clone());
+}
+
+/// The users that a route asks for already.
+fn users(route: &Value) -> Vec<String> {
+    let users = route.pointer("/filters/basic_auth/users").and_then(Value::as_array);
+    let name = |user: &Value| user.get("name").and_then(Value::as_str).map(str::to_owned);
+    users.into_iter().flatten().filter_map(name).collect()
 }
 
 fn said<'a>(object: &'a Value, field: &str, otherwise: &'a str) -> &'a str {

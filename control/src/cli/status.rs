@@ -30,12 +30,22 @@ pub(super) async fn explain(client: &Client, printer: &Printer, asked: &ExplainA
     if let Some(address) = asked.client {
         path.push_str(&format!("&client={}", escape(&address.to_string())));
     }
+    for text in &asked.header {
+        let (name, value) = super::route::body::field(text)?;
+        path.push_str(&format!("&header={}", escape(&format!("{name}: {value}"))));
+    }
     let answer = client.get(&path).await?.body;
     match (printer.form(), answer.get("candidates").and_then(Value::as_array)) {
         (Form::Table, Some(candidates)) => {
             printer.list(
                 candidates,
-                &[("HOST", "host"), ("PATH", "path"), ("VERDICT", "verdict"), ("ROUTE", "route")],
+                &[
+                    ("HOST", "host"),
+                    ("PATH", "path"),
+                    ("PRIORITY", "priority"),
+                    ("VERDICT", "verdict"),
+                    ("ROUTE", "route"),
+                ],
             );
             match answer.get("route").and_then(Value::as_str) {
                 Some(route) => printer.text(&format!("answered by route {route}")),

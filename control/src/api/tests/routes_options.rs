@@ -296,3 +296,65 @@ async fn a_tenant_sets_options_of_its_own_routes_alone() {
     let audits = fixture.get(LOCAL, "/api/v1/audits?object_kind=route").await.expect(200).json();
     assert!(audits["items"][0].to_string().contains("methods"), "{audits}");
 }
+
+#[tokio::test]
+async fn one_endpoint_is_drained_without_naming_the_others() {
+    let fixture = Fixture::new().await;
+    let targets = json!(["http://10.0.0.5", {"url": "http://10.0.0.6", "weight": 2}]);
+    let body = route(json!({"targets": targets}));
+    let made = fixture.post(LOCAL, "/api/v1/routes", body).await.expect(201).json();
+    let at = |id: &Value| {
+        format!("/api/v1/routes/{}/endpoints/{}", made["id"].as_str().unwrap(), id.as_str().unwrap())
+    };
+    let path = at(&made["endpoints"][1]["id"]);
+    let with = |tag: &'static str| As { if_match: Some(tag), ..LOCAL };
+    let shown = fixture.get(LOCAL, &path).await.expect(200);
+    assert_eq!((shown.headers["etag"].to_str().unwrap(), &shown.json()), ("\"1\"", &made["endpoints"][1]));
+    fixture.call(LOCAL, "PATCH", &path, json!({"draining": true})).await.expect(428);
+    fixture.call(with("\"9\""), "PATCH", &path, json!({"draining": true})).await.expect(412);
+    let after = fixture.call(with("\"1\""), "PATCH", &path, json!({"draining": true})).await.expect(200);
+    assert_eq!(after.headers["etag"], "\"2\"");
+    assert_eq!((&after.json()["draining"], &after.json()["weight"]), (&json!(true), &json!(2)));
+    let Action::Forward(upstream) = published(&fixture).await.unwrap().action else { panic!() };
+    let told: Vec<_> = upstream.endpoints.iter().map(|e| (e.draining, e.weight)).collect();
+    assert_eq!(told, [(false, 1), (true, 2)]);
+    let back = fixture.call(with("*"), "PATCH", &path, json!({"draining": null, "weight": null})).await;
+    assert_eq!((&back.json()["draining"], &back.json()["weight"]), (&json!(false), &json!(1)));
+    let wrong =
+        fixture.call(with("*"), "PATCH", &path, json!({"weight": 0, "drain": true})).await.expect(422);
+    assert_eq!(wrong.violations(), ["weight type", "drain unknown"]);
+    fixture.call(with("*"), "PATCH", &at(&made["id"]), json!({"draining": true})).await.expect(404);
+    let guest = fixture.user("usr1", "guest:default").await;
+    let who = As { if_match: Some("*"), ..token(&guest) };
+    fixture.call(who, "PATCH", &path, json!({"draining": true})).await.expect(403);
+}
+
+#[tokio::test]
+async fn an_explanation_knows_conditions_and_their_order() {
+    let fixture = Fixture::new().await;
+    let first = fixture.post(LOCAL, "/api/v1/routes", route(json!({}))).await.expect(201).json();
+    let with = json!({"match": {"priority": 5, "methods": ["PUT"], "headers": [{"name": "X-A", "prefix": "b"}],
+        "clients": ["10.0.0.0/8"]}});
+    let second = fixture.post(LOCAL, "/api/v1/routes", route(with)).await.expect(201).json();
+    let ask = async |more: &str| {
+        let path = format!("/api/v1/explain?url=http://app.example.com/{more}");
+        fixture.get(LOCAL, &path).await.expect(200).json()
+    };
+    let all = ask("&method=PUT&client=10.1.1.1&header=X-B:%20c&header=x-a:%20bcd").await;
+    assert_eq!(all["route"], second["id"]);
+    assert_eq!(all["candidates"][0]["priority"], 5);
+    assert_eq!(all["candidates"][1]["verdict"], "a route of higher priority matched");
+    for (more, verdict) in [
+        ("", "the method is none of its methods"),
+        ("&method=PUT", "the header x-a is not as it wants it"),
+        ("&method=PUT&header=X-A:%20bc&client=192.0.2.1", "the client is in none of its networks"),
+    ] {
+        let found = ask(more).await;
+        assert_eq!(
+            (&found["route"], found["candidates"][0]["verdict"].as_str()),
+            (&first["id"], Some(verdict))
+        );
+    }
+    fixture.get(LOCAL, "/api/v1/explain?url=http://a.example.com&header=x").await.expect(400);
+    fixture.get(LOCAL, "/api/v1/routes?header=x").await.expect(400);
+}

@@ -131,6 +131,11 @@ pub fn of(row: &RouteRow) -> RouteView {
     }
 }
 
+/// Shows one endpoint of a route.
+pub fn endpoint_of(row: &RouteRow, one: &EndpointRow) -> EndpointView {
+    endpoint(one, Scheme::of(row.policy.as_deref()))
+}
+
 fn endpoint(row: &EndpointRow, scheme: Scheme) -> EndpointView {
     EndpointView {
         id: row.id.to_string(),
