@@ -77,7 +77,7 @@ fn range(item: &Value) -> Range {
     let text = match item {
         Value::Number(number) => number.to_string(),
         Value::String(text) => text.clone(),
-        _ => String::new(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => String::new(),
     };
     let (first, last) = text.split_once('-').unwrap_or((&text, &text));
     let both = number(first).zip(number(last)).filter(|(first, last)| first <= last);

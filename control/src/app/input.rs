@@ -269,7 +269,9 @@ impl Input {
     pub fn items(&mut self, name: &str) -> Said<Vec<Value>> {
         self.take(name, "a list", |value| match value {
             Value::Array(items) => Some(items.clone()),
-            one => Some(vec![one.clone()]),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+                Some(vec![value.clone()])
+            }
         })
     }
 

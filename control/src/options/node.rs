@@ -58,7 +58,7 @@ impl<'a> Node<'a> {
     pub fn open(value: Value, path: &str, flaws: &'a mut Flaws) -> Option<Self> {
         match value {
             Value::Object(members) => Some(Self { path: path.to_owned(), members, asked: Vec::new(), flaws }),
-            _ => {
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
                 flaws.invalid(path, "type", format!("{path} is an object"));
                 None
             }

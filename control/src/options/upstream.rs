@@ -254,23 +254,23 @@ fn show_sticky(sticky: &Sticky) -> Value {
 }
 
 fn show_check(check: &ActiveCheck) -> Value {
-    let mut value = json!({
-        "interval": time_text(u64::from(check.interval_ms)), "timeout": time_text(u64::from(check.timeout_ms)),
-        "rise": check.rise, "fall": check.fall,
-    });
-    match &check.probe {
-        Probe::Tcp => value["tcp"] = json!(true),
+    let (name, probe) = match &check.probe {
+        Probe::Tcp => ("tcp", json!(true)),
         Probe::Http { path, host, statuses } => {
             let range = |(first, last): &(u16, u16)| match first == last {
                 true => first.to_string(),
                 false => format!("{first}-{last}"),
             };
             let statuses: Vec<_> = statuses.iter().map(range).collect();
-            value["http"] = json!({"path": path, "statuses": statuses});
-            if let Some(host) = host {
-                value["http"]["host"] = json!(host.as_str());
-            }
+            let probe = match host {
+                Some(host) => json!({"path": path, "statuses": statuses, "host": host.as_str()}),
+                None => json!({"path": path, "statuses": statuses}),
+            };
+            ("http", probe)
         }
-    }
-    value
+    };
+    json!({
+        name: probe, "interval": time_text(u64::from(check.interval_ms)),
+        "timeout": time_text(u64::from(check.timeout_ms)), "rise": check.rise, "fall": check.fall,
+    })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use config::secret::Secret;
 use control::app::input::Members;
-use control::app::{Addresses, App, Caller, Clock, Keys, Parts, SystemClock, route, user, vm};
+use control::app::{Addresses, App, Caller, Clock, Error, Keys, Parts, SystemClock, route, user, vm};
 use control::authority::Internal;
 use control::keys::RootKeys;
 
@@ -34,6 +34,18 @@ async fn populate(app: &App) {
         r#"{"host": "a.example.com", "targets": ["vm:web01:81", "http://10.1.1.1"], "tls": "self-signed"}"#;
     route::create(app, &caller, body(text)).await.unwrap();
     route::create(app, &caller, body(r#"{"host": "c.example.com", "target": "control"}"#)).await.unwrap();
+    for text in [
+        r#"{"host": "o.example.com", "targets": [{"url": "https://10.1.1.1", "weight": 7, "draining": true}],
+            "match": {"methods": ["GET"], "priority": -3}, "timeouts": {"whole": "1s"},
+            "filters": {"gzip": true, "basic_auth": {"users": [{"name": "ada", "password": "secret"}]}},
+            "upstream": {"sticky": {"cookie": {}}, "check": {"tcp": true}, "tls": {"verify": "off"}}}"#,
+        r#"{"host": "o.example.com", "match": {"methods": ["PUT"]}, "redirect": {"to": "/gr%C3%BC%C3%9Fe"}}"#,
+        r#"{"host": "o.example.com", "respond": {"body": "Gr\u00fc\u00dfe 'quoted'; $1"}}"#,
+    ] {
+        route::create(app, &caller, body(text)).await.unwrap();
+    }
+    let same = r#"{"host": "o.example.com", "match": {"methods": ["PUT"]}, "target": "http://10.1.1.1"}"#;
+    assert!(matches!(route::create(app, &caller, body(same)).await, Err(Error::Conflict { .. })));
 }
 
 pub(crate) async fn a_restart_builds_the_same_snapshot(place: &Place) {
@@ -45,7 +57,7 @@ pub(crate) async fn a_restart_builds_the_same_snapshot(place: &Place) {
     let after = start(place).await.desired.current();
 
     assert_eq!(*before.snapshot, *after.snapshot);
-    assert_eq!(after.table.routes_len(), 2);
+    assert_eq!(after.table.routes_len(), 5);
 }
 
 pub(crate) async fn two_controls_on_one_database_follow_each_other(place: &Place) {

@@ -137,6 +137,17 @@ async fn wrong_filters_are_refused_by_their_place() {
             (f("in_flight_max", json!(0)), &["filters.in_flight_max type"]),
             (f("body_max", json!(5)), &["filters.body_max type"]),
             (f("path", json!({"strip": "a"})), &["filters.path.strip invalid"]),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn wrong_edits_and_pages_are_refused_by_their_place() {
+    let f = |name: &str, value: Value| json!({"filters": {name: value}});
+    refused(
+        422,
+        &[
             (
                 f("request_headers", json!([{"set": "Content-Length", "value": "1"}])),
                 &["filters.request_headers[0] invalid"],
