@@ -134,6 +134,9 @@ pub const SEND_DEADLINE_MS: u64 = 60_000;
 pub const PACE: (u64, u64) = (2_048, 30_000);
 /// Longest silence of a downstream connection between two requests, in milliseconds.
 pub const KEEP_ALIVE_IDLE_MS: u64 = 75_000;
+/// Silence after which a downstream connection gives back the room that a request needs, in milliseconds: one that is
+/// used again and again does not allocate it anew.
+pub const QUIET_MS: u64 = 1_000;
 /// Longest silence of a pooled upstream connection in milliseconds; below the 60 s at which common origins close.
 pub const UPSTREAM_IDLE_MS: u64 = 50_000;
 /// Time for one upstream connection to be made, in milliseconds.

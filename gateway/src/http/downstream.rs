@@ -34,6 +34,8 @@ pub(super) enum Arrival {
     Head(usize),
     /// A head that is refused before it is complete or understood.
     Refused(Fault),
+    /// Nothing has come for a while, and may still.
+    Quiet,
     /// Nothing more will come.
     Over,
 }
@@ -46,16 +48,24 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 
     /// Waits for the next request. Takes a scratch only when its first byte is there. Between two requests the
-    /// connection ends when `stopping` resolves.
+    /// connection ends when `stopping` resolves. Where `tires`, it waits for the beginning a short time only.
     pub(super) async fn arrival(
         &mut self,
         scratch: &mut Option<Box<Scratch>>,
+        tires: bool,
         mut stopping: Pin<&mut impl Future<Output = ()>>,
     ) -> Arrival {
-        self.link.deadline.set_ms(self.worker.http.deadlines().keep_alive_ms);
+        let deadlines = self.worker.http.deadlines();
+        let tires = tires && deadlines.quiet_ms < deadlines.keep_alive_ms;
+        self.link.deadline.set_ms(if tires { deadlines.quiet_ms } else { deadlines.keep_alive_ms });
         let mut has_begun = false;
-        std::future::poll_fn(|context| self.poll_arrival(context, scratch, &mut has_begun, stopping.as_mut()))
-            .await
+        let arrival = std::future::poll_fn(|context| {
+            self.poll_arrival(context, scratch, &mut has_begun, stopping.as_mut())
+        });
+        match arrival.await {
+            Arrival::Quiet if !tires => Arrival::Over,
+            arrival @ (Arrival::Head(_) | Arrival::Refused(_) | Arrival::Quiet | Arrival::Over) => arrival,
+        }
     }
 
     fn poll_arrival(
@@ -92,7 +102,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             return Poll::Pending;
         }
         Poll::Ready(if is_idle {
-            Arrival::Over
+            Arrival::Quiet
         } else {
             Arrival::Refused(Fault::downstream(Kind::RequestTimeout, "the head did not arrive in time"))
         })

@@ -1,6 +1,6 @@
 //! The life of one downstream connection: heads in, each handled to its end, then the next.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -47,36 +47,43 @@ where
     }
     let shared = Arc::clone(&worker.shared);
     let mut stopping = pin!(shared.drain.begun());
-    let mut connection = Connection::new(Rc::clone(&worker), io, meta);
-    loop {
+    // Boxed, like all that is awaited below: a future keeps room for each value that was ever moved.
+    let mut connection = Box::new(Connection::new(Rc::clone(&worker), io, meta));
+    let next = loop {
         let mut scratch = None;
-        let arrival = connection.arrival(&mut scratch, stopping.as_mut()).await;
+        let arrival = connection.arrival(&mut scratch, false, stopping.as_mut()).await;
         if connection.requests == 0 && connection.begins_http_2(&arrival) {
-            let Connection { mut link, meta, .. } = connection;
-            let early = link.intake.head().to_vec();
-            link.intake.release(&worker.buffers);
-            scratch.into_iter().for_each(|scratch| worker.http.put(scratch));
-            let meta = ConnMeta { protocol: Protocol::Http2, ..meta };
-            return Box::pin(h2::serve(worker, link.io, early, meta, permit)).await;
+            return go_on_as_http_2(*connection, scratch, permit).await;
         }
-        match connection.arrived(arrival, scratch).await {
+        match Box::pin(connection.busy(arrival, scratch, stopping.as_mut())).await {
             Next::Again => {}
-            Next::Close => {
-                connection.close().await;
-                break;
-            }
-            Next::Abort => {
-                connection.link.intake.release(&worker.buffers);
-                break;
-            }
-            Next::Tunnel(tunnel, admission) => {
-                // Boxed: its size would be every idle connection's.
-                Box::pin(upgrade::relay(connection, tunnel, admission)).await;
-                break;
-            }
+            next @ (Next::Close | Next::Abort | Next::Tunnel(..)) => break next,
         }
+    };
+    match next {
+        Next::Again => {}
+        Next::Close => Box::pin(connection.close()).await,
+        Next::Abort => connection.link.intake.release(&worker.buffers),
+        Next::Tunnel(tunnel, admission) => Box::pin(upgrade::relay(*connection, tunnel, admission)).await,
     }
     drop(permit);
+}
+
+/// Gives a connection that began with the preface of HTTP/2 to those who speak it.
+fn go_on_as_http_2<IO>(
+    connection: Connection<IO>,
+    scratch: Option<Box<Scratch>>,
+    permit: Permit,
+) -> Pin<Box<impl Future<Output = ()>>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let Connection { worker, mut link, meta, .. } = connection;
+    let early = link.intake.head().to_vec();
+    link.intake.release(&worker.buffers);
+    scratch.into_iter().for_each(|scratch| worker.http.put(scratch));
+    let meta = ConnMeta { protocol: Protocol::Http2, ..meta };
+    Box::pin(h2::serve(worker, link.io, early, meta, permit))
 }
 
 /// Serves a connection that has one request: a stream of HTTP/2. A `fault` is what is wrong with its head.
@@ -90,7 +97,7 @@ pub(super) async fn serve_one<IO: AsyncRead + AsyncWrite + Unpin>(
             scratch = Some(connection.worker.http.take());
             Arrival::Refused(fault)
         }
-        None => connection.arrival(&mut scratch, pin!(std::future::pending())).await,
+        None => connection.arrival(&mut scratch, false, pin!(std::future::pending())).await,
     };
     let next = connection.arrived(arrival, scratch).await;
     if matches!(next, Next::Again | Next::Close) {
@@ -124,6 +131,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             && self.link.intake.head().starts_with(line)
     }
 
+    /// Serves requests as long as one follows another; [`Next::Again`] says that it is quiet now.
+    async fn busy(
+        &mut self,
+        mut arrival: Arrival,
+        mut scratch: Option<Box<Scratch>>,
+        mut stopping: Pin<&mut impl Future<Output = ()>>,
+    ) -> Next {
+        loop {
+            match self.arrived(arrival, scratch.take()).await {
+                Next::Again => {}
+                next @ (Next::Close | Next::Abort | Next::Tunnel(..)) => return next,
+            }
+            arrival = self.arrival(&mut scratch, true, stopping.as_mut()).await;
+            if matches!(arrival, Arrival::Quiet) {
+                return Next::Again;
+            }
+        }
+    }
+
     /// Does what an arrival asks for.
     async fn arrived(&mut self, arrival: Arrival, mut scratch: Option<Box<Scratch>>) -> Next {
         let next = match (arrival, &mut scratch) {
@@ -139,7 +165,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 self.name_request(scratch);
                 self.refuse(scratch, &fault, Manner::CLOSING).await
             }
-            (Arrival::Head(_) | Arrival::Refused(_) | Arrival::Over, _) => Next::Abort,
+            (Arrival::Head(_) | Arrival::Refused(_) | Arrival::Quiet | Arrival::Over, _) => Next::Abort,
         };
         if let Some(scratch) = scratch {
             self.worker.http.put(scratch);
