@@ -5,6 +5,7 @@ mod bodies;
 mod deadlines;
 mod ends;
 mod faults;
+mod filters;
 mod forwarding;
 mod gate;
 mod http2;
