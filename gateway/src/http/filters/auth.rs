@@ -22,6 +22,7 @@ use config::snapshot::{BasicAuth, Route};
 use tokio::time::Instant;
 
 use super::super::client::Client;
+use super::super::codec::Field;
 use super::super::downstream::Connection;
 use super::super::scratch::Scratch;
 use super::{Refusal, State, rate};
@@ -78,10 +79,23 @@ impl<IO> Connection<IO> {
         scratch: &mut Scratch,
         client: &Client,
     ) -> Result<(), Refusal> {
+        if let Some(unknown) = self.look_up(auth, scratch)? {
+            // Boxed: rare, and its size would be every idle connection's.
+            Box::pin(self.ask(route, unknown, client)).await?;
+        }
+        let bytes = self.link.intake.head();
+        for field in scratch.request.fields_mut() {
+            field.keep &= !field.name.of(bytes).eq_ignore_ascii_case(FIELD);
+        }
+        Ok(())
+    }
+
+    /// Reads name and password. `None` if they were right of late.
+    fn look_up(&self, auth: &BasicAuth, scratch: &Scratch) -> Result<Option<Unknown>, Refusal> {
         let bytes = self.link.intake.head();
         let mut room = [0; limits::CREDENTIALS_BYTES_MAX];
-        let mut said =
-            scratch.request.fields().iter().filter(|field| field.name.of(bytes).eq_ignore_ascii_case(FIELD));
+        let is_said = |field: &&Field| field.name.of(bytes).eq_ignore_ascii_case(FIELD);
+        let mut said = scratch.request.fields().iter().filter(is_said);
         let credentials = match (said.next(), said.next()) {
             (None, _) => return Err(unauthorized("there is no password")),
             (Some(field), None) => credentials(field.value.of(bytes), &mut room),
@@ -94,30 +108,35 @@ impl<IO> Connection<IO> {
         let user = auth.users.iter().find(|user| user.name.as_bytes() == name);
         let passwords = &self.worker.http.passwords;
         let digest = user.map(|user| passwords.digest(user.password_hash.expose(), credentials));
-        if !digest.is_some_and(|digest| passwords.knows(&digest, Instant::now())) {
-            // An unknown name is checked against somebody's password all the same, so that it takes as long.
-            let hash = user.or(auth.users.first()).map(|user| user.password_hash.clone());
-            let question = Question {
-                hash: hash.unwrap_or(Secret::new(String::new())),
-                password: Secret::new(credentials.get(name.len() + 1..).unwrap_or_default().to_vec()),
-            };
-            let is_right = Box::pin(self.verify(route, question, client)).await?;
-            match digest.filter(|_| is_right) {
-                Some(digest) => passwords.remember(digest, Instant::now()),
-                None => {
-                    self.worker.counters.auth_failure_http();
-                    return Err(unauthorized("the name or the password is wrong"));
-                }
-            }
+        if digest.is_some_and(|digest| passwords.knows(&digest, Instant::now())) {
+            return Ok(None);
         }
-        for field in scratch.request.fields_mut() {
-            field.keep &= !field.name.of(bytes).eq_ignore_ascii_case(FIELD);
-        }
+        // An unknown name is checked against somebody's password all the same, so that it takes as long.
+        let hash = user.or(auth.users.first()).map(|user| user.password_hash.clone());
+        let question = Question {
+            hash: hash.unwrap_or(Secret::new(String::new())),
+            password: Secret::new(credentials.get(name.len() + 1..).unwrap_or_default().to_vec()),
+        };
+        Ok(Some(Unknown { digest, question }))
+    }
+
+    async fn ask(&self, route: &Route, unknown: Unknown, client: &Client) -> Result<(), Refusal> {
+        let Some(digest) = self.verify(route, unknown, client).await? else {
+            self.worker.counters.auth_failure_http();
+            return Err(unauthorized("the name or the password is wrong"));
+        };
+        self.worker.http.passwords.remember(digest, Instant::now());
         Ok(())
     }
 
-    /// Asks whether the password is right, unless this client guessed wrong too often of late.
-    async fn verify(&self, route: &Route, question: Question, client: &Client) -> Result<bool, Refusal> {
+    /// Asks whether name and password are right, unless this client guessed wrong too often of late. Returns what they
+    /// are remembered by if they are.
+    async fn verify(
+        &self,
+        route: &Route,
+        unknown: Unknown,
+        client: &Client,
+    ) -> Result<Option<[u8; 32]>, Refusal> {
         let state = &self.worker.shared.filters;
         let key = rate::Key { route: route.id, of: rate::Of::Guesses(rate::network(client.address)) };
         let (requests, per_ms, burst) = limits::PASSWORD_GUESSES;
@@ -127,11 +146,13 @@ impl<IO> Connection<IO> {
             self.worker.counters.auth_failure_http();
             Refusal::too_many("too many wrong passwords from this client", wait_ns)
         })?;
-        let verified = state.verify(question).await;
-        if !matches!(verified, Ok(false)) {
+        let verified = state.verify(unknown.question).await;
+        let is_wrong = matches!(verified, Ok(is_right) if !is_right || unknown.digest.is_none());
+        if !is_wrong {
             state.rates.give_back(key, pace);
         }
-        Ok(verified?)
+        let digest = unknown.digest.filter(|_| !is_wrong);
+        verified.map(|_| digest).map_err(Refusal::from)
     }
 }
 
@@ -147,6 +168,13 @@ impl State {
         };
         tokio::task::spawn_blocking(verify).await.map_err(|_| Fault::internal(Kind::Overloaded))
     }
+}
+
+/// A name and password that are not known to be right.
+struct Unknown {
+    /// What they will be remembered by; `None` for a name that nobody has.
+    digest: Option<[u8; 32]>,
+    question: Question,
 }
 
 /// A password, and what it has to be.
