@@ -1,4 +1,9 @@
 //! Who asked, through which trusted proxies.
+//!
+//! `X-Forwarded-For` is read, and `Forwarded` (RFC 7239) only where there is none: two chains that disagree would let a
+//! client choose. A trusted proxy therefore has to write or remove `X-Forwarded-For` itself, as all common ones do; one
+//! that writes `Forwarded` alone has to remove what clients send of the other. The scheme comes from
+//! `X-Forwarded-Proto`, or else from the element of `Forwarded` that names the client.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -28,6 +33,9 @@ impl Client {
         if trusted.is_empty() || !is_trusted(peer) {
             return Self { peer, address: peer, is_trusted: false, is_secured: is_tls };
         }
+        if head.all(Known::XForwardedFor).next().is_none() && head.all(Known::Forwarded).next().is_some() {
+            return Self::of_forwarded(peer, is_tls, &is_trusted, head, bytes);
+        }
         let mut address = peer;
         let hops = head.all(Known::XForwardedFor).rev().flat_map(|field| list(field.value.of(bytes)).rev());
         for hop in hops {
@@ -38,9 +46,29 @@ impl Client {
                 break;
             }
         }
-        let said =
-            head.all(Known::XForwardedProto).last().and_then(|field| list(field.value.of(bytes)).next());
-        let is_secured = said.map_or(is_tls, |proto| proto.eq_ignore_ascii_case(b"https"));
+        let is_secured = said_proto(head, bytes).map_or(is_tls, is_https);
+        Self { peer, address, is_trusted: true, is_secured }
+    }
+
+    fn of_forwarded(
+        peer: IpAddr,
+        is_tls: bool,
+        is_trusted: &impl Fn(IpAddr) -> bool,
+        head: &Head,
+        bytes: &[u8],
+    ) -> Self {
+        let (mut address, mut proto) = (peer, None);
+        let hops = head.all(Known::Forwarded).rev().flat_map(|field| list(field.value.of(bytes)).rev());
+        for hop in hops {
+            // `unknown` and hidden names are no addresses: the last good one stands.
+            let Some(ip) = parameter(hop, b"for").and_then(parse_hop) else { break };
+            address = ip;
+            proto = parameter(hop, b"proto");
+            if !is_trusted(ip) {
+                break;
+            }
+        }
+        let is_secured = said_proto(head, bytes).or(proto).map_or(is_tls, is_https);
         Self { peer, address, is_trusted: true, is_secured }
     }
 
@@ -50,6 +78,27 @@ impl Client {
         let port = if self.is_trusted { 0 } else { peer.port() };
         Ends { client: SocketAddr::new(self.address, port), local }
     }
+}
+
+fn said_proto<'a>(head: &Head, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    head.all(Known::XForwardedProto).last().and_then(|field| list(field.value.of(bytes)).next())
+}
+
+fn is_https(proto: &[u8]) -> bool {
+    proto.eq_ignore_ascii_case(b"https")
+}
+
+/// The value of a parameter of one element of `Forwarded`, without its quotes; `None` also where it stands twice.
+fn parameter<'a>(element: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
+    let mut values = element.split(|byte| *byte == b';').filter_map(|pair| {
+        let (name, value) = pair.split_at_checked(memchr::memchr(b'=', pair)?)?;
+        name.trim_ascii()
+            .eq_ignore_ascii_case(wanted)
+            .then(|| value.get(1..).unwrap_or_default().trim_ascii())
+    });
+    let value = values.next().filter(|_| values.next().is_none())?;
+    let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    Some(unquoted.unwrap_or(value))
 }
 
 /// An address, perhaps with a port.
@@ -83,6 +132,33 @@ mod tests {
         ] {
             assert_eq!(client("10.0.0.1:5", fields).address.to_string(), address, "{fields}");
         }
+    }
+
+    #[test]
+    fn forwarded_is_read_where_the_other_field_is_absent() {
+        for (fields, address, is_secured) in [
+            (
+                "Forwarded: for=1.1.1.1, for=203.0.113.9;proto=https, for=10.0.0.2;proto=http\r\n",
+                "203.0.113.9",
+                true,
+            ),
+            ("Forwarded: for=1.1.1.1\r\nForwarded: For=\"[2001:db8::1]:4711\"\r\n", "2001:db8::1", false),
+            ("Forwarded: for=1.1.1.1, for=unknown\r\n", "10.0.0.1", false),
+            ("Forwarded: for=1.1.1.1, for=_hidden;proto=https\r\n", "10.0.0.1", false),
+            ("Forwarded: for=1.1.1.1;for=2.2.2.2\r\n", "10.0.0.1", false),
+            ("Forwarded: for=\"1.1.1.1\r\n", "10.0.0.1", false),
+            ("Forwarded: by=10.0.0.1;proto=https\r\n", "10.0.0.1", false),
+            ("Forwarded: for=1.1.1.1;proto=https\r\nX-Forwarded-Proto: http\r\n", "1.1.1.1", false),
+            ("Forwarded: for=1.1.1.1;proto=https\r\nX-Forwarded-For: 203.0.113.9\r\n", "203.0.113.9", false),
+        ] {
+            let client = client("10.0.0.1:5", fields);
+            assert_eq!(
+                (client.address.to_string(), client.is_secured),
+                (address.into(), is_secured),
+                "{fields}"
+            );
+        }
+        assert_eq!(client("192.0.2.1:5", "Forwarded: for=1.1.1.1\r\n").address.to_string(), "192.0.2.1");
     }
 
     #[test]
