@@ -41,6 +41,10 @@ pub const LEARNED_KEYS: (u32, u32) = (30_000, 1_000_000);
 pub const LEARNED_KEY_BYTES_MAX: usize = 32;
 /// Life of a learned key in seconds (`expire 60m` of INVENTORY B-44).
 pub const LEARNED_SECONDS: u32 = 3_600;
+/// Active checks under way at once in one gateway; each holds a connection for as long as its timeout.
+pub const CHECKS_AT_ONCE_MAX: usize = 256;
+/// Pause between the checks of an endpoint of which nothing is known yet, in milliseconds, where the interval is longer.
+pub const CHECK_FIRST_PAUSE_MS: u32 = 250;
 /// Time for one upstream connection where there are several endpoints, in milliseconds (INVENTORY D-39).
 pub const CONNECT_DEADLINE_OF_SEVERAL_MS: u64 = 2_000;
 /// Longest time that a route may set for anything but a tunnel, in milliseconds: one day.

@@ -26,6 +26,7 @@ use crate::listener::{Kind, accept};
 use crate::live::{Current, LiveCache, Pinned};
 use crate::session::Sessions;
 use crate::telemetry::{Access, Counters, Gauges, Metrics};
+use crate::upstream::health::watch::{self, Watch};
 
 /// What all workers have in common.
 pub struct Shared {
@@ -107,6 +108,8 @@ pub struct Worker {
     pub handshakes: Arc<Semaphore>,
     /// This thread's upstream connections and resolver answers.
     pub upstream: crate::upstream::Upstreams,
+    /// Active checks; on the first worker only.
+    pub(crate) watch: Watch,
     /// This thread's buffers.
     pub buffers: crate::buffers::Buffers,
     /// What this thread keeps for its HTTP connections.
@@ -121,6 +124,7 @@ impl Worker {
             counters: shared.metrics.shard(index),
             handshakes: Arc::new(Semaphore::new(limits::HANDSHAKES_PER_WORKER_MAX)),
             upstream: crate::upstream::Upstreams::default(),
+            watch: Watch::default(),
             buffers: crate::buffers::Buffers::default(),
             http: crate::http::Store::default(),
             live: RefCell::new(shared.current.cache()),
@@ -141,6 +145,8 @@ pub(crate) enum Command {
     Listen(Listen),
     /// Close idle connections to these endpoints: they are in no route any more.
     Retire(Arc<HashSet<EndpointId>>),
+    /// Change which endpoints are asked whether they are well; for the first worker.
+    Watch(Vec<watch::Wanted>),
     /// End now, with whatever is open.
     Stop,
 }
@@ -211,6 +217,10 @@ async fn obey(worker: Rc<Worker>, mut orders: mpsc::Receiver<Command>) {
             Command::Listen(listen) => listen,
             Command::Retire(ids) => {
                 worker.upstream.retire(&ids);
+                continue;
+            }
+            Command::Watch(changes) => {
+                Watch::apply(&worker, changes);
                 continue;
             }
             Command::Stop => return,

@@ -2,6 +2,7 @@
 
 mod balancing;
 mod bodies;
+mod checks;
 mod deadlines;
 mod ends;
 mod faults;
@@ -12,6 +13,7 @@ mod http2;
 mod origins;
 mod secured;
 mod stage;
+mod sticking;
 mod streams;
 mod trailers;
 mod upgrades;

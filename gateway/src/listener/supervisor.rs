@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::bind::{BindError, Bound, bind};
 use super::ports::{self, Ports};
 use super::{Kind, Wanted};
+use crate::upstream::health::watch;
 use crate::worker::{Command, Handle, Listen};
 
 /// What it takes to get from applied to desired.
@@ -188,6 +189,13 @@ impl Supervisor {
         let ids = Arc::new(ids);
         for worker in self.workers.iter() {
             worker.offer(Command::Retire(Arc::clone(&ids)));
+        }
+    }
+
+    /// Has the first worker ask these whether they are well.
+    pub(crate) async fn watch(&self, changes: Vec<watch::Wanted>) {
+        if let Some(first) = self.workers.first() {
+            first.send(Command::Watch(changes)).await;
         }
     }
 

@@ -16,6 +16,7 @@ use super::run::Listeners;
 use crate::listener::Wanted;
 use crate::live::Live;
 use crate::sync::{Installer, Link};
+use crate::upstream::health::watch;
 use crate::upstream::retired;
 use crate::worker::Shared;
 
@@ -98,9 +99,12 @@ impl Install {
         // Bind before the swap: a request routed by the new generation must find its port open.
         degraded.extend(self.bind().await);
         let live = Arc::new(live);
-        if let Some(before) = self.shared.current.replace(Arc::clone(&live)) {
-            self.shared.sessions.reconcile(&before.snapshot, &live.snapshot);
-            self.retire(&before.snapshot, &live.snapshot, delta).await;
+        match self.shared.current.replace(Arc::clone(&live)) {
+            Some(before) => {
+                self.shared.sessions.reconcile(&before.snapshot, &live.snapshot);
+                self.follow(&before.snapshot, &live.snapshot, delta).await;
+            }
+            None => self.watch(watch::of_whole(&live.table)).await,
         }
         let (generation, objects, took) = (snapshot.generation(), snapshot.len(), began.elapsed());
         tracing::info!(%generation, objects, degraded = degraded.len(), ?took, "in force");
@@ -122,15 +126,23 @@ impl Install {
         }
     }
 
-    /// Closes idle connections to endpoints that are in no route any more, and forgets what was known of them.
-    async fn retire(&self, old: &Snapshot, new: &Snapshot, delta: Option<&Delta>) {
+    /// Closes idle connections to endpoints that are in no route any more, forgets what was known of them, and asks
+    /// those that are to be asked.
+    async fn follow(&self, old: &Snapshot, new: &Snapshot, delta: Option<&Delta>) {
         let follows = |delta: &&Delta| old.generation() == delta.base && old.lineage() == delta.lineage;
         let whole = delta.filter(follows).is_none().then(|| delta::diff(old, new));
         let Some(step) = whole.as_ref().or(delta) else { return };
+        self.watch(watch::of_step(old, new, step)).await;
         let left = retired::of_step(old, new, step);
         self.shared.health.retire(&left, &retired::routes(step));
         if !left.is_empty() {
             self.listeners.lock().await.retire(left);
+        }
+    }
+
+    async fn watch(&self, changes: Vec<watch::Wanted>) {
+        if !changes.is_empty() {
+            self.listeners.lock().await.watch(changes).await;
         }
     }
 

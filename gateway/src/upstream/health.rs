@@ -17,6 +17,9 @@ use tokio::time::Instant;
 use super::sticky::Seal;
 use super::sticky::learned::Table;
 
+mod probe;
+pub(crate) mod watch;
+
 /// One endpoint as the gateway finds it. Aligned so that two endpoints never share a cache line.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -126,6 +129,9 @@ pub struct Health {
     learned: DashMap<RouteId, (Learned, Arc<Table>)>,
     /// Seals cookies while no generation brings a key: good for this process only.
     seal: Arc<Seal>,
+    /// Time that a test let pass.
+    #[cfg(test)]
+    passed_ms: AtomicU64,
 }
 
 impl Default for Health {
@@ -135,6 +141,8 @@ impl Default for Health {
             endpoints: DashMap::new(),
             learned: DashMap::new(),
             seal: Arc::new(Seal::random()),
+            #[cfg(test)]
+            passed_ms: AtomicU64::new(0),
         }
     }
 }
@@ -142,7 +150,16 @@ impl Default for Health {
 impl Health {
     /// Milliseconds on this gateway's own clock; never 0, which stands for never.
     pub fn now_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+        let now_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        #[cfg(test)]
+        let now_ms = now_ms + self.passed_ms.load(Relaxed);
+        now_ms
+    }
+
+    /// Lets time pass for this clock alone.
+    #[cfg(test)]
+    pub(crate) fn pass(&self, ms: u64) {
+        self.passed_ms.fetch_add(ms, Relaxed);
     }
 
     /// The state of an endpoint of `route`, the same for all who ask.

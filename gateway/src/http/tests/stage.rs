@@ -19,7 +19,8 @@ use crate::http::scratch::Deadlines;
 use crate::http::{ConnMeta, Protocol, SecuredMeta, serve};
 use crate::listener::Kind;
 use crate::live::Live;
-use crate::upstream::Upstreams;
+use crate::upstream::health::watch::{self, Watch};
+use crate::upstream::{Upstreams, retired};
 use crate::worker::{Shared, Worker, testing};
 
 /// Longest wait for something that has to happen.
@@ -125,7 +126,13 @@ impl Stage {
         assert!(degraded.is_empty(), "{degraded:?}");
         let live = Arc::new(live);
         if let Some(before) = self.worker.shared.current.replace(Arc::clone(&live)) {
-            self.worker.shared.sessions.reconcile(&before.snapshot, &live.snapshot);
+            let (old, new) = (&before.snapshot, &live.snapshot);
+            self.worker.shared.sessions.reconcile(old, new);
+            let step = config::delta::diff(old, new);
+            let left = retired::of_step(old, new, &step);
+            self.worker.shared.health.retire(&left, &retired::routes(&step));
+            self.worker.upstream.retire(&left);
+            Watch::apply(&self.worker, watch::of_step(old, new, &step));
         }
     }
 

@@ -113,6 +113,8 @@ impl Balancer {
             && self.route == route.id
             && self.path == route.path
             && Arc::ptr_eq(&self.seal, seal(pinned, health))
+            // Retired and back again: others look at another state by now.
+            && self.slots.iter().all(|slot| Arc::ptr_eq(&slot.state, &health.of(slot.id, route.id)))
             && self.slots.iter().map(of).eq(upstream
                 .endpoints
                 .iter()
