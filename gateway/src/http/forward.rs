@@ -56,6 +56,13 @@ pub(super) struct Forwarded {
     pub(super) result: Result<Outcome, Fault>,
 }
 
+impl Forwarded {
+    /// No endpoint heard of it.
+    fn unsent(fault: Fault) -> Self {
+        Self { tally: Tally::default(), bytes_up: 0, endpoint: None, result: Err(fault) }
+    }
+}
+
 /// How it ended well.
 pub(super) enum Outcome {
     /// The response went out; whether the downstream connection goes on.
@@ -71,36 +78,26 @@ pub(super) async fn forward<IO: AsyncRead + AsyncWrite + Unpin>(
     scratch: &mut Scratch,
     job: &Job<'_>,
 ) -> Forwarded {
-    let mut done = Forwarded {
-        tally: Tally::default(),
-        bytes_up: 0,
-        endpoint: None,
-        result: Err(Fault::internal(Kind::NoEndpoint)),
-    };
     let mut up = match Upward::new(job.asked.body.clone(), &mut link.intake, &mut scratch.to_upstream) {
         Ok(up) => up,
-        Err(broken) => return Forwarded { result: Err(door::refused(broken)), ..done },
+        Err(broken) => return Forwarded::unsent(door::refused(broken)),
     };
     let mut course = Course::new(worker, job, link.intake.head(), &scratch.request);
-    loop {
+    let mut tally = Tally::default();
+    // Nothing of a try is kept while the next is under way: it would be every idle connection's.
+    let (endpoint, result) = loop {
         let endpoint = match course.endpoint(&mut scratch.to_add) {
             Ok(endpoint) => endpoint,
-            Err(kind) => {
-                done.result = Err(Fault::internal(kind));
-                break;
-            }
+            Err(kind) => return Forwarded::unsent(Fault::internal(kind)),
         };
-        done.endpoint = Some(endpoint.id);
         let one = Try { worker, job, endpoint, course: &mut course };
-        let (result, again) = one.run(link, scratch, &mut up, &mut done.tally).await;
-        done.result = result;
+        let (result, again) = one.run(link, scratch, &mut up, &mut tally).await;
         if !again.is_some_and(|again| course.goes_on(again)) {
-            break;
+            break (endpoint.id, result);
         }
         up.rewind();
-    }
-    done.bytes_up = up.bytes;
-    done
+    };
+    Forwarded { tally, bytes_up: up.bytes, endpoint: Some(endpoint), result }
 }
 
 /// One try at one endpoint.
@@ -120,15 +117,19 @@ impl Try<'_, '_> {
         tally: &mut Tally,
     ) -> (Result<Outcome, Fault>, Option<Again>) {
         let Self { worker, job, endpoint, course } = self;
-        let call = Call {
-            endpoint,
-            policy: job.policy,
-            ends: Some(&job.ends),
-            deadline: job.terms.connect_deadline(job.endpoints.len()),
-            takes_idle: course.takes_idle(),
+        // In a block of its own: what it needs is not kept while the exchange goes on.
+        let connected = {
+            let call = Call {
+                endpoint,
+                policy: job.policy,
+                ends: Some(&job.ends),
+                deadline: job.terms.connect_deadline(job.endpoints.len()),
+                takes_idle: course.takes_idle(),
+            };
+            let connected = pin!(Upstreams::connect(worker, &call));
+            link.attend(job.terms.whole_at, connected).await
         };
-        let connected = pin!(Upstreams::connect(worker, &call));
-        let mut lease = match link.attend(job.terms.whole_at, connected).await {
+        let mut lease = match connected {
             Ok(lease) => lease,
             Err(fault) => {
                 course.failed(&fault, false);
