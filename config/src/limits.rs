@@ -222,6 +222,11 @@ pub const H2_RESET_STREAMS_KEPT: usize = 64;
 pub const H2_PENDING_RESETS_MAX: usize = 64;
 /// Streams of one connection that we had to reset, in all its life; below it [`H2_FORCED_RESETS_MAX`] counts by time.
 pub const H2_FORCED_RESETS_IN_ALL_MAX: usize = 10_000;
+/// Requests under way at once on one HTTP/2 connection to an endpoint; the endpoint may allow fewer. Then there is another
+/// connection: a slow reader of one stream must not fill the window of too many others.
+pub const H2_UPSTREAM_STREAMS_MAX: usize = 100;
+/// Bytes of responses on their way to slow clients, of one HTTP/2 connection to an endpoint.
+pub const H2_UPSTREAM_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// Time in which the frames below are counted, in milliseconds. Above a bound the connection ends.
 pub const H2_FLOOD_WINDOW_MS: u64 = 10_000;
 /// Streams reset by the client (CVE-2023-44487): a page full of cancelled requests is a hundred.

@@ -7,6 +7,7 @@
 
 mod budget;
 mod dial;
+mod h2;
 pub mod health;
 mod open;
 pub(crate) mod pick;
@@ -25,7 +26,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use config::id::EndpointId;
-use config::snapshot::{Endpoint, Route, UpstreamPolicy};
+use config::snapshot::{Endpoint, Protocol, Route, UpstreamPolicy};
 use tokio::time::Instant;
 
 use crate::fault::Fault;
@@ -33,6 +34,7 @@ use crate::live::Pinned;
 use crate::worker::Worker;
 
 pub use dial::dial_address;
+pub use h2::Http2Stream;
 pub use pool::Lease;
 pub use proxy::Ends;
 pub use stream::Stream;
@@ -44,6 +46,7 @@ pub struct Upstreams {
     resolver: resolve::Resolver,
     ways: way::Ways,
     balancers: pick::Balancers,
+    sessions: h2::Sessions,
 }
 
 /// What a connection is wanted for.
@@ -84,12 +87,25 @@ impl Upstreams {
             return Ok(lease);
         }
         // Boxed: rare, and its size would be every idle connection's.
-        Box::pin(open::open(worker, call, way.as_deref(), key)).await
+        Box::pin(Self::open(worker, call, way.as_deref(), key)).await
+    }
+
+    async fn open(
+        worker: &Rc<Worker>,
+        call: &Call<'_>,
+        way: Option<&way::Way>,
+        key: pool::Key,
+    ) -> Result<Lease, Fault> {
+        match way {
+            Some(way) if way.protocol == Protocol::Http2 => h2::lease(worker, call, way, key).await,
+            _ => open::open(worker, call, way, key).await,
+        }
     }
 
     /// Keeps a connection on which nothing is under way.
     pub fn checkin(worker: &Rc<Worker>, lease: Lease, now: Instant) {
-        if worker.upstream.pool.checkin(lease, now) {
+        // A stream has had its request; its connection keeps itself.
+        if !matches!(lease.stream, Stream::Http2(_)) && worker.upstream.pool.checkin(lease, now) {
             pool::sweep(worker);
         }
     }
@@ -99,6 +115,7 @@ impl Upstreams {
         self.pool.retire(ids);
         self.ways.retire(ids);
         self.balancers.retire(ids);
+        self.sessions.retire(ids);
     }
 
     /// An idle connection to an endpoint that is reached the plain way.

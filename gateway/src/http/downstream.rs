@@ -33,7 +33,7 @@ pub(super) enum Arrival {
     /// A complete head of this many bytes.
     Head(usize),
     /// A head that is refused before it is complete or understood.
-    Refused(Fault),
+    Refused(Box<Fault>),
     /// Nothing has come for a while, and may still.
     Quiet,
     /// Nothing more will come.
@@ -82,7 +82,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 match scratch.request.parse_request(head) {
                     Ok(Progress::Complete(len)) => return Poll::Ready(Arrival::Head(len)),
                     Ok(Progress::Partial) => {}
-                    Err(broken) => return Poll::Ready(Arrival::Refused(door::refused(broken))),
+                    Err(broken) => return Poll::Ready(Arrival::Refused(Box::new(door::refused(broken)))),
                 }
             }
             match self.link.intake.poll_head(context, &mut self.link.io, &self.worker.buffers) {
@@ -104,7 +104,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         Poll::Ready(if is_idle {
             Arrival::Quiet
         } else {
-            Arrival::Refused(Fault::downstream(Kind::RequestTimeout, "the head did not arrive in time"))
+            let late = Fault::downstream(Kind::RequestTimeout, "the head did not arrive in time");
+            Arrival::Refused(Box::new(late))
         })
     }
 

@@ -95,7 +95,7 @@ pub(super) async fn serve_one<IO: AsyncRead + AsyncWrite + Unpin>(
     let arrival = match fault {
         Some(fault) => {
             scratch = Some(connection.worker.http.take());
-            Arrival::Refused(fault)
+            Arrival::Refused(Box::new(fault))
         }
         None => connection.arrival(&mut scratch, false, pin!(std::future::pending())).await,
     };

@@ -111,16 +111,31 @@ async fn the_server_name_picks_exact_then_wildcard_then_default() {
 }
 
 #[tokio::test]
+async fn http_2_is_agreed_on_with_every_client_that_knows_it() {
+    let gate = Gate::new().await;
+    gate.serve(1, &[&["*", "default.test"]]);
+    for (offer, spoken) in [
+        (&["http/1.1", "h2"][..], Protocol::Http2),
+        (&["h2"], Protocol::Http2),
+        (&["http/1.1"], Protocol::Http1),
+        (&[], Protocol::Http1),
+    ] {
+        let mut client = ClientConfig::clone(&gate.client(&[&TLS13]));
+        client.alpn_protocols = offer.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let (_client, server) = gate.handshake(Arc::new(client), "default.test").await;
+        assert_eq!(protocol(&server.unwrap().0), spoken, "{offer:?}");
+    }
+}
+
+#[tokio::test]
 async fn bytes_pass_both_ways_after_a_handshake_without_a_server_name() {
     let gate = Gate::new().await;
     gate.serve(1, &[&["*", "default.test"]]);
     let mut client = ClientConfig::clone(&gate.client(&[&TLS13]));
     client.enable_sni = false;
-    client.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let (client, server) = gate.handshake(Arc::new(client), "default.test").await;
     let (mut client, (mut server, meta)) = (client.unwrap(), server.unwrap());
     assert_eq!(meta, SecuredMeta { sni: None });
-    assert_eq!(client.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
 
     client.write_all(b"ping").await.unwrap();
     client.flush().await.unwrap();

@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 use tokio::task::unconstrained;
 use tokio_rustls::client::TlsStream;
 
+use super::h2::Http2Stream;
+
 /// A connection to an endpoint.
 #[derive(Debug)]
 pub enum Stream {
@@ -19,6 +21,8 @@ pub enum Stream {
     Plain(TcpStream),
     /// TLS over a socket. Boxed: it is large, and most connections are plain.
     Tls(Box<TlsStream<TcpStream>>),
+    /// One stream of an HTTP/2 connection; for one request.
+    Http2(Http2Stream),
 }
 
 impl Stream {
@@ -26,7 +30,7 @@ impl Stream {
     pub const fn plain(&self) -> Option<&TcpStream> {
         match self {
             Self::Plain(io) => Some(io),
-            Self::Tls(_) => None,
+            Self::Tls(_) | Self::Http2(_) => None,
         }
     }
 
@@ -46,6 +50,8 @@ impl Stream {
                 let read = std::future::poll_fn(|context| Pin::new(&mut *io).poll_read(context, &mut into));
                 pin!(unconstrained(read)).poll(&mut Context::from_waker(Waker::noop())).is_pending()
             }
+            // It had its request; the connection below keeps itself.
+            Self::Http2(_) => false,
         }
     }
 }
@@ -66,6 +72,7 @@ impl AsyncRead for Stream {
                 }
                 Pin::new(io).poll_read(context, into)
             }
+            Self::Http2(io) => Pin::new(io).poll_read(context, into),
         }
     }
 }
@@ -75,6 +82,7 @@ impl AsyncWrite for Stream {
         match &mut *self {
             Self::Plain(io) => Pin::new(io).poll_write(context, bytes),
             Self::Tls(io) => Pin::new(io).poll_write(context, bytes),
+            Self::Http2(io) => Pin::new(io).poll_write(context, bytes),
         }
     }
 
@@ -86,6 +94,7 @@ impl AsyncWrite for Stream {
         match &mut *self {
             Self::Plain(io) => Pin::new(io).poll_write_vectored(context, parts),
             Self::Tls(io) => Pin::new(io).poll_write_vectored(context, parts),
+            Self::Http2(io) => Pin::new(io).poll_write_vectored(context, parts),
         }
     }
 
@@ -93,6 +102,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Plain(io) => io.is_write_vectored(),
             Self::Tls(io) => io.is_write_vectored(),
+            Self::Http2(_) => false,
         }
     }
 
@@ -100,6 +110,7 @@ impl AsyncWrite for Stream {
         match &mut *self {
             Self::Plain(io) => Pin::new(io).poll_flush(context),
             Self::Tls(io) => Pin::new(io).poll_flush(context),
+            Self::Http2(io) => Pin::new(io).poll_flush(context),
         }
     }
 
@@ -108,6 +119,7 @@ impl AsyncWrite for Stream {
             Self::Plain(io) => Pin::new(io).poll_shutdown(context),
             // Says close_notify, then closes this direction only.
             Self::Tls(io) => Pin::new(io).poll_shutdown(context),
+            Self::Http2(io) => Pin::new(io).poll_shutdown(context),
         }
     }
 }

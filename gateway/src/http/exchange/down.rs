@@ -61,7 +61,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
     /// The origin closed before a whole head.
     fn closed_early(&self, cause: io::Error) -> Fault {
         let is_silent = self.interims == 0 && self.from_upstream.head().is_empty();
-        let retry = if self.is_reused && is_silent { Retry::IfIdempotent } else { Retry::Never };
+        let retry = match (is_silent, cause.kind()) {
+            // An endpoint of HTTP/2 says so of a request that it did not look at; a socket cannot.
+            (true, io::ErrorKind::ConnectionRefused) => Retry::Safe,
+            (true, _) if self.is_reused => Retry::IfIdempotent,
+            _ => Retry::Never,
+        };
         Fault::upstream(Kind::Closed, retry, cause)
     }
 

@@ -4,6 +4,7 @@ mod bodies;
 mod floods;
 mod raw;
 mod strict;
+mod upstream;
 
 use bytes::Bytes;
 use h2::RecvStream;
