@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use gateway::http::codec::{Body, Dialect, Head, Progress, Span};
 use gateway::http::door::{self, Names};
+use gateway::listener::proxy_protocol;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
@@ -88,6 +89,24 @@ pub(crate) fn path(bytes: &[u8]) {
     }
 }
 
+/// A PROXY header is the same however the stream is cut, lies in the bytes, and does not depend on what follows it.
+pub(crate) fn proxy(bytes: &[u8]) {
+    let whole = proxy_protocol::parse(bytes);
+    for end in 0..=bytes.len() {
+        let cut = proxy_protocol::parse(bytes.get(..end).unwrap_or_default());
+        match (cut, whole) {
+            // What is told early stays; only more bytes can be asked for before.
+            (Ok(proxy_protocol::Progress::Partial), _) => {}
+            (cut, whole) => assert_eq!(cut, whole, "the verdict on {end} bytes changes with what follows"),
+        }
+    }
+    if let Ok(proxy_protocol::Progress::Complete { len, .. }) = whole {
+        assert!(len <= bytes.len());
+        let alone = proxy_protocol::parse(bytes.get(..len).unwrap_or_default());
+        assert_eq!(alone, whole, "the header alone is not the header");
+    }
+}
+
 /// Whatever we accept, hyper reads as we do: the same requests with the same targets and bodies, as far as it accepts
 /// them. It may refuse what we let in; it may not see something else in it.
 pub(crate) fn differential(bytes: &[u8]) {
@@ -106,7 +125,7 @@ pub(crate) fn seen(bytes: &[u8]) -> (usize, usize) {
     (ours(bytes).len(), theirs(bytes).len())
 }
 
-/// Method, target, and the body if it is whole.
+/// Method, path and query, and the body if it is whole.
 type Request = (String, String, Option<Vec<u8>>);
 
 fn ours(mut bytes: &[u8]) -> Vec<Request> {
@@ -115,8 +134,13 @@ fn ours(mut bytes: &[u8]) -> Vec<Request> {
         let mut head = Head::default();
         let Ok(Progress::Complete(len)) = head.parse_request(bytes) else { return requests };
         let text = |piece: &[u8]| String::from_utf8_lossy(piece).into_owned();
-        let (method, target) = (text(head.method.of(bytes)), text(head.target.of(bytes)));
+        let method = text(head.method.of(bytes));
         let Ok(asked) = door::check(&mut head, bytes, &mut Names::default()) else { return requests };
+        // As it goes to an origin, whose readers differ in how they spell an absolute one.
+        let mut target = text(asked.path_and_query.of(bytes));
+        if !asked.asterisk && !target.starts_with('/') {
+            target.insert(0, '/');
+        }
         let rest = bytes.get(len..).unwrap_or_default();
         let body = match asked.body {
             Body::Chunked(_) => Body::chunked(Dialect::Data),
@@ -141,7 +165,8 @@ fn theirs(bytes: &[u8]) -> Vec<Request> {
         let seen = Rc::clone(&seen);
         async move {
             let (parts, body) = request.into_parts();
-            let target = parts.uri.to_string();
+            let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+            let target = format!("{}{query}", parts.uri.path());
             let body = body.collect().await.ok().map(|body| body.to_bytes().to_vec());
             seen.borrow_mut().push((parts.method.to_string(), target, body));
             Ok::<_, std::convert::Infallible>(hyper::Response::new(Empty::<Bytes>::new()))

@@ -18,6 +18,8 @@ pub mod binaries;
 pub mod client;
 pub mod origin;
 pub mod ports;
+pub mod raw;
+pub mod recorder;
 pub mod sshd;
 pub mod stack;
 pub mod wait;

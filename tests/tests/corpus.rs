@@ -66,6 +66,11 @@ fn the_other_reading_of_a_path_is_the_last() {
 }
 
 #[test]
+fn a_proxy_header_is_read_alike_however_it_is_cut() {
+    replay("proxy", properties::proxy);
+}
+
+#[test]
 fn both_readers_see_all_requests_of_a_stream() {
     let bytes = include_bytes!("../fuzz/corpus/differential/pipelined");
     assert_eq!(properties::seen(bytes), (3, 3));
