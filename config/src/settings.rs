@@ -74,6 +74,8 @@ pub struct Gateway {
     pub drain: Duration,
     /// Where the log goes.
     pub log: Log,
+    /// Where a line for each request goes.
+    pub access_log: AccessLog,
     /// Production or development.
     pub mode: Mode,
 }
@@ -119,6 +121,111 @@ pub struct Log {
     pub retention: Retention,
     /// Form of a line.
     pub format: LogFormat,
+}
+
+/// Where a line for each request goes. Files are rotated as [`Log`] says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    /// The place.
+    pub to: AccessTarget,
+    /// Form of a line.
+    pub format: AccessFormat,
+    /// Query parameters whose values are not written, in the form of [`AccessLog::parameter`].
+    pub redact: Vec<String>,
+}
+
+impl AccessLog {
+    /// No lines.
+    pub fn off() -> Self {
+        Self { to: AccessTarget::Off, format: AccessFormat::Json, redact: Self::redacted_by_default() }
+    }
+
+    /// Names of parameters that carry secrets in the wild: of OAuth and OpenID Connect, signed URLs, sessions, logins.
+    pub fn redacted_by_default() -> Vec<String> {
+        REDACTED_PARAMETERS.iter().map(|name| Self::parameter(name)).collect()
+    }
+
+    /// The form in which names of parameters are compared: `Api-Key`, `api_key` and `apikey` are one.
+    pub fn parameter(name: &str) -> String {
+        name.chars().filter(|one| !matches!(one, '-' | '_')).map(|one| one.to_ascii_lowercase()).collect()
+    }
+}
+
+/// What is redacted when nothing says otherwise.
+pub(crate) const REDACTED_PARAMETERS: &[&str] = &[
+    "token",
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "id_token_hint",
+    "auth_token",
+    "csrf_token",
+    "xsrf_token",
+    "session_token",
+    "x_amz_security_token",
+    "x_amz_signature",
+    "x_amz_credential",
+    "x_goog_signature",
+    "x_goog_credential",
+    "code",
+    "code_verifier",
+    "state",
+    "nonce",
+    "assertion",
+    "client_assertion",
+    "client_secret",
+    "saml_request",
+    "saml_response",
+    "password",
+    "passwd",
+    "passphrase",
+    "pass",
+    "pwd",
+    "pin",
+    "otp",
+    "secret",
+    "key",
+    "api_key",
+    "private_key",
+    "access_key",
+    "sig",
+    "signature",
+    "hmac",
+    "session",
+    "session_id",
+    "sid",
+    "phpsessid",
+    "jsessionid",
+    "ticket",
+    "auth",
+    "authorization",
+    "credential",
+    "credentials",
+    "jwt",
+    "bearer",
+    "invite",
+];
+
+/// Where the lines of requests go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output, between the lines of the log if that goes there too.
+    Stdout,
+    /// A file.
+    File(PathBuf),
+}
+
+/// Form of a line about a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessFormat {
+    /// One JSON object a line.
+    Json,
+    /// The common log format of NCSA.
+    Common,
+    /// The same with referer and user agent, as Apache and nginx write it.
+    Combined,
 }
 
 /// Least level of a log line.

@@ -260,6 +260,7 @@ pub(crate) mod testing {
             name: config::name::GatewayName::parse("test").unwrap(),
             join_token: None,
             workers: 1,
+            access_log: config::settings::AccessLog::off(),
             trusted_proxies: Vec::new(),
             proxy_protocol: Vec::new(),
             drain: Duration::from_secs(5),

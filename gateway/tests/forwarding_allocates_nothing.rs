@@ -165,6 +165,7 @@ fn settings(dir: &Path) -> Gateway {
         name: GatewayName::parse("test").unwrap(),
         join_token: None,
         workers: 1,
+        access_log: config::settings::AccessLog::off(),
         trusted_proxies: Vec::new(),
         proxy_protocol: Vec::new(),
         drain: Duration::from_secs(5),

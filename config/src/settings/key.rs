@@ -27,6 +27,9 @@ pub(super) enum Key {
     LogRotation,
     LogRetention,
     LogFormat,
+    AccessFile,
+    AccessFormat,
+    AccessRedact,
 }
 
 /// How a setting is written.
@@ -79,6 +82,9 @@ pub(super) const SPECS: &[Spec] = &[
     spec(Key::LogRotation, "log", "rotation", &["LOG_ROTATION", "LOG_FILE_MAX_SIZE"]),
     spec(Key::LogRetention, "log", "retention", &["LOG_RETENTION"]),
     spec(Key::LogFormat, "log", "format", &[]),
+    spec(Key::AccessFile, "access_log", "file", &[]),
+    spec(Key::AccessFormat, "access_log", "format", &[]),
+    spec(Key::AccessRedact, "access_log", "redact", &[]),
 ];
 
 impl Spec {
@@ -110,6 +116,10 @@ pub(super) const RENAMED: &[(&str, &str)] = &[
     ("database.file", "database.url"),
     ("log.path", "log.file"),
     ("log.max_size", "log.rotation"),
+    ("log.access", "access_log.file"),
+    ("log.access_file", "access_log.file"),
+    ("gateway.access_log", "access_log.file"),
+    ("access_log.path", "access_log.file"),
     ("log.file_max_size", "log.rotation"),
     ("gateway.listen", "gateway.http"),
     ("gateway.token", "gateway.join_token"),

@@ -8,7 +8,10 @@ use super::error::{Report, SettingsErrors};
 use super::key::Key;
 use super::parse::{self, ReadSecret, Reading};
 use super::raw::{Sources, collect};
-use super::{Control, Database, Gateway, Level, Log, LogFormat, Mode, Retention, Rotation, check, units};
+use super::{
+    AccessFormat, AccessLog, AccessTarget, Control, Database, Gateway, Level, Log, LogFormat, Mode,
+    Retention, Rotation, check, units,
+};
 use crate::limits;
 use crate::name::GatewayName;
 use crate::secret::Secret;
@@ -164,6 +167,7 @@ impl<'a> Reading<'a> {
                 .many(Key::ProxyProtocol, limits::TRUSTED_PROXIES_MAX, parse::network)
                 .unwrap_or_default(),
             drain: self.drain(),
+            access_log: self.access_log(&log, &data),
             log,
             mode,
             data,
@@ -241,6 +245,27 @@ impl<'a> Reading<'a> {
         }
     }
 
+    /// Beside a main log that is a file; a main log on standard output is for people, and has no such lines between its
+    /// own unless somebody asks for them.
+    fn access_log(&mut self, log: &Log, data: &Path) -> AccessLog {
+        let given = self
+            .one(Key::AccessFile, |text| Ok((!text.is_empty()).then(|| parse::access_target(text, data))));
+        let beside =
+            || log.file.as_deref().map_or(AccessTarget::Off, |main| AccessTarget::File(access_beside(main)));
+        let to = given.flatten().unwrap_or_else(beside);
+        if matches!(&to, AccessTarget::File(file) if log.file.as_ref() == Some(file)) {
+            let (origin, key) = self.place(Key::AccessFile);
+            self.report.error(&origin, &key, "is the gateway's log file; two writers cannot rotate one file");
+        }
+        AccessLog {
+            to,
+            format: self.one(Key::AccessFormat, parse::access_format).unwrap_or(AccessFormat::Json),
+            redact: self
+                .many(Key::AccessRedact, limits::REDACTED_NAMES_MAX, parse::parameter)
+                .unwrap_or_else(AccessLog::redacted_by_default),
+        }
+    }
+
     fn log(&mut self, data: &Path) -> Log {
         let rotation = self.one(Key::LogRotation, units::rotation).unwrap_or(Rotation::Bytes(ROTATION_BYTES));
         let usual = match rotation {
@@ -255,6 +280,13 @@ impl<'a> Reading<'a> {
             format: self.one(Key::LogFormat, parse::log_format).unwrap_or(LogFormat::Text),
         }
     }
+}
+
+/// The file of the lines of requests beside a log file: `main.log` has `access.log`, `main-7.log` has `access-7.log`.
+fn access_beside(main: &Path) -> PathBuf {
+    let name = main.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = if name.contains("main") { name.replace("main", "access") } else { "access.log".to_owned() };
+    main.with_file_name(name)
 }
 
 /// The gateway's own file beside control's: two processes cannot rotate one file.

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::error::{Origin, Report};
 use super::key::{Key, SPECS};
 use super::raw::{Given, Raw};
-use super::{Database, Level, LogFormat, Mode};
+use super::{AccessFormat, AccessLog, AccessTarget, Database, Level, LogFormat, Mode};
 use crate::limits;
 use crate::name::HostName;
 use crate::secret::Secret;
@@ -190,6 +190,35 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
 pub(super) fn log_file(text: &str, data: &Path) -> Option<PathBuf> {
     let standard = text.is_empty() || text == "-" || text.eq_ignore_ascii_case("stdout");
     (!standard).then(|| data.join(text))
+}
+
+/// Where the lines of requests go: a file below the data directory, standard output, or nowhere.
+pub(super) fn access_target(text: &str, data: &Path) -> AccessTarget {
+    match text.to_ascii_lowercase().as_str() {
+        "off" => AccessTarget::Off,
+        "-" | "stdout" => AccessTarget::Stdout,
+        _ => AccessTarget::File(data.join(text)),
+    }
+}
+
+/// The form of a line about a request.
+pub(super) fn access_format(text: &str) -> Result<AccessFormat, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "json" => Ok(AccessFormat::Json),
+        "common" => Ok(AccessFormat::Common),
+        "combined" => Ok(AccessFormat::Combined),
+        _ => Err(format!("{text:?} is no form of an access log; write json, common or combined")),
+    }
+}
+
+/// The name of a query parameter, in the form in which names are compared.
+pub(super) fn parameter(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let name = AccessLog::parameter(text);
+    if name.is_empty() || text.len() > limits::REDACTED_NAME_BYTES_MAX || !text.bytes().all(is_plain) {
+        return Err(format!("{text:?} is no name of a query parameter; write letters, digits, - and _"));
+    }
+    Ok(name)
 }
 
 /// A database: a path or `sqlite:` URL, relative to the data directory, or a PostgreSQL URL.

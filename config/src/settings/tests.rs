@@ -408,3 +408,44 @@ fn the_example_names_every_key_with_its_default() {
     assert_eq!(format!("{same_control:?}"), format!("{control:?}"));
     assert_eq!(format!("{same_gateway:?}"), format!("{gateway:?}"));
 }
+
+#[test]
+fn requests_are_written_beside_a_log_file_unless_somebody_says_where() {
+    let to = |text: &str| both(&file(text)).1.access_log.to;
+    assert_eq!(to(""), AccessTarget::Off, "standard output is for people");
+    let beside = to("[log]\nfile = \"logs/main.log\"\n");
+    assert_eq!(beside, AccessTarget::File("/data/logs/access-gateway.log".into()));
+    let beside = to("[log]\nfile = \"logs/gatehouse.log\"\n");
+    assert_eq!(beside, AccessTarget::File("/data/logs/access.log".into()));
+    assert_eq!(to("[access_log]\nfile = \"stdout\"\n"), AccessTarget::Stdout);
+    let off = to("[log]\nfile = \"main.log\"\n[access_log]\nfile = \"off\"\n");
+    assert_eq!(off, AccessTarget::Off);
+    let own = to("[access_log]\nfile = \"requests.log\"\n");
+    assert_eq!(own, AccessTarget::File("/data/requests.log".into()));
+}
+
+#[test]
+fn a_list_of_what_is_hidden_takes_the_place_of_the_default() {
+    let redact = |text: &str| both(&file(text)).1.access_log.redact;
+    assert!(redact("").contains(&"accesstoken".to_owned()));
+    assert_eq!(redact("[access_log]\nredact = [\"X-Key\", \"my_pin\"]\n"), ["xkey", "mypin"]);
+    assert_eq!(redact("[access_log]\nredact = []\n"), Vec::<String>::new());
+}
+
+#[test]
+fn an_access_log_that_cannot_be_is_refused() {
+    let text = "[log]\nfile = \"main.log\"\n[access_log]\nfile = \"main-gateway.log\"\nformat = \"xml\"\nredact = \"a b\"\n";
+    let said = mistakes(&file(text)).join("\n");
+    for part in
+        ["two writers cannot rotate one file", "json, common or combined", "no name of a query parameter"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn the_reference_names_every_parameter_that_is_hidden() {
+    for name in REDACTED_PARAMETERS {
+        assert!(REFERENCE.contains(&format!("`{name}`")), "{name} is missing");
+    }
+}

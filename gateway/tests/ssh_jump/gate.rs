@@ -12,7 +12,7 @@ use config::grant::Grants;
 use config::id::{KeyId, UserId, VmId};
 use config::name::{GatewayName, Namespace, NetworkName, UserName, VmName};
 use config::secret::Secret;
-use config::settings::{self, Level, Log, LogFormat, Mode, Retention, Rotation};
+use config::settings::{self, AccessLog, Level, Log, LogFormat, Mode, Retention, Rotation};
 use config::snapshot::{Generation, Lineage, Object, Principal, Snapshot, SshHostKey, SshKey, Value, Vm};
 use gateway::live::Live;
 use gateway::worker::{Shared, Worker};
@@ -164,6 +164,7 @@ fn settings() -> settings::Gateway {
         name: GatewayName::parse("test").unwrap(),
         join_token: None,
         workers: 1,
+        access_log: AccessLog::off(),
         trusted_proxies: Vec::new(),
         proxy_protocol: Vec::new(),
         drain: Duration::from_secs(5),
