@@ -17,16 +17,19 @@ mod forward;
 pub(crate) mod h2;
 mod headers;
 mod intake;
+mod journey;
 mod redirect;
 pub mod respond;
 mod scratch;
 mod serve;
+mod trace;
 mod upgrade;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::listener::Kind;
+use crate::telemetry::TlsFacts;
 
 pub use filters::State as FilterState;
 pub use scratch::Store;
@@ -58,10 +61,12 @@ pub enum Protocol {
 }
 
 /// What a TLS handshake told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SecuredMeta {
     /// The server name asked for, in lower case.
     pub sni: Option<Arc<str>>,
+    /// What was agreed on.
+    pub agreed: TlsFacts,
 }
 
 #[cfg(test)]

@@ -83,11 +83,11 @@ impl Gateway {
             return Err(StartError::AdminNotLoopback(admin));
         }
         let directory = directory::Directory::open(&settings.data)?;
-        let access = Access::start(&settings.log)?;
         let workers = match settings.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
         };
+        let access = Access::start(&settings.access_log, &settings.log, workers)?;
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let shared = Shared::with(settings, workers, access, Bounds::for_open_files(files));
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());

@@ -20,6 +20,7 @@ use tokio_rustls::LazyConfigAcceptor;
 
 use crate::http::{Protocol, SecuredMeta};
 use crate::live::Current;
+use crate::telemetry::TlsFacts;
 use crate::worker::Worker;
 
 /// What HTTP/2 is called in a handshake (RFC 9113 § 3.1).
@@ -93,8 +94,10 @@ async fn accept_within(
 
     let stream = timeout_at(deadline, hello.into_stream(config)).await.map_err(|_| AcceptError::Deadline)?;
     let stream = stream.map_err(AcceptError::Handshake)?;
-    let sni = stream.get_ref().1.server_name().map(Arc::from);
-    Ok((stream, SecuredMeta { sni }))
+    let state = stream.get_ref().1;
+    let sni = state.server_name().map(Arc::from);
+    let agreed = TlsFacts::of(state);
+    Ok((stream, SecuredMeta { sni, agreed }))
 }
 
 fn server_config(current: Current) -> Result<ServerConfig, rustls::Error> {

@@ -25,7 +25,8 @@ use crate::listener::supervisor::Listed;
 use crate::listener::{Kind, accept};
 use crate::live::{Current, LiveCache, Pinned};
 use crate::session::Sessions;
-use crate::telemetry::{Access, Counters, Gauges, Metrics};
+use crate::telemetry::log::LogError;
+use crate::telemetry::{Access, Counters, Gauges, Metrics, Recorder, Routes};
 use crate::upstream::health::watch::{self, Watch};
 
 /// What all workers have in common.
@@ -48,7 +49,7 @@ pub struct Shared {
     pub metrics: Metrics,
     /// What stands still between two changes: what is applied, and the stream to control.
     pub gauges: Gauges,
-    /// Where access records go.
+    /// The access log.
     pub access: Access,
     /// What TLS handshakes are made with.
     pub tls: crate::tls::Acceptor,
@@ -68,7 +69,15 @@ impl Shared {
         Self::with(settings, workers, Access::default(), Bounds::default())
     }
 
-    /// The same, with access records that go somewhere and bounds of its own.
+    /// The same, with the access log that the settings ask for.
+    ///
+    /// Errors: its file cannot be opened.
+    pub fn with_access_log(settings: settings::Gateway, workers: usize) -> Result<Arc<Self>, LogError> {
+        let access = Access::start(&settings.access_log, &settings.log, workers)?;
+        Ok(Self::with(settings, workers, access, Bounds::default()))
+    }
+
+    /// The same, with an access log that goes somewhere and bounds of its own.
     pub(crate) fn with(
         settings: settings::Gateway,
         workers: usize,
@@ -104,6 +113,10 @@ pub struct Worker {
     pub index: usize,
     /// This thread's counters.
     pub counters: Arc<Counters>,
+    /// This thread's counts by route.
+    pub routes: Routes,
+    /// This thread's way into the access log.
+    pub recorder: Recorder,
     /// Room for TLS handshakes of this thread: a flood of hellos must not starve traffic.
     pub handshakes: Arc<Semaphore>,
     /// This thread's upstream connections and resolver answers.
@@ -122,6 +135,8 @@ impl Worker {
     pub fn new(shared: Arc<Shared>, index: usize) -> Rc<Self> {
         Rc::new(Self {
             counters: shared.metrics.shard(index),
+            routes: shared.metrics.worker_routes(),
+            recorder: shared.access.recorder(index),
             handshakes: Arc::new(Semaphore::new(limits::HANDSHAKES_PER_WORKER_MAX)),
             upstream: crate::upstream::Upstreams::default(),
             watch: Watch::default(),

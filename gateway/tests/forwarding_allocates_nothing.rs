@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use config::id::{EndpointId, RouteId};
 use config::name::{GatewayName, HostPattern, Namespace, PathPrefix};
-use config::settings::{Gateway, Level, Log, LogFormat, Mode, Retention, Rotation};
+use config::settings::{AccessTarget, Gateway, Level, Log, LogFormat, Mode, Retention, Rotation};
 use config::snapshot::{
     Action, Endpoint, FlowPolicy, Generation, Lineage, Object, Route, Snapshot, TlsMode, Upstream, Value,
 };
@@ -29,7 +29,8 @@ use gateway::worker::{Shared, Worker};
 use tokio::runtime::{Builder, LocalOptions};
 
 const REQUESTS: &[&str] = &[
-    "GET /a/b?c=d HTTP/1.1\r\nHost: app.example\r\nUser-Agent: test\r\nAccept: */*\r\n\r\n",
+    "GET /a/b?c=d&token=e HTTP/1.1\r\nHost: app.example\r\nUser-Agent: test\r\nAccept: */*\r\nReferer: /x\r\n\
+     traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n",
     "POST /form HTTP/1.1\r\nHost: app.example\r\nContent-Length: 5\r\n\r\nhello",
     "POST /stream HTTP/1.1\r\nHost: app.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
 ];
@@ -38,7 +39,29 @@ const ROUNDS: usize = 50;
 #[test]
 fn a_request_forwarded_by_a_warm_worker_allocates_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let worker = Worker::new(Shared::new(settings(dir.path()), 1), 0);
+    forwards_without_allocating(Shared::new(settings(dir.path()), 1));
+}
+
+#[test]
+fn nor_does_one_that_the_access_log_tells_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("access.log");
+    let mut settings = settings(dir.path());
+    settings.access_log.to = AccessTarget::File(file.clone());
+    let shared = Shared::with_access_log(settings, 1).unwrap();
+
+    forwards_without_allocating(Arc::clone(&shared));
+
+    shared.access.flush();
+    assert_eq!(shared.access.dropped(), 0);
+    let lines = std::fs::read_to_string(file).unwrap();
+    assert_eq!(lines.lines().count(), 2 * ROUNDS * REQUESTS.len());
+    assert!(lines.lines().all(|line| line.contains("\"trace_id\":\"0af7651916cd43dd8448eb211c80319c\"")
+        || line.contains("\"method\":\"POST\"")));
+}
+
+fn forwards_without_allocating(shared: Arc<Shared>) {
+    let worker = Worker::new(shared, 0);
     worker.shared.current.replace(Arc::new(live(origin())));
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
     let gate = TcpListener::bind("127.0.0.1:0").unwrap();

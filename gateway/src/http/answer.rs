@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use config::id::{EndpointId, RouteId};
 use config::limits;
@@ -13,12 +14,14 @@ use super::codec::{Known, Span, Version, list};
 use super::door::Asked;
 use super::downstream::Connection;
 use super::headers::Policy;
+use super::journey::Journey;
 use super::redirect;
 use super::respond::{self, Answer, What};
 use super::scratch::Scratch;
 use super::serve::Next;
+use super::trace::Trace;
 use crate::fault::{Fault, Kind, Side};
-use crate::telemetry::Record;
+use crate::telemetry::{Protocol, Record};
 
 /// How an answer of our own is given.
 #[derive(Clone, Copy)]
@@ -54,19 +57,37 @@ pub(super) struct Told {
     route: Option<RouteId>,
     pub(super) endpoint: Option<EndpointId>,
     pub(super) bytes: (u64, u64),
+    /// What went wrong.
+    pub(super) fault: Option<Kind>,
 }
 
 impl Told {
     pub(super) const fn new(generation: Generation, route: Option<RouteId>) -> Self {
-        Self { status: 0, generation, route, endpoint: None, bytes: (0, 0) }
+        Self { status: 0, generation, route, endpoint: None, bytes: (0, 0), fault: None }
+    }
+
+    /// Of a request that was answered before anything was decided about it.
+    pub(super) fn refused(fault: &Fault) -> Self {
+        let mut told = Self::new(Generation(0), None);
+        told.failed(fault);
+        told
+    }
+
+    /// It ends with this fault, and the answer to that.
+    pub(super) fn failed(&mut self, fault: &Fault) {
+        self.status = respond::status(fault).unwrap_or(0);
+        self.fault = Some(fault.kind);
     }
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
-    /// Takes the client's id over, or makes one: unique by connection and request, without a system call.
+    /// Gives the request its trace and its id. Takes the client's id over, or makes one: unique by connection and request, without a system call.
     pub(super) fn name_request(&self, scratch: &mut Scratch) {
-        let Scratch { request, request_id, .. } = scratch;
+        let Scratch { request, request_id, trace, client, journey, user, .. } = scratch;
         let bytes = self.link.intake.head();
+        (*client, *journey) = (None, Journey::default());
+        user.clear();
+        *trace = Trace::of(request, bytes, &self.worker.http.numbers);
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         let theirs = request.all(Known::XRequestId).next().map(|field| field.value.of(bytes)).filter(|id| {
             !id.is_empty() && id.len() <= limits::REQUEST_ID_BYTES_MAX && id.iter().all(is_plain)
@@ -114,7 +135,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     ) -> Next {
         self.worker.counters.fault(fault.side);
         if !manner.is_logged {
-            log(&scratch.request_id, fault, None);
+            log(scratch, fault, None);
         }
         let Some(what) = What::fault(fault, manner.policy) else { return Next::Abort };
         let what = What { retry_after_seconds: manner.retry_after_seconds, ..what };
@@ -190,36 +211,107 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         }
     }
 
-    /// Hands the record over, if somebody reads records: `began` says so.
-    pub(super) fn record(&self, scratch: &Scratch, asked: &Asked, told: &Told, began: Option<Instant>) {
-        let Some(began) = began else { return };
+    /// Counts a request that is over, and tells the access log what became of it. `asked` is absent where the door let
+    /// nothing in.
+    pub(super) fn record(&self, scratch: &Scratch, asked: Option<&Asked>, told: &Told) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(scratch.began.unwrap_or(now));
         let bytes = self.link.intake.head();
-        let text = |piece: super::codec::Piece| String::from_utf8_lossy(piece.of(bytes)).into_owned();
-        self.worker.shared.access.record(Record {
-            request: scratch.request_id.clone(),
+        let method = scratch.request.method.of(bytes);
+        self.worker.routes.count(told.route, method, told.status, took);
+        if !self.worker.recorder.is_on() {
+            return;
+        }
+        let value = |known| scratch.request.all(known).next().map_or(&b""[..], |field| field.value.of(bytes));
+        let (path, query): (&[u8], &[u8]) = match asked {
+            Some(asked) if asked.asterisk => (b"*", b""),
+            Some(asked) => (asked.path.of(bytes), asked.query.of(bytes)),
+            None => refused_target(scratch.request.target.of(bytes)),
+        };
+        let secured = self.meta.secured.as_ref();
+        let mut fault = FaultName::default();
+        if let Some(kind) = told.fault {
+            let _ = write!(fault, "{kind:?}");
+        }
+        self.worker.recorder.record(&Record {
+            at: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            request: scratch.request_id.as_bytes(),
+            trace: scratch.trace.id,
+            client: scratch.client.map_or(self.meta.peer.ip(), |client| client.address),
             peer: self.meta.peer,
-            host: scratch.names.host.clone(),
-            method: text(scratch.request.method),
-            path: text(asked.path),
+            is_secured: scratch.client.map_or(secured.is_some(), |client| client.is_secured),
+            protocol: self.protocol(scratch),
+            host: if asked.is_some() { scratch.names.host.as_bytes() } else { b"" },
+            method,
+            path,
+            query,
             status: told.status,
-            generation: Some(told.generation),
-            route: told.route,
-            endpoint: told.endpoint,
             bytes: told.bytes,
-            micros: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            micros: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            generation: told.generation.0,
+            route: told.route,
+            upstream: scratch.journey.end(now),
+            tls: secured
+                .map(|secured| (secured.agreed, secured.sni.as_deref().unwrap_or_default().as_bytes())),
+            user: scratch.user.as_bytes(),
+            fault: fault.text(),
+            agent: value(Known::UserAgent),
+            referer: value(Known::Referer),
         });
+    }
+
+    fn protocol(&self, scratch: &Scratch) -> Protocol {
+        match (self.meta.protocol, scratch.request.version) {
+            (super::Protocol::Http2, _) => Protocol::Http2,
+            (super::Protocol::Http1, Version::Http10) => Protocol::Http10,
+            (super::Protocol::Http1, Version::Http11) => Protocol::Http11,
+        }
+    }
+}
+
+/// Path and query of a target that was refused; of any but a path nothing is said, for it may hold a login.
+fn refused_target(target: &[u8]) -> (&[u8], &[u8]) {
+    if !target.starts_with(b"/") {
+        return (b"", b"");
+    }
+    let end = memchr::memchr(b'?', target).unwrap_or(target.len());
+    (target.get(..end).unwrap_or_default(), target.get(end + 1..).unwrap_or_default())
+}
+
+/// The name of a kind of fault, without an allocation.
+#[derive(Default)]
+struct FaultName {
+    bytes: [u8; 32],
+    len: usize,
+}
+
+impl FaultName {
+    fn text(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Write for FaultName {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        let room = self.bytes.get_mut(self.len..self.len + text.len()).ok_or(std::fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.len += text.len();
+        Ok(())
     }
 }
 
 /// The cause goes to the log, where it may name addresses. What strangers can cause at will is not a warning.
-pub(super) fn log(request: &str, fault: &Fault, told: Option<&Told>) {
+pub(super) fn log(scratch: &Scratch, fault: &Fault, told: Option<&Told>) {
+    let (request, trace) = (scratch.request_id.as_str(), tracing::field::display(scratch.trace.id_text()));
     let cause = fault.source();
     let route = told.and_then(|told| told.route).map(tracing::field::display);
     let endpoint = told.and_then(|told| told.endpoint).map(tracing::field::display);
     match fault.side {
-        Side::Downstream => tracing::debug!(request, %fault, cause, route, endpoint, "request refused"),
+        Side::Downstream => {
+            tracing::debug!(request, trace, %fault, cause, route, endpoint, "request refused")
+        }
         Side::Upstream | Side::Internal => {
-            tracing::info!(request, %fault, cause, route, endpoint, "request failed");
+            tracing::info!(request, trace, %fault, cause, route, endpoint, "request failed");
         }
     }
 }

@@ -15,6 +15,7 @@ use super::client::Client;
 use super::door::{self, Asked};
 use super::exchange::{End, Ends, Exchange, Link, Tally, Terms, Upward};
 use super::intake::Intake;
+use super::journey::Journey;
 use super::scratch::Scratch;
 use super::upgrade::Tunnel;
 use crate::fault::{Fault, Kind, Retry};
@@ -78,6 +79,7 @@ pub(super) async fn forward<IO: AsyncRead + AsyncWrite + Unpin>(
     scratch: &mut Scratch,
     job: &Job<'_>,
 ) -> Forwarded {
+    scratch.journey = Journey::begin();
     let mut up = match Upward::new(job.asked.body.clone(), &mut link.intake, &mut scratch.to_upstream) {
         Ok(up) => up,
         Err(broken) => return Forwarded::unsent(door::refused(broken)),
@@ -117,6 +119,7 @@ impl Try<'_, '_> {
         tally: &mut Tally,
     ) -> (Result<Outcome, Fault>, Option<Again>) {
         let Self { worker, job, endpoint, course } = self;
+        scratch.journey.tries(endpoint.id);
         // In a block of its own: what it needs is not kept while the exchange goes on.
         let connected = {
             let call = Call {
@@ -138,6 +141,7 @@ impl Try<'_, '_> {
             }
         };
         course.reached();
+        scratch.journey.connected(endpoint, &lease);
         let is_reused = lease.is_reused;
         let mut from_upstream = Intake::default();
         let attempt = course.attempt();

@@ -11,6 +11,7 @@ use super::codec::{Body, Dialect, Field, Head, Known, Version, list};
 use super::door::Asked;
 use super::filters::fields::{Edits, Scope};
 use super::filters::path;
+use super::trace::Trace;
 
 /// What a request head is made of.
 pub(super) struct Outbound<'a> {
@@ -20,11 +21,12 @@ pub(super) struct Outbound<'a> {
     pub(super) client: &'a Client,
     pub(super) request_id: &'a str,
     pub(super) filters: Option<&'a Filters>,
+    pub(super) trace: &'a Trace,
 }
 
 /// Writes the request head that goes upstream. Also decides which of the client's forwarding fields count.
 pub(super) fn outbound(out: &mut Vec<u8>, parts: &Outbound<'_>) {
-    let Outbound { head, bytes, asked, client, request_id, filters } = parts;
+    let Outbound { head, bytes, asked, client, request_id, trace, filters } = parts;
     out.extend_from_slice(head.method.of(bytes));
     out.push(b' ');
     target(out, parts);
@@ -48,6 +50,12 @@ pub(super) fn outbound(out: &mut Vec<u8>, parts: &Outbound<'_>) {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
     forwarding(out, parts);
+    trace.write(out);
+    if trace.is_continued() {
+        for field in head.all(Known::Tracestate).filter(|field| field.keep) {
+            out.extend_from_slice(field.line.of(bytes));
+        }
+    }
     out.extend_from_slice(b"X-Request-Id: ");
     out.extend_from_slice(request_id.as_bytes());
     out.extend_from_slice(b"\r\n\r\n");
@@ -79,7 +87,11 @@ fn target(out: &mut Vec<u8>, parts: &Outbound<'_>) {
 fn passes_upstream(known: Known, is_trusted: bool) -> bool {
     match known {
         // Written anew, from what is known.
-        Known::XRealIp | Known::XForwardedFor | Known::XRequestId => false,
+        Known::XRealIp
+        | Known::XForwardedFor
+        | Known::XRequestId
+        | Known::Traceparent
+        | Known::Tracestate => false,
         Known::Forwarded
         | Known::XForwardedHost
         | Known::XForwardedProto
@@ -102,6 +114,8 @@ fn passes_upstream(known: Known, is_trusted: bool) -> bool {
         | Known::Expect
         | Known::StrictTransportSecurity
         | Known::Accept
+        | Known::UserAgent
+        | Known::Referer
         | Known::Other => true,
     }
 }

@@ -5,10 +5,14 @@ use std::cell::{Cell, RefCell};
 
 use config::limits;
 use config::snapshot::Timeouts;
+use tokio::time::Instant;
 
+use super::client::Client;
 use super::codec::Head;
 use super::door::Names;
 use super::exchange::Packers;
+use super::journey::Journey;
+use super::trace::{Numbers, Trace};
 
 /// Room of one request.
 #[derive(Default)]
@@ -21,6 +25,16 @@ pub(super) struct Scratch {
     pub(super) names: Names,
     /// `X-Request-Id`.
     pub(super) request_id: String,
+    /// The trace it belongs to.
+    pub(super) trace: Trace,
+    /// When its head was whole.
+    pub(super) began: Option<Instant>,
+    /// Who asked, once that is known.
+    pub(super) client: Option<Client>,
+    /// Its way to an endpoint.
+    pub(super) journey: Journey,
+    /// Who logged in, if a filter asked for that; for the access log.
+    pub(super) user: String,
     /// What is written upstream first: head and beginning of the body.
     pub(super) to_upstream: Vec<u8>,
     /// Lines that the response's head gets besides its own.
@@ -34,6 +48,7 @@ impl Scratch {
         self.request.reset();
         self.response.reset();
         self.request_id.clear();
+        self.user.clear();
         for out in [&mut self.to_upstream, &mut self.to_downstream] {
             out.clear();
             out.shrink_to(2 * limits::BUFFER_BYTES);
@@ -108,6 +123,8 @@ pub struct Store {
     pub(super) passwords: super::filters::Passwords,
     /// What compresses responses.
     pub(super) packers: Packers,
+    /// Ids of traces.
+    pub(super) numbers: Numbers,
 }
 
 impl Store {

@@ -17,7 +17,6 @@ use super::exchange::Terms;
 use super::filters::{InFlight, Refusal};
 use super::forward::{self, Forwarded, Job, Outcome};
 use super::headers::{self, Outbound, Policy};
-use super::respond;
 use super::scratch::Scratch;
 use super::upgrade::{self, Admission, Tunnel};
 use super::{ConnMeta, Protocol, h2};
@@ -118,7 +117,6 @@ struct Served<'a> {
     session: Option<SessionPermit>,
     in_flight: Option<InFlight>,
     pinned: &'a Pinned,
-    began: Option<Instant>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
@@ -161,9 +159,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 self.request(scratch).await
             }
             (Arrival::Refused(fault), Some(scratch)) => {
+                scratch.began = Some(Instant::now());
                 self.worker.counters.refused_request();
                 self.name_request(scratch);
-                self.refuse(scratch, &fault, Manner::CLOSING).await
+                let next = self.refuse(scratch, &fault, Manner::CLOSING).await;
+                self.record(scratch, None, &Told::refused(&fault));
+                next
             }
             (Arrival::Head(_) | Arrival::Refused(_) | Arrival::Quiet | Arrival::Over, _) => Next::Abort,
         };
@@ -175,21 +176,27 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 
     async fn request(&mut self, scratch: &mut Scratch) -> Next {
-        let began = self.worker.shared.access.is_on().then(Instant::now);
+        scratch.began = Some(Instant::now());
         let checked = door::check(&mut scratch.request, self.link.intake.head(), &mut scratch.names);
         self.name_request(scratch);
         let mut asked = match checked {
             Ok(asked) => asked,
             Err(fault) => {
                 self.worker.counters.refused_request();
-                return self.refuse(scratch, &fault, Manner::CLOSING).await;
+                let next = self.refuse(scratch, &fault, Manner::CLOSING).await;
+                self.record(scratch, None, &Told::refused(&fault));
+                return next;
             }
         };
         let client = self.client(scratch);
+        scratch.client = Some(client);
         let pinned = self.worker.pin();
         let Some(pinned) = pinned else {
             let manner = self.manner(scratch, &asked, Policy::NONE);
-            return self.refuse(scratch, &Fault::internal(Kind::NotReady), manner).await;
+            let fault = Fault::internal(Kind::NotReady);
+            let next = self.refuse(scratch, &fault, manner).await;
+            self.record(scratch, Some(&asked), &Told::refused(&fault));
+            return next;
         };
         let live = &*pinned;
         let generation = live.snapshot.generation();
@@ -214,7 +221,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                     terms,
                 };
                 let done = forward::forward(&self.worker, &mut self.link, scratch, &job).await;
-                let served = Served { done, route, policy, session, in_flight, pinned: &pinned, began };
+                let served = Served { done, route, policy, session, in_flight, pinned: &pinned };
                 return self.finish(scratch, &asked, served).await;
             }
             (Ok(Decision::Own(status)), Some(route)) => {
@@ -228,7 +235,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 self.redirect_https(scratch, &asked, policy).await
             }
             (Err(Refusal { fault, retry_after_seconds }), _) => {
-                told.status = respond::status(&fault).unwrap_or(0);
+                told.failed(&fault);
                 if route.is_some() {
                     self.skip_body(&mut asked);
                 }
@@ -237,7 +244,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 self.refuse(scratch, &fault, manner).await
             }
         };
-        self.record(scratch, &asked, &told, began);
+        self.record(scratch, Some(&asked), &told);
         next
     }
 
@@ -248,17 +255,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 
     fn outbound(&self, scratch: &mut Scratch, asked: &Asked, client: &Client, filters: Option<&Filters>) {
-        let Scratch { request, request_id, to_upstream, .. } = scratch;
+        let Scratch { request, request_id, trace, to_upstream, .. } = scratch;
         to_upstream.clear();
         let bytes = self.link.intake.head();
         headers::outbound(
             to_upstream,
-            &Outbound { head: request, bytes, asked, client, request_id, filters },
+            &Outbound { head: request, bytes, asked, client, request_id, trace, filters },
         );
     }
 
     async fn finish(&mut self, scratch: &mut Scratch, asked: &Asked, served: Served<'_>) -> Next {
-        let Served { done, route, policy, session, in_flight, pinned, began } = served;
+        let Served { done, route, policy, session, in_flight, pinned } = served;
         let Forwarded { tally, bytes_up, endpoint, result } = done;
         self.worker.counters.bytes(bytes_up, tally.bytes_down);
         let mut told = Told::new(pinned.snapshot.generation(), Some(route.id));
@@ -282,12 +289,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             // Half a response went out: only a closed connection can say so.
             (Err(fault), _) if tally.status != 0 => {
                 self.worker.counters.fault(fault.side);
-                log(&scratch.request_id, &fault, Some(&told));
+                told.fault = Some(fault.kind);
+                log(scratch, &fault, Some(&told));
                 Next::Abort
             }
             (Err(fault), _) => {
-                told.status = respond::status(&fault).unwrap_or(0);
-                log(&scratch.request_id, &fault, Some(&told));
+                told.failed(&fault);
+                log(scratch, &fault, Some(&told));
                 let mut manner = self.manner(scratch, asked, policy);
                 manner.is_logged = true;
                 // A request that broke a rule while it was sent is as doubtful as one refused at the door.
@@ -295,7 +303,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 self.refuse(scratch, &fault, manner).await
             }
         };
-        self.record(scratch, asked, &told, began);
+        self.record(scratch, Some(asked), &told);
         next
     }
 }

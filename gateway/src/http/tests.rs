@@ -15,5 +15,6 @@ mod secured;
 mod stage;
 mod sticking;
 mod streams;
+mod telemetry;
 mod trailers;
 mod upgrades;

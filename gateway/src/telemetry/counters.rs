@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
+use super::routes::{Registry, Routes};
 use crate::fault::Side;
 use crate::guard::Full;
 use crate::listener::Kind;
@@ -185,18 +186,29 @@ impl Drop for InFlight<'_> {
 #[derive(Debug)]
 pub struct Metrics {
     shards: Box<[Arc<Counters>]>,
+    routes: Arc<Registry>,
 }
 
 impl Metrics {
     /// Counters for this many workers, and one shard for what is no worker's.
     pub fn new(workers: usize) -> Self {
-        Self { shards: (0..=workers).map(|_| Arc::default()).collect() }
+        Self { shards: (0..=workers).map(|_| Arc::default()).collect(), routes: Arc::default() }
     }
 
     /// The counters of one worker; beyond the last worker, those of the rest of the process.
     pub fn shard(&self, index: usize) -> Arc<Counters> {
         let shard = self.shards.get(index).or_else(|| self.shards.last());
         shard.map(Arc::clone).unwrap_or_default()
+    }
+
+    /// Counts by route for one more worker.
+    pub(crate) fn worker_routes(&self) -> Routes {
+        self.routes.worker()
+    }
+
+    /// Every worker's counts by route.
+    pub(super) fn routes(&self) -> &Registry {
+        &self.routes
     }
 
     /// Connections of a kind that are open now.

@@ -1,5 +1,9 @@
 //! The metrics page in the Prometheus text form: base units, bounded label sets, no host or path labels.
 
+mod process;
+mod requests;
+mod world;
+
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -12,15 +16,34 @@ use crate::worker::Shared;
 /// Renders every metric of the process.
 pub fn render(shared: &Shared) -> String {
     let mut page = Page::default();
+    requests::render(&mut page, shared);
     traffic(&mut page, shared);
     trouble(&mut page, shared);
     state(&mut page, shared);
-    process(&mut page);
+    world::render(&mut page, shared);
+    process::render(&mut page);
     page.0
 }
 
 #[derive(Default)]
 struct Page(String);
+
+/// The value of a label as it is written between its quotes.
+struct Escaped<T>(T);
+
+impl<T: Display> Display for Escaped<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for one in self.0.to_string().chars() {
+            match one {
+                '\\' => f.write_str("\\\\")?,
+                '"' => f.write_str("\\\"")?,
+                '\n' => f.write_str("\\n")?,
+                _ => f.write_char(one)?,
+            }
+        }
+        Ok(())
+    }
+}
 
 impl Page {
     fn family(&mut self, name: &str, kind: &str, help: &str) {
@@ -44,12 +67,6 @@ impl Page {
 
 fn traffic(page: &mut Page, shared: &Shared) {
     let metrics = &shared.metrics;
-    let name = "gatehouse_http_requests_total";
-    page.family(name, "counter", "Requests answered, by class of the status.");
-    for (class, word) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().enumerate() {
-        let sum = metrics.sum(|shard| shard.responses.get(class).map_or(0, |n| n.load(Relaxed)));
-        page.labelled(name, "code", word, sum);
-    }
     let name = "gatehouse_connections_total";
     page.family(name, "counter", "Connections accepted, by kind of listener.");
     for kind in Kind::ALL {
@@ -72,8 +89,6 @@ fn traffic(page: &mut Page, shared: &Shared) {
         page.labelled(name, "worker", index, open.max(0));
     }
     page.gauge("gatehouse_open_sessions", "Tunnels and jumps open now.", shared.sessions.len());
-    let in_flight: i64 = metrics.shards().iter().map(|shard| shard.in_flight.load(Relaxed)).sum();
-    page.gauge("gatehouse_http_requests_in_flight", "HTTP requests under way now.", in_flight.max(0));
     let name = "gatehouse_bytes_total";
     page.family(name, "counter", "Bytes of bodies and tunnels; up is towards the VM.");
     page.labelled(name, "dir", "up", metrics.sum(|shard| shard.bytes_up.load(Relaxed)));
@@ -132,8 +147,12 @@ fn trouble(page: &mut Page, shared: &Shared) {
     page.counter(name, "Accepts that failed.", sum(|shard| &shard.accept_errors));
     let name = "gatehouse_connection_panics_total";
     page.counter(name, "Connections ended by a bug in the gateway.", sum(|shard| &shard.panics));
-    let name = "gatehouse_access_records_dropped_total";
-    page.counter(name, "Access records that their writer had no room for.", shared.access.dropped());
+    let name = "gatehouse_access_log_dropped_total";
+    page.counter(
+        name,
+        "Lines of the access log that were lost because the disk did not keep up.",
+        shared.access.dropped(),
+    );
     let name = "gatehouse_log_lines_dropped_total";
     page.counter(name, "Log lines that their writer had no room for.", super::log::dropped());
 }
@@ -174,91 +193,5 @@ fn state(page: &mut Page, shared: &Shared) {
     page.gauge("gatehouse_listeners_paused", "Listeners that cannot bind at the moment.", paused);
 }
 
-/// The process as /proc shows it; what cannot be read is left out.
-fn process(page: &mut Page) {
-    if let Ok(entries) = std::fs::read_dir("/proc/self/fd") {
-        page.gauge("process_open_fds", "Open file descriptors.", entries.count());
-    }
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    if let Some(max) = files.current {
-        page.gauge("process_max_fds", "Most file descriptors that may be open.", max);
-    }
-    let Some(stat) = Stat::read() else { return };
-    page.gauge("process_resident_memory_bytes", "Memory in use.", stat.resident_bytes);
-    page.gauge("process_virtual_memory_bytes", "Address space in use.", stat.virtual_bytes);
-    page.gauge("process_threads", "Threads.", stat.threads);
-    let name = "process_cpu_seconds_total";
-    page.family(name, "counter", "Processor time used, user and system.");
-    let _ =
-        writeln!(page.0, "{name} {}", stat.cpu_ticks as f64 / rustix::param::clock_ticks_per_second() as f64);
-}
-
-struct Stat {
-    cpu_ticks: u64,
-    threads: u64,
-    virtual_bytes: u64,
-    resident_bytes: u64,
-}
-
-impl Stat {
-    fn read() -> Option<Self> {
-        let text = std::fs::read_to_string("/proc/self/stat").ok()?;
-        // The second field is the program's name in parentheses and may hold anything; the third follows the last one.
-        let (_, rest) = text.rsplit_once(") ")?;
-        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-        Some(Self {
-            cpu_ticks: field(14)? + field(15)?,
-            threads: field(20)?,
-            virtual_bytes: field(23)?,
-            resident_bytes: field(24)? * rustix::param::page_size() as u64,
-        })
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn page() -> String {
-        let dir = tempfile::tempdir().unwrap();
-        let worker = crate::worker::testing::worker(dir.path());
-        worker.counters.response(204);
-        worker.counters.response(502);
-        worker.counters.full(Full::Source);
-        let _open = worker.counters.connection(Kind::Ssh);
-        render(&worker.shared)
-    }
-
-    #[test]
-    fn what_was_counted_is_on_the_page() {
-        let page = page();
-        for line in [
-            "gatehouse_http_requests_total{code=\"2xx\"} 1",
-            "gatehouse_http_requests_total{code=\"5xx\"} 1",
-            "gatehouse_admission_refused_total{bound=\"source\"} 1",
-            "gatehouse_open_connections{kind=\"ssh\"} 1",
-            "gatehouse_open_connections{kind=\"http\"} 0",
-            "gatehouse_worker_open_connections{worker=\"0\"} 1",
-            "gatehouse_config_revision 0",
-            "gatehouse_control_connected 0",
-        ] {
-            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
-        }
-    }
-
-    #[test]
-    fn every_sample_has_a_family_and_every_family_appears_once() {
-        let page = page();
-        let families: Vec<&str> =
-            page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-        for line in page.lines().filter(|line| !line.starts_with('#')) {
-            let name = line.split(['{', ' ']).next().unwrap();
-            assert_eq!(families.iter().filter(|family| **family == name).count(), 1, "{line}");
-            assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
-        }
-        assert!(
-            families.contains(&"process_open_fds") && families.contains(&"process_resident_memory_bytes")
-        );
-    }
-}
+mod tests;

@@ -131,7 +131,8 @@ pub(crate) enum Sink {
 }
 
 impl Sink {
-    fn line(&mut self, line: &[u8]) -> io::Result<()> {
+    /// Writes one line or several; a file is rotated before, not within.
+    pub(super) fn line(&mut self, line: &[u8]) -> io::Result<()> {
         match self {
             Self::Stdout(out) => out.write_all(line),
             Self::Stderr(out) => out.write_all(line),
@@ -139,7 +140,8 @@ impl Sink {
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    /// Hands over what is buffered.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Stdout(out) => out.flush(),
             Self::Stderr(out) => out.flush(),
@@ -147,7 +149,8 @@ impl Sink {
         }
     }
 
-    fn reopen(&mut self) -> io::Result<()> {
+    /// Opens a file by its name again.
+    pub(super) fn reopen(&mut self) -> io::Result<()> {
         match self {
             Self::Stdout(_) | Self::Stderr(_) => Ok(()),
             Self::File(file) => file.reopen(),

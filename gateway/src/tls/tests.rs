@@ -135,7 +135,9 @@ async fn bytes_pass_both_ways_after_a_handshake_without_a_server_name() {
     client.enable_sni = false;
     let (client, server) = gate.handshake(Arc::new(client), "default.test").await;
     let (mut client, (mut server, meta)) = (client.unwrap(), server.unwrap());
-    assert_eq!(meta, SecuredMeta { sni: None });
+    assert_eq!(meta.sni, None);
+    assert_eq!(meta.agreed.version(), "TLSv1.3");
+    assert!(meta.agreed.cipher().starts_with("TLS13_"), "{:?}", meta.agreed);
 
     client.write_all(b"ping").await.unwrap();
     client.flush().await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -52,6 +53,13 @@ pub struct Lease {
     /// Where the name led that it was made for; `None` where the target is an address.
     // Boxed: rare, and its size would be every connection's.
     pub(super) place: Option<Box<Place>>,
+}
+
+impl Lease {
+    /// The address that a name led to; `None` where the target is an address.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        self.place.as_ref().map(|place| place.ip)
+    }
 }
 
 struct Idle {

@@ -27,6 +27,10 @@ pub enum Known {
     XRequestId,
     StrictTransportSecurity,
     Accept,
+    Traceparent,
+    Tracestate,
+    UserAgent,
+    Referer,
     /// `X-Forwarded-` and something else.
     XForwardedOther,
     /// A name that CGI programs cannot tell from one that frames the message: `Content_Length`.
@@ -46,9 +50,15 @@ impl Known {
             4 => &[(b"host", Self::Host)],
             5 => &[(b"proxy", Self::Proxy)],
             6 => &[(b"accept", Self::Accept), (b"expect", Self::Expect)],
-            7 => &[(b"upgrade", Self::Upgrade), (b"trailer", Self::Trailer)],
+            7 => &[(b"upgrade", Self::Upgrade), (b"trailer", Self::Trailer), (b"referer", Self::Referer)],
             9 => &[(b"forwarded", Self::Forwarded), (b"x-real-ip", Self::XRealIp)],
-            10 => &[(b"connection", Self::Connection), (b"keep-alive", Self::KeepAlive)],
+            10 => &[
+                (b"connection", Self::Connection),
+                (b"keep-alive", Self::KeepAlive),
+                (b"user-agent", Self::UserAgent),
+                (b"tracestate", Self::Tracestate),
+            ],
+            11 => &[(b"traceparent", Self::Traceparent)],
             12 => &[(b"x-request-id", Self::XRequestId)],
             14 => &[(b"content-length", Self::ContentLength), (b"http2-settings", Self::Http2Settings)],
             15 => &[(b"x-forwarded-for", Self::XForwardedFor)],
@@ -85,7 +95,12 @@ impl Known {
             *to = if *from == b'_' { b'-' } else { *from };
         }
         match Self::of(room) {
-            Self::Other | Self::Accept => Self::Other,
+            Self::Other
+            | Self::Accept
+            | Self::Traceparent
+            | Self::Tracestate
+            | Self::UserAgent
+            | Self::Referer => Self::Other,
             Self::XForwardedFor
             | Self::XForwardedHost
             | Self::XForwardedProto
@@ -142,6 +157,10 @@ impl Known {
             | Self::XRequestId
             | Self::StrictTransportSecurity
             | Self::Accept
+            | Self::Traceparent
+            | Self::Tracestate
+            | Self::UserAgent
+            | Self::Referer
             | Self::XForwardedOther
             | Self::Other => false,
         }

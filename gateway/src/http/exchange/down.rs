@@ -90,6 +90,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         self.tell_attempt();
         self.write_head(Connection::Upgrade, self.terms.policy, &Body::Empty);
         self.tally.status = 101;
+        self.scratch.journey.answered();
         self.down = Down::Out(After::Switched);
         Ok(())
     }
@@ -130,6 +131,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
     }
 
     fn last_head(&mut self) -> Result<(), Fault> {
+        self.scratch.journey.answered();
         let options = self.connection_options()?;
         self.tell_attempt();
         self.body = framing(&self.scratch.response, self.from_upstream.head(), &self.terms)?;

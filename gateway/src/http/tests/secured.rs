@@ -46,7 +46,7 @@ async fn connect(stage: &Stage) -> TlsStream<TcpStream> {
     })
     .await
     .unwrap();
-    let secured = Some(SecuredMeta { sni: Some("app.example".into()) });
+    let secured = Some(SecuredMeta { sni: Some("app.example".into()), ..SecuredMeta::default() });
     let permit = stage.worker.shared.guard.admit_connection(peer.ip()).unwrap();
     let meta = ConnMeta { peer, local, kind: Kind::Https, secured, protocol: Protocol::Http1 };
     tokio::task::spawn_local(serve(Rc::clone(&stage.worker), far, meta, permit));

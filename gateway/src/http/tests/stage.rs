@@ -158,7 +158,8 @@ impl Stage {
         socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
         let near = socket.connect(listener.local_addr().unwrap()).await.unwrap();
         let (far, peer) = listener.accept().await.unwrap();
-        let secured = door.is_tls.then(|| SecuredMeta { sni: door.sni.map(Arc::from) });
+        let secured =
+            door.is_tls.then(|| SecuredMeta { sni: door.sni.map(Arc::from), ..SecuredMeta::default() });
         let meta = ConnMeta { peer, local: far.local_addr().unwrap(), kind: door.kind, secured, protocol };
         let permit = self.worker.shared.guard.admit_connection(peer.ip()).unwrap();
         tokio::task::spawn_local(serve(Rc::clone(&self.worker), far, meta, permit));

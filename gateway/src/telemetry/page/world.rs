@@ -1,0 +1,37 @@
+//! What the generation in force holds: certificates; and the sessions that stand on it.
+
+use std::fmt::Write as _;
+
+use config::limits;
+
+use super::{Escaped, Page};
+use crate::session::SessionKind;
+use crate::worker::Shared;
+
+pub(super) fn render(page: &mut Page, shared: &Shared) {
+    certificates(page, shared);
+    sessions(page, shared);
+}
+
+/// One sample for each identity, named after the first name it serves; those that end first, if they are very many.
+fn certificates(page: &mut Page, shared: &Shared) {
+    let name = "gatehouse_tls_cert_not_after_timestamp_seconds";
+    page.family(name, "gauge", "When a certificate ends, by its first name and its id.");
+    let Some(live) = shared.current.pin() else { return };
+    let mut ready: Vec<_> = live.certs.identities().collect();
+    ready.sort_by_key(|one| (one.validity.not_after, one.id));
+    for one in ready.into_iter().take(limits::METRIC_CERTIFICATES_MAX) {
+        let first = one.names.first().map(ToString::to_string).unwrap_or_default();
+        let (first, id, end) = (Escaped(first), one.id, one.validity.not_after);
+        let _ = writeln!(page.0, "{name}{{name=\"{first}\",id=\"{id}\"}} {end}");
+    }
+}
+
+fn sessions(page: &mut Page, shared: &Shared) {
+    let list = shared.sessions.list();
+    let count = |kind| list.iter().filter(|session| session.kind == kind).count();
+    let name = "gatehouse_ssh_sessions";
+    page.family(name, "gauge", "Open SSH channels, by what they are.");
+    page.labelled(name, "mode", "jump", count(SessionKind::Jump));
+    page.gauge("gatehouse_http_tunnels", "Upgraded HTTP connections open now.", count(SessionKind::Upgrade));
+}
