@@ -395,6 +395,8 @@ pub const REDACTED_NAMES_MAX: usize = 256;
 pub const REDACTED_NAME_BYTES_MAX: usize = 64;
 /// Routes that have series of their own on the metrics page; those of the rest are one, `other`.
 pub const METRIC_ROUTES_MAX: usize = 1_000;
+/// Endpoints whose health is on the metrics page; those that are down come first.
+pub const METRIC_ENDPOINTS_MAX: usize = 4_096;
 /// Certificates whose end of life is on the metrics page; those that end first.
 pub const METRIC_CERTIFICATES_MAX: usize = 1_000;
 /// Time that the series of a route that is gone stay on the metrics page, in milliseconds: a few scrapes.

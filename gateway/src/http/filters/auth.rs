@@ -81,7 +81,11 @@ impl<IO> Connection<IO> {
     ) -> Result<(), Refusal> {
         if let Some(unknown) = self.look_up(auth, scratch)? {
             // Boxed: rare, and its size would be every idle connection's.
-            Box::pin(self.ask(route, unknown, client)).await?;
+            if let Err(refusal) = Box::pin(self.ask(route, unknown, client)).await {
+                // It was said, and not shown.
+                scratch.user.clear();
+                return Err(refusal);
+            }
         }
         let bytes = self.link.intake.head();
         for field in scratch.request.fields_mut() {
@@ -90,8 +94,8 @@ impl<IO> Connection<IO> {
         Ok(())
     }
 
-    /// Reads name and password. `None` if they were right of late.
-    fn look_up(&self, auth: &BasicAuth, scratch: &Scratch) -> Result<Option<Unknown>, Refusal> {
+    /// Reads name and password, and puts the name into the scratch if there is such a user. `None` if they were right of late.
+    fn look_up(&self, auth: &BasicAuth, scratch: &mut Scratch) -> Result<Option<Unknown>, Refusal> {
         let bytes = self.link.intake.head();
         let mut room = [0; limits::CREDENTIALS_BYTES_MAX];
         let is_said = |field: &&Field| field.name.of(bytes).eq_ignore_ascii_case(FIELD);
@@ -106,6 +110,9 @@ impl<IO> Connection<IO> {
             return Err(unauthorized("the authorization is none of ours"));
         };
         let user = auth.users.iter().find(|user| user.name.as_bytes() == name);
+        if let Some(user) = user {
+            scratch.user.push_str(&user.name);
+        }
         let passwords = &self.worker.http.passwords;
         let digest = user.map(|user| passwords.digest(user.password_hash.expose(), credentials));
         if digest.is_some_and(|digest| passwords.knows(&digest, Instant::now())) {

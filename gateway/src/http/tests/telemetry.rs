@@ -176,6 +176,7 @@ fn requests_are_counted_by_route_method_and_code() {
             "gatehouse_http_requests_total{route=\"none\",method=\"other\",code=\"404\"} 1".to_owned(),
             format!("gatehouse_http_request_duration_seconds_count{{route=\"{route}\"}} 2"),
             "gatehouse_http_requests_in_flight 0".to_owned(),
+            "# TYPE gatehouse_upstream_healthy gauge".to_owned(),
         ];
         let counted = async {
             loop {

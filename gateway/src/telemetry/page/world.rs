@@ -1,4 +1,4 @@
-//! What the generation in force holds: certificates; and the sessions that stand on it.
+//! What the generation in force holds, certificates and endpoints, and the sessions that stand on it.
 
 use std::fmt::Write as _;
 
@@ -10,6 +10,7 @@ use crate::worker::Shared;
 
 pub(super) fn render(page: &mut Page, shared: &Shared) {
     certificates(page, shared);
+    endpoints(page, shared);
     sessions(page, shared);
 }
 
@@ -24,6 +25,20 @@ fn certificates(page: &mut Page, shared: &Shared) {
         let first = one.names.first().map(ToString::to_string).unwrap_or_default();
         let (first, id, end) = (Escaped(first), one.id, one.validity.not_after);
         let _ = writeln!(page.0, "{name}{{name=\"{first}\",id=\"{id}\"}} {end}");
+    }
+}
+
+/// One sample for each endpoint that was used or checked; those that are down first, if they are very many.
+fn endpoints(page: &mut Page, shared: &Shared) {
+    let name = "gatehouse_upstream_healthy";
+    page.family(name, "gauge", "Whether an endpoint that was used or checked takes requests.");
+    let mut all = std::collections::BTreeSet::new();
+    shared.health.each(|route, endpoint, is_healthy| {
+        all.insert((is_healthy, route, endpoint));
+    });
+    for (is_healthy, route, endpoint) in all.into_iter().take(limits::METRIC_ENDPOINTS_MAX) {
+        let healthy = u8::from(is_healthy);
+        let _ = writeln!(page.0, "{name}{{route=\"{route}\",endpoint=\"{endpoint}\"}} {healthy}");
     }
 }
 
