@@ -18,7 +18,7 @@ use super::intake::Intake;
 use super::journey::Journey;
 use super::scratch::Scratch;
 use super::upgrade::Tunnel;
-use crate::fault::{Fault, Kind, Retry};
+use crate::fault::{Fault, Retry};
 use crate::live::Pinned;
 use crate::upstream::{Call, Ends as ConnectionEnds, Upstreams};
 use crate::worker::Worker;
