@@ -16,10 +16,12 @@
 pub mod api;
 pub mod binaries;
 pub mod client;
+pub mod frames;
 pub mod origin;
 pub mod ports;
 pub mod raw;
 pub mod recorder;
+pub mod rogue;
 pub mod sshd;
 pub mod stack;
 pub mod wait;

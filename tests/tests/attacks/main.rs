@@ -12,8 +12,10 @@
 )]
 
 mod chunks;
+mod downgrade;
 
 mod mutations;
+mod origins;
 
 mod smuggling;
 mod world;

@@ -186,7 +186,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
         self.write_head(connection, self.terms.policy, &body);
         let response = View { head: &self.scratch.response, bytes: self.from_upstream.head() };
         gains::rewrite(&mut self.scratch.to_downstream, response, gain);
-        self.tally.status = self.scratch.response.status;
         if self.pack.is_none() {
             self.body = body;
             let head_len = self.scratch.to_downstream.len();
@@ -194,6 +193,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
                 .map_err(bad)?;
             self.tally.bytes_down += (self.scratch.to_downstream.len() - head_len) as u64;
         }
+        // Not before: a body that is broken from its beginning can still be answered for.
+        self.tally.status = self.scratch.response.status;
         self.down = Down::Out(After::Body);
         Ok(())
     }
