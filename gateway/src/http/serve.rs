@@ -162,9 +162,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 scratch.began = Some(Instant::now());
                 self.worker.counters.refused_request();
                 self.name_request(scratch);
-                let next = self.refuse(scratch, &fault, Manner::CLOSING).await;
-                self.record(scratch, None, &Told::refused(&fault));
-                next
+                self.refuse_unrouted(scratch, None, &fault, Manner::CLOSING).await
             }
             (Arrival::Head(_) | Arrival::Refused(_) | Arrival::Quiet | Arrival::Over, _) => Next::Abort,
         };
@@ -183,9 +181,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             Ok(asked) => asked,
             Err(fault) => {
                 self.worker.counters.refused_request();
-                let next = self.refuse(scratch, &fault, Manner::CLOSING).await;
-                self.record(scratch, None, &Told::refused(&fault));
-                return next;
+                return self.refuse_unrouted(scratch, None, &fault, Manner::CLOSING).await;
             }
         };
         let client = self.client(scratch);
@@ -194,9 +190,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         let Some(pinned) = pinned else {
             let manner = self.manner(scratch, &asked, Policy::NONE);
             let fault = Fault::internal(Kind::NotReady);
-            let next = self.refuse(scratch, &fault, manner).await;
-            self.record(scratch, Some(&asked), &Told::refused(&fault));
-            return next;
+            return self.refuse_unrouted(scratch, Some(&asked), &fault, manner).await;
         };
         let live = &*pinned;
         let generation = live.snapshot.generation();
@@ -245,6 +239,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             }
         };
         self.record(scratch, Some(&asked), &told);
+        next
+    }
+
+    /// Refuses what no route was found for, and tells of it.
+    async fn refuse_unrouted(
+        &mut self,
+        scratch: &mut Scratch,
+        asked: Option<&Asked>,
+        fault: &Fault,
+        manner: Manner,
+    ) -> Next {
+        let next = self.refuse(scratch, fault, manner).await;
+        self.record(scratch, asked, &Told::refused(fault));
         next
     }
 
