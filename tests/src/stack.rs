@@ -129,7 +129,7 @@ fn gateway_settings(data: &Path, name: &str, sync: String, token: Option<String>
         name: GatewayName::parse(name).unwrap(),
         join_token: token.map(Secret::new),
         workers: 1,
-        access_log: config::settings::AccessLog::off(),
+        access_log: settings::AccessLog::off(),
         trusted_proxies: Vec::new(),
         proxy_protocol: Vec::new(),
         drain: Duration::from_secs(1),

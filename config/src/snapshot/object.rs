@@ -70,11 +70,11 @@ impl Value {
     }
 }
 
+// In this order, so that a look-up among a million routes waits for main memory once: host, path and matchers share a
+// cache line, or lie in two neighbours.
 /// A match and what happens to what matches.
 ///
 /// Unique by (host, path, matchers). A disabled route is not in the snapshot.
-// In this order, so that a look-up among a million routes waits for main memory once: host, path and matchers share a
-// cache line, or lie in two neighbours.
 #[repr(C)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {

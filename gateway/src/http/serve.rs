@@ -248,7 +248,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         scratch: &mut Scratch,
         asked: Option<&Asked>,
         fault: &Fault,
-        manner: Manner,
+        manner: Manner<'_>,
     ) -> Next {
         let next = self.refuse(scratch, fault, manner).await;
         self.record(scratch, asked, &Told::refused(fault));

@@ -33,7 +33,7 @@ async fn a_size_that_two_readers_may_see_differently_is_refused() {
         "\u{b}5",
         "5\u{b}",
         "5\0",
-        "\05",
+        "\u{0}5",
         "5\r",
         "5\n",
         "\n5",

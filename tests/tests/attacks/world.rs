@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
-use tests::raw::{self, Answer, Close};
+use tests::raw::{self, Answer};
 use tests::recorder::{Recorder, Request};
 use tests::stack::Stack;
 use tests::wait::wait_for;
@@ -55,12 +55,6 @@ impl World {
     pub(crate) async fn converse(&self, bytes: &[u8]) -> Vec<Answer> {
         let (came, close) = raw::converse(self.http(), bytes).await;
         raw::answers(&came, close)
-    }
-
-    /// Sends bytes and ends; what came back, and how it ended.
-    pub(crate) async fn exchange(&self, bytes: &[u8]) -> (Vec<Answer>, Close) {
-        let (came, close) = raw::converse(self.http(), bytes).await;
-        (raw::answers(&came, close), close)
     }
 
     /// What reached the origin since the last look; nothing that is out of grammar may be among it.
