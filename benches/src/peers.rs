@@ -136,7 +136,7 @@ fn nginx(folder: &Path, origin: SocketAddr) -> Result<Proxy> {
 fn haproxy(folder: &Path, origin: SocketAddr) -> Result<Proxy> {
     let (http, https) = (free_address()?, free_address()?);
     let config = format!(
-        "global\n maxconn 60000\n nbthread 1\n\
+        "global\n maxconn 9000\n nbthread 1\n\
          defaults\n mode http\n timeout connect 5s\n timeout client 600s\n timeout server 600s\n\
          timeout http-keep-alive 600s\n option splice-auto\n http-reuse always\n\
          frontend f\n bind {http}\n bind {https} ssl crt {both} alpn h2,http/1.1\n option forwardfor\n\

@@ -18,6 +18,7 @@ pub(crate) mod h2;
 mod headers;
 mod intake;
 mod journey;
+pub mod measure;
 mod redirect;
 pub mod respond;
 mod scratch;
