@@ -17,10 +17,11 @@ use crate::peers::HOST;
 
 /// Requests that wrk had answered in `seconds`, by HTTP/1.1 over `connections`.
 pub fn wrk(address: SocketAddr, is_tls: bool, connections: u32, seconds: u32) -> Result<f64> {
-    let scheme = if is_tls { "https" } else { "http" };
+    let url =
+        if is_tls { format!("https://{HOST}:{}/", address.port()) } else { format!("http://{address}/") };
     let output = Command::new("wrk")
         .args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), "-H", &format!("Host: {HOST}")])
-        .arg(format!("{scheme}://{address}/"))
+        .arg(url)
         .output()
         .context("wrk is needed")?;
     let text = String::from_utf8_lossy(&output.stdout);

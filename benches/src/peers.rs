@@ -14,8 +14,8 @@ use anyhow::{Context, Result, bail};
 use crate::http::Connection;
 use crate::process::{self, Running, address, gatehouse_up, pid};
 
-/// The host that every request is for.
-pub const HOST: &str = "bench.example";
+/// The host that every request is for: one that resolves to here, because wrk asks for the name of its URL in a handshake.
+pub const HOST: &str = "localhost";
 /// Size of the large object in bytes.
 pub const BULK_BYTES: usize = 10 * 1024 * 1024;
 /// Routes beside the one that is asked.
@@ -36,7 +36,7 @@ pub struct Proxy {
     _running: Running,
 }
 
-/// The origin: 1 KiB at `/`, [`BULK_BYTES`] at `/big`, and any upload swallowed.
+/// The origin: 1 KiB at `/`, [`BULK_BYTES`] at `/big`, and any upload swallowed by `/up`.
 pub struct Origin {
     /// Where it listens.
     pub address: SocketAddr,
@@ -56,6 +56,8 @@ pub fn origin(folder: &Path) -> Result<Origin> {
          http {{ access_log off; keepalive_requests 1000000000; client_max_body_size 0; sendfile on; server {{\n\
          listen {address} backlog=4096; root {root};\n\
          location / {{ default_type text/plain; return 200 '{body}'; }}\n\
+         location = /up {{ client_body_buffer_size 16m; proxy_pass_request_body off; proxy_set_header Content-Length '';\n\
+         proxy_http_version 1.1; proxy_pass http://{address}/; }}\n\
          location = /big {{ default_type application/octet-stream; try_files /big =404; }} }} }}\n",
         root = prefix.display()
     );
@@ -94,7 +96,7 @@ fn certificate(folder: &Path) -> Result<()> {
             "-days",
             "2",
         ])
-        .args(["-subj", "/CN=bench.example", "-addext", "subjectAltName=DNS:bench.example"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
         .arg("-keyout")
         .arg(&key)
         .arg("-out")
@@ -136,7 +138,7 @@ fn nginx(folder: &Path, origin: SocketAddr) -> Result<Proxy> {
 fn haproxy(folder: &Path, origin: SocketAddr) -> Result<Proxy> {
     let (http, https) = (free_address()?, free_address()?);
     let config = format!(
-        "global\n maxconn 9000\n nbthread 1\n\
+        "global\n maxconn 6000\n nbthread 1\n\
          defaults\n mode http\n timeout connect 5s\n timeout client 600s\n timeout server 600s\n\
          timeout http-keep-alive 600s\n option splice-auto\n http-reuse always\n\
          frontend f\n bind {http}\n bind {https} ssl crt {both} alpn h2,http/1.1\n option forwardfor\n\

@@ -61,9 +61,9 @@ enum Work {
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     raise_open_files();
+    println!("machine: {}", process::machine());
     process::pin(std::process::id(), 1)?;
     let directory = tempfile::Builder::new().prefix("gh").tempdir()?;
-    println!("machine: {}", process::machine());
     let origin = peers::origin(directory.path())?;
     let proxies = peers::start(directory.path(), origin.address, &arguments.peer)?;
     let wants = |work| arguments.work.is_empty() || arguments.work.contains(&work);

@@ -56,7 +56,8 @@ fn transfer_all<S: Read + Write>(io: &mut S, way: Direction, transfers: usize) -
                 read_response(io, BULK_BYTES)?;
             }
             Direction::Up => {
-                let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {BULK_BYTES}\r\n\r\n");
+                let head =
+                    format!("POST /up HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {BULK_BYTES}\r\n\r\n");
                 io.write_all(head.as_bytes())?;
                 for _ in 0..BULK_BYTES / chunk.len() {
                     io.write_all(&chunk)?;
