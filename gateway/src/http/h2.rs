@@ -13,8 +13,9 @@ pub(crate) mod request;
 pub(crate) mod response;
 mod stream;
 mod watched;
+mod wire;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -40,6 +41,7 @@ use crate::worker::Worker;
 use request::Schemes;
 use stream::StreamIo;
 use watched::{Seen, Watched};
+use wire::Wire;
 
 pub(crate) use watched::PREFACE;
 
@@ -48,7 +50,7 @@ pub(crate) async fn serve<IO>(worker: Rc<Worker>, io: IO, early: Vec<u8>, meta: 
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let (io, seen) = Watched::new(io, early);
+    let (io, seen, wire) = Watched::new(io, early);
     let time = Duration::from_millis(worker.http.deadlines().request_head_ms);
     let Ok(Ok(frames)) = tokio::time::timeout(time, settings().handshake(io)).await else { return };
     let shared = Arc::clone(&worker.shared);
@@ -58,8 +60,9 @@ where
     let deadline = Deadline::in_ms(worker.http.deadlines().tick_ms());
     let fits = schemes(&worker, &meta);
     let id = rand::random();
+    wire.borrow_mut().is_pushed = true;
     let mut session =
-        Session { worker, meta, frames, seen, open, deadline, fits, id, requests: 0, leaving: None };
+        Session { worker, meta, frames, seen, wire, open, deadline, fits, id, requests: 0, leaving: None };
     std::future::poll_fn(|context| session.poll(context, draining.as_mut())).await;
 }
 
@@ -127,6 +130,7 @@ struct Session<IO> {
     meta: ConnMeta,
     frames: Frames<Watched<IO>, Bytes>,
     seen: Rc<Seen>,
+    wire: Rc<RefCell<Wire<IO>>>,
     open: Rc<Open>,
     deadline: Deadline,
     fits: Schemes,
@@ -167,9 +171,27 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Session<IO> {
                 self.leave(Leaving::Gracefully);
                 continue;
             }
+            if self.push(context).is_err() {
+                return Poll::Ready(());
+            }
             std::task::ready!(self.deadline.poll(context));
             if self.is_over_time() {
                 return Poll::Ready(());
+            }
+        }
+    }
+
+    /// Sends what the streams that were ready together have left.
+    fn push(&self, context: &mut Context<'_>) -> io::Result<()> {
+        let pushed = self.wire.borrow_mut().poll_push(context);
+        match pushed {
+            Poll::Ready(pushed) => {
+                self.seen.stalled_since.set(None);
+                pushed
+            }
+            Poll::Pending => {
+                self.seen.stalled();
+                Ok(())
             }
         }
     }

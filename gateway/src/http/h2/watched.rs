@@ -1,6 +1,6 @@
 //! The bytes of a connection with an eye on its frames.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::floods::Floods;
 use super::frames::Frames;
+use super::wire::Wire;
 
 /// What is seen on a connection.
 #[derive(Debug)]
@@ -20,12 +21,20 @@ pub(super) struct Seen {
     pub(super) stalled_since: Cell<Option<Instant>>,
 }
 
+impl Seen {
+    pub(super) fn stalled(&self) {
+        if self.stalled_since.get().is_none() {
+            self.stalled_since.set(Some(Instant::now()));
+        }
+    }
+}
+
 /// Length of the client's preface (RFC 9113 § 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A downstream connection below HTTP/2.
 pub(super) struct Watched<IO> {
-    io: IO,
+    wire: Rc<RefCell<Wire<IO>>>,
     /// Read before it was known what is spoken.
     early: Vec<u8>,
     received: Frames,
@@ -35,32 +44,30 @@ pub(super) struct Watched<IO> {
 
 impl<IO> Watched<IO> {
     /// `early` was read from `io` already.
-    pub(super) fn new(io: IO, early: Vec<u8>) -> (Self, Rc<Seen>) {
+    pub(super) fn new(io: IO, early: Vec<u8>) -> (Self, Rc<Seen>, Rc<RefCell<Wire<IO>>>) {
         let floods = Floods::new(Instant::now());
         let seen = Rc::new(Seen { floods, stalled_since: Cell::new(None) });
+        let wire = Rc::new(RefCell::new(Wire::new(io)));
         let watched = Self {
-            io,
+            wire: Rc::clone(&wire),
             early,
             received: Frames::after(PREFACE.len()),
             sent: Frames::after(0),
             seen: Rc::clone(&seen),
         };
-        (watched, seen)
+        (watched, seen, wire)
     }
 
     fn wrote(&mut self, count: usize, parts: &[IoSlice<'_>]) {
-        self.seen.stalled_since.set(None);
+        // What only waits may wait for a client that takes nothing.
+        if !self.wire.borrow().is_waiting() {
+            self.seen.stalled_since.set(None);
+        }
         let mut left = count;
         for part in parts {
             let count = left.min(part.len());
             self.sent.feed(part.get(..count).unwrap_or_default(), |frame| self.seen.floods.sent(frame));
             left -= count;
-        }
-    }
-
-    fn stalled(&self) {
-        if self.seen.stalled_since.get().is_none() {
-            self.seen.stalled_since.set(Some(Instant::now()));
         }
     }
 }
@@ -78,7 +85,7 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
         }
         let before = room.filled().len();
         if this.early.is_empty() {
-            std::task::ready!(Pin::new(&mut this.io).poll_read(context, room))?;
+            std::task::ready!(this.wire.borrow_mut().poll_read(context, room))?;
         } else {
             let count = this.early.len().min(room.remaining());
             room.put_slice(this.early.get(..count).unwrap_or_default());
@@ -96,11 +103,12 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Watched<IO> {
 
 impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+        let parts = [IoSlice::new(bytes)];
+        let written = self.wire.borrow_mut().poll_write(context, &parts);
         match &written {
-            Poll::Ready(Ok(count)) => self.wrote(*count, &[IoSlice::new(bytes)]),
+            Poll::Ready(Ok(count)) => self.wrote(*count, &parts),
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.stalled(),
+            Poll::Pending => self.seen.stalled(),
         }
         written
     }
@@ -110,28 +118,28 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Watched<IO> {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        let written = Pin::new(&mut self.io).poll_write_vectored(context, parts);
+        let written = self.wire.borrow_mut().poll_write(context, parts);
         match &written {
             Poll::Ready(Ok(count)) => self.wrote(*count, parts),
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.stalled(),
+            Poll::Pending => self.seen.stalled(),
         }
         written
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let flushed = Pin::new(&mut self.io).poll_flush(context);
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let flushed = self.wire.borrow_mut().poll_flush(context);
         if flushed.is_pending() {
-            self.stalled();
+            self.seen.stalled();
         }
         flushed
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        self.wire.borrow_mut().poll_shutdown(context)
     }
 }
