@@ -94,6 +94,8 @@ pub(super) struct Tally {
     /// Status of the response whose head began to go out; 0 if none did.
     pub(super) status: u16,
     pub(super) bytes_down: u64,
+    /// Whether the client learns where the body ends from the end of its connection alone.
+    pub(super) ends_by_close: bool,
 }
 
 /// The response's side.

@@ -31,8 +31,10 @@ pub(super) enum Next {
     Again,
     /// What was written is to arrive first.
     Close,
-    /// Nobody is there any more, or may not be told: a response was cut short.
+    /// Nobody is there any more, or a response was cut short whose head says how long it is.
     Abort,
+    /// A response was cut short that ends with the connection: an orderly end would make it whole.
+    Cut,
     Tunnel(Box<Tunnel>, Admission),
 }
 
@@ -56,13 +58,17 @@ where
         }
         match Box::pin(connection.busy(arrival, scratch, stopping.as_mut())).await {
             Next::Again => {}
-            next @ (Next::Close | Next::Abort | Next::Tunnel(..)) => break next,
+            next @ (Next::Close | Next::Abort | Next::Cut | Next::Tunnel(..)) => break next,
         }
     };
     match next {
         Next::Again => {}
         Next::Close => Box::pin(connection.close()).await,
         Next::Abort => connection.link.intake.release(&worker.buffers),
+        Next::Cut => {
+            connection.link.intake.release(&worker.buffers);
+            reset_at_close(&connection.link.io);
+        }
         Next::Tunnel(tunnel, admission) => Box::pin(upgrade::relay(*connection, tunnel, admission)).await,
     }
     drop(permit);
@@ -106,6 +112,14 @@ pub(super) async fn serve_one<IO: AsyncRead + AsyncWrite + Unpin>(
     connection.link.intake.release(&connection.worker.buffers);
 }
 
+/// Has a plain connection end by a reset. TLS tells a cut by itself: there is no `close_notify` (RFC 8446 § 6.1).
+fn reset_at_close<IO: 'static>(io: &IO) {
+    if let Some(stream) = (io as &dyn std::any::Any).downcast_ref::<tokio::net::TcpStream>() {
+        // A socket that is gone cannot be told, and need not be.
+        let _ = stream.set_zero_linger();
+    }
+}
+
 /// Length of the preface's first line: what the codec has read when it refuses its version.
 const PREFACE_LINE_LEN: usize = 16;
 
@@ -139,7 +153,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
         loop {
             match self.arrived(arrival, scratch.take()).await {
                 Next::Again => {}
-                next @ (Next::Close | Next::Abort | Next::Tunnel(..)) => return next,
+                next @ (Next::Close | Next::Abort | Next::Cut | Next::Tunnel(..)) => return next,
             }
             arrival = self.arrival(&mut scratch, true, stopping.as_mut()).await;
             if matches!(arrival, Arrival::Quiet) {
@@ -298,7 +312,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                 self.worker.counters.fault(fault.side);
                 told.fault = Some(fault.kind);
                 log(scratch, &fault, Some(&told));
-                Next::Abort
+                if tally.ends_by_close { Next::Cut } else { Next::Abort }
             }
             (Err(fault), _) => {
                 told.failed(&fault);

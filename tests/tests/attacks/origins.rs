@@ -48,61 +48,145 @@ async fn still_serves(stack: &Stack, what: &str) {
 const LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\nhello world";
 const CHUNKS: &str =
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\nX: y\r\n\r\n";
+const OPEN: &str = "HTTP/1.1 200 OK\r\nX: y\r\n\r\nhello world";
+
+/// Which responses the origin of the next test gives: `/KIND/CUT/HOW`.
+fn cut(head: &str) -> Act {
+    let mut words = target(head).split('/').skip(1);
+    let whole = match words.next() {
+        Some("length") => LENGTH,
+        Some("chunks") => CHUNKS,
+        _ => OPEN,
+    };
+    let at: usize = words.next().and_then(|at| at.parse().ok()).unwrap_or(0);
+    let bytes = whole.as_bytes().get(..at).unwrap_or(whole.as_bytes());
+    if words.next() == Some("reset") { Act::reset(bytes) } else { Act::close(bytes) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_cut_at_any_byte_is_never_shown_as_whole() {
+    let (stack, _rogue) = behind(cut).await;
+    for (kind, whole) in [("length", LENGTH), ("chunks", CHUNKS), ("open", OPEN)] {
+        let head_len = whole.find("\r\n\r\n").unwrap() + 4;
+        for at in 0..=whole.len() {
+            // Nobody can tell where a body ends that only its connection's end ends.
+            let is_whole = at == whole.len() || (kind == "open" && at >= head_len);
+            for version in ["1.1", "1.0"] {
+                let what = format!("/{kind}/{at}/close");
+                let (answers, close) = ask(&stack, &what, version).await;
+                judge(&format!("{what} for HTTP/{version}"), &answers, close, is_whole, at < head_len);
+            }
+            let what = format!("/{kind}/{at}/close");
+            let mut client = Frames::open(stack.http(0)).await;
+            client.send(&get(1, HOST, &what)).await;
+            match (client.fate(1).await, is_whole) {
+                (Fate::Answer(200, body), true) => assert!(b"hello world".starts_with(&body[..]), "{what}"),
+                (Fate::Answer(599, body), false) => {
+                    assert!(at < head_len && body.starts_with(b"502 "), "{what}")
+                }
+                (Fate::Reset(code, _), false) => assert!(code != 0, "{what}"),
+                other => panic!("{what} over HTTP/2: {other:?}"),
+            }
+        }
+        still_serves(&stack, kind).await;
+    }
+}
+
+fn judge(what: &str, answers: &[Answer], close: Close, is_whole: bool, is_early: bool) {
+    let shown = format!("{what}: {answers:?} {close:?}");
+    assert!(answers.len() <= 1, "{shown}");
+    match answers.first() {
+        Some(answer) if is_early => assert!(answer.status == 502 && answer.is_whole, "{shown}"),
+        Some(answer) => {
+            assert_eq!(answer.status, 200, "{shown}");
+            assert_eq!(answer.is_whole, is_whole, "{shown}");
+            assert!("hello world".starts_with(&answer.text()), "{shown}");
+        }
+        None => assert!(!is_whole && close == Close::Reset, "{shown}"),
+    }
+}
+
+/// A body that only the connection's end ends is whole if that end is in order. A reset is not, and the client has to
+/// be told in the same way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_of_the_origin_is_no_end_of_a_body() {
+    let (stack, _rogue) = behind(cut).await;
+    for (kind, version) in
+        [("open", "1.1"), ("open", "1.0"), ("chunks", "1.0"), ("chunks", "1.1"), ("length", "1.1")]
+    {
+        for at in [OPEN.len() - 5, OPEN.len()] {
+            let at = if kind == "open" { at } else { LENGTH.len().max(CHUNKS.len() / 2) - 3 };
+            let what = format!("/{kind}/{at}/reset");
+            let (answers, close) = ask(&stack, &what, version).await;
+            assert!(
+                answers.iter().all(|answer| !answer.is_whole),
+                "{what} for HTTP/{version}: {answers:?} {close:?}"
+            );
+        }
+    }
+    let mut client = Frames::open(stack.http(0)).await;
+    client.send(&get(1, HOST, &format!("/open/{}/reset", OPEN.len() - 2))).await;
+    let fate = client.fate(1).await;
+    assert!(matches!(fate, Fate::Reset(..)), "{fate:?}");
+}
+
+/// Heads that are none.
+const BAD: &[&str] = &[
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+    "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nX: a\rSet-Cookie: b\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nX y: a\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nConnection: content-length\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 000 Nothing\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 099 Little\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 600 Much\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 999 Much\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 20 OK\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 -20 OK\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1  200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1\t200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/0.9 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "http/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    " HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "<html>an answer of HTTP/0.9</html>",
+    "\0\0\0\u{4}\u{4}\0\0\0\0\0",
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nbytes",
+    "HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_out_of_grammar_is_a_502_and_nothing_of_it_is_told() {
-    let table: Vec<Vec<u8>> = [
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-        "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
-        "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nX: a\rSet-Cookie: b\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nX: a\0b\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nX y: a\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nno colon\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nConnection: content-length\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 000 Nothing\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 099 Little\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 600 Much\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 999 Much\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 20 OK\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 -20 OK\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1  200 OK\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1\t200 OK\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/0.9 200 OK\r\nContent-Length: 2\r\n\r\nok",
-        "http/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-        "\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-        " HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-        "<html>an answer of HTTP/0.9</html>",
-        "\0\0\0\u{4}\u{4}\0\0\0\0\0",
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nbytes",
-        "HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-    ]
-    .iter()
-    .map(|text| text.as_bytes().to_vec())
-    .chain([
-        (0..=255).collect(),
-        [b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'y'; 70_000], b"\r\n\r\n".to_vec()].concat(),
-        [b"HTTP/1.1 200 OK\r\n".to_vec(), b"X: y\r\n".repeat(200), b"\r\n".to_vec()].concat(),
-        b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1_000),
-        b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100_000),
-        vec![b'H'; 200_000],
-    ])
-    .collect();
+    let table: Vec<Vec<u8>> = BAD
+        .iter()
+        .map(|text| text.as_bytes().to_vec())
+        .chain([
+            (0..=255).collect(),
+            [b"HTTP/1.1 200 OK\r\nX: ".to_vec(), vec![b'y'; 70_000], b"\r\n\r\n".to_vec()].concat(),
+            [b"HTTP/1.1 200 OK\r\n".to_vec(), b"X: y\r\n".repeat(200), b"\r\n".to_vec()].concat(),
+            b"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1_000),
+            b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100_000),
+            vec![b'H'; 200_000],
+        ])
+        .collect();
     let table = Arc::new(table);
     let script = Arc::clone(&table);
     let (stack, _rogue) = behind(move |head| {
@@ -185,7 +269,6 @@ async fn a_premature_answer_takes_its_request_along() {
 async fn no_answer_of_one_client_reaches_another() {
     let seed =
         std::env::var("ATTACK_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
-    eprintln!("ATTACK_SEED={seed}");
     let random = std::sync::Mutex::new(StdRng::seed_from_u64(seed));
     let (stack, _rogue) = behind(move |head| misbehave(&mut random.lock().unwrap(), head)).await;
     let http = stack.http(0);

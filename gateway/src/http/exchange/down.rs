@@ -147,6 +147,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             Body::Chunked(chunked) => chunked.dialect() == Dialect::Chunks,
             Body::Empty | Body::Length(_) => true,
         };
+        self.tally.ends_by_close = !is_delimited;
         // An origin that answers early and closes will not read the rest: the client learns it from the head.
         self.downstream_goes_on &= is_delimited
             && (self.up.is_done() || (!self.up.is_over() && self.upstream_goes_on))

@@ -106,3 +106,26 @@ fn a_large_body_reaches_a_client_that_is_slow_to_read() {
         assert_eq!(sent.1.unwrap(), LEN + head.len());
     });
 }
+
+/// A body that ends with the connection is whole only after `close_notify`.
+#[test]
+fn a_body_that_ends_with_the_connection_ends_in_order_only_when_whole() {
+    on_a_worker(async |stage| {
+        for is_whole in [true, false] {
+            let mut client = connect(&stage).await;
+            client.write_all(GET.as_bytes()).await.unwrap();
+            let mut origin = stage.accept().await;
+            origin.message().await;
+            origin.send("HTTP/1.1 200 OK\r\n\r\nhello").await;
+            let read = read_to(&mut client, b"hello").await;
+            assert!(read.starts_with(b"HTTP/1.1 200 "), "{:?}", String::from_utf8_lossy(&read));
+            if !is_whole {
+                origin.io.set_zero_linger().unwrap();
+            }
+            drop(origin);
+            let end = within(client.read(&mut [0; 8])).await.map_err(|cause| cause.kind());
+            let expected = if is_whole { Ok(0) } else { Err(std::io::ErrorKind::UnexpectedEof) };
+            assert_eq!(end, expected);
+        }
+    });
+}

@@ -263,10 +263,22 @@ impl Peer {
         self.read.remove(0)
     }
 
-    /// Reads to the end of the stream.
+    /// Reads to the end of the stream, in order or by a reset.
     pub(super) async fn rest(&mut self) -> String {
-        within(self.io.read_to_end(&mut self.read)).await.unwrap();
-        String::from_utf8(std::mem::take(&mut self.read)).unwrap()
+        self.rest_and_end().await.0
+    }
+
+    /// The same, and how the stream ended.
+    pub(super) async fn rest_and_end(&mut self) -> (String, std::io::Result<()>) {
+        let end = loop {
+            match within(self.io.read_buf(&mut self.read)).await {
+                Ok(0) => break Ok(()),
+                Ok(_) => {}
+                Err(cause) if cause.kind() == std::io::ErrorKind::ConnectionReset => break Err(cause),
+                Err(cause) => panic!("no end: {cause}"),
+            }
+        };
+        (String::from_utf8(std::mem::take(&mut self.read)).unwrap(), end)
     }
 
     /// Whether the other end is gone, cleanly or not.
