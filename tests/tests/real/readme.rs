@@ -33,7 +33,8 @@ async fn the_tour_works_as_pasted() {
     .await;
     let said = place.paste(&tour.concat());
 
-    assert_eq!(said.matches("hello from behind the gate").count(), 2, "HTTP and HTTPS:\n{said}");
+    assert_eq!(said.matches("hello from behind the gate").count(), 3, "HTTP, HTTPS and HTTP/2:\n{said}");
+    assert!(said.lines().any(|line| line == "https://app.example.com/"), "a redirect:\n{said}");
     assert!(said.lines().any(|line| line == "hello through the gate"), "a WebSocket:\n{said}");
     assert!(said.contains("answered by route"), "explain:\n{said}");
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
