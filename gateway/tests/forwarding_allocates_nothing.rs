@@ -13,9 +13,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use config::id::{EndpointId, RouteId};
+use config::limits;
 use config::name::{GatewayName, HostPattern, Namespace, PathPrefix};
 use config::settings::{AccessTarget, Gateway, Level, Log, LogFormat, Mode, Retention, Rotation};
 use config::snapshot::{
@@ -35,6 +36,8 @@ const REQUESTS: &[&str] = &[
     "POST /stream HTTP/1.1\r\nHost: app.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
 ];
 const ROUNDS: usize = 50;
+/// Rounds at most, the one that warms up included.
+const MADE_MAX: usize = 6;
 
 #[test]
 fn a_request_forwarded_by_a_warm_worker_allocates_nothing() {
@@ -50,17 +53,18 @@ fn nor_does_one_that_the_access_log_tells_of() {
     settings.access_log.to = AccessTarget::File(file.clone());
     let shared = Shared::with_access_log(settings, 1).unwrap();
 
-    forwards_without_allocating(Arc::clone(&shared));
+    let made = forwards_without_allocating(Arc::clone(&shared));
 
     shared.access.flush();
     assert_eq!(shared.access.dropped(), 0);
     let lines = std::fs::read_to_string(file).unwrap();
-    assert_eq!(lines.lines().count(), 2 * ROUNDS * REQUESTS.len());
+    assert_eq!(lines.lines().count(), made * ROUNDS * REQUESTS.len());
     assert!(lines.lines().all(|line| line.contains("\"trace_id\":\"0af7651916cd43dd8448eb211c80319c\"")
         || line.contains("\"method\":\"POST\"")));
 }
 
-fn forwards_without_allocating(shared: Arc<Shared>) {
+/// Gives the rounds that were made.
+fn forwards_without_allocating(shared: Arc<Shared>) -> usize {
     let worker = Worker::new(shared, 0);
     worker.shared.current.replace(Arc::new(live(origin())));
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
@@ -71,11 +75,14 @@ fn forwards_without_allocating(shared: Arc<Shared>) {
     let client = std::thread::spawn(move || {
         let mut gate = TcpStream::connect(address).unwrap();
         for () in begin {
+            let mut longest = Duration::ZERO;
             for request in REQUESTS.iter().cycle().take(ROUNDS * REQUESTS.len()) {
+                let begun = Instant::now();
                 gate.write_all(request.as_bytes()).unwrap();
                 read_message(&mut gate);
+                longest = longest.max(begun.elapsed());
             }
-            done.blocking_send(()).unwrap();
+            done.blocking_send(longest).unwrap();
         }
     });
     let (near, peer) = gate.accept().unwrap();
@@ -90,18 +97,29 @@ fn forwards_without_allocating(shared: Arc<Shared>) {
 
     go.send(()).unwrap();
     runtime.block_on(rounds.recv()).unwrap();
-    go.send(()).unwrap();
-    let allocations = allocation_counter::measure(|| runtime.block_on(rounds.recv()).unwrap());
+    // A connection that was silent for a while gives its future back, and the next request takes a new one. On a machine
+    // that stands still for so long a round shows nothing and is made again.
+    let mut made = 1;
+    let allocations = loop {
+        go.send(()).unwrap();
+        let mut longest = Duration::ZERO;
+        let allocations = allocation_counter::measure(|| longest = runtime.block_on(rounds.recv()).unwrap());
+        made += 1;
+        if longest < Duration::from_millis(limits::QUIET_MS / 2) || made == MADE_MAX {
+            break allocations;
+        }
+    };
 
     assert_eq!(allocations.count_total, 0, "{} requests: {allocations:?}", ROUNDS * REQUESTS.len());
     let answered = worker.counters.responses[1].load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!(
         answered,
-        2 * (ROUNDS * REQUESTS.len()) as u64,
+        (made * ROUNDS * REQUESTS.len()) as u64,
         "on this thread, where allocations are counted"
     );
     drop(go);
     client.join().unwrap();
+    made
 }
 
 /// Reads one message with a `Content-Length`, and nothing after it.

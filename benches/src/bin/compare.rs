@@ -34,6 +34,10 @@ struct Arguments {
     /// Peers; all when none is named.
     #[arg(long)]
     peer: Vec<String>,
+    /// Requests a second that the open loop sends at most: more than this one core of generator and origin cannot keep up
+    /// with, and would measure itself.
+    #[arg(long, default_value_t = 8_000.0)]
+    rate: f64,
     /// Idle connections whose memory is measured.
     #[arg(long, default_value_t = 4_000)]
     idle: usize,
@@ -147,7 +151,7 @@ fn half_rate(proxies: &[Proxy]) -> Result<f64> {
 
 #[expect(clippy::print_stdout, reason = "a measurement's result is its output")]
 fn latency(arguments: &Arguments, proxies: &[Proxy]) -> Result<()> {
-    let rate = half_rate(proxies)?;
+    let rate = half_rate(proxies)?.min(arguments.rate);
     println!("\nlatency at {rate:.0} requests a second, open loop, ms");
     let mut samples: BTreeMap<&str, (Vec<f64>, Vec<f64>, usize)> = BTreeMap::new();
     for round in 0..=arguments.rounds {
@@ -172,7 +176,7 @@ fn latency(arguments: &Arguments, proxies: &[Proxy]) -> Result<()> {
 fn changes(arguments: &Arguments, proxies: &[Proxy]) -> Result<()> {
     let Some(proxy) = proxies.iter().find(|proxy| proxy.data.is_some()) else { return Ok(()) };
     let data = proxy.data.clone().context("a gateway has a data directory")?;
-    let rate = half_rate(proxies)?;
+    let rate = half_rate(proxies)?.min(arguments.rate);
     let (mut quiet, mut busy, mut failed, mut made) = (Vec::new(), Vec::new(), 0, 0);
     for round in 0..=arguments.rounds {
         let mut calm = open_loop::run(proxy.http, rate, arguments.seconds, 64)?;
