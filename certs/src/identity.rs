@@ -64,6 +64,8 @@ pub struct Ready {
     pub id: IdentityId,
     /// The patterns it serves, as control wrote them.
     pub names: Box<[HostPattern]>,
+    /// Whether it goes before others that serve the same name.
+    pub preferred: bool,
     /// What the leaf itself says it is for.
     pub subject_names: SubjectNames,
     /// The leaf's validity.
@@ -82,6 +84,7 @@ impl Ready {
         Ok(Self {
             id: identity.id,
             names: identity.names.clone(),
+            preferred: identity.preferred,
             subject_names: parts.subject_names,
             validity: parts.validity,
             certified: parts.certified,

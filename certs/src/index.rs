@@ -143,7 +143,13 @@ impl CertIndex {
         match object.decode() {
             Ok(Value::Identity(identity)) => self.add_identity(&identity),
             Ok(
-                Value::Route(_) | Value::Vm(_) | Value::Principal(_) | Value::SshHostKey(_) | Value::Unknown,
+                Value::Route(_)
+                | Value::Vm(_)
+                | Value::Principal(_)
+                | Value::SshHostKey(_)
+                | Value::Challenge(_)
+                | Value::TicketKey(_)
+                | Value::Unknown,
             ) => {}
             Err(error) => self.fault(object.key(), &[], &error.why),
         }
@@ -207,13 +213,13 @@ impl std::fmt::Debug for CertIndex {
     }
 }
 
-/// Of several identities for a name the one that lasts longest serves it, then the newer one: which it is does not
-/// depend on the order of arrival.
+/// Of several identities for a name a preferred one serves it, then the one that lasts longest, then the newer one: which
+/// it is does not depend on the order of arrival.
 fn enlist(candidates: &mut Candidates, ready: &Arc<Ready>) {
     if candidates.iter().any(|one| one.id == ready.id) {
         return;
     }
-    let rank = |one: &Ready| (one.validity.not_after, one.id);
+    let rank = |one: &Ready| (one.preferred, one.validity.not_after, one.id);
     let place = candidates.partition_point(|one| rank(one) > rank(ready));
     candidates.insert(place, Arc::clone(ready));
 }

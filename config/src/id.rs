@@ -83,6 +83,8 @@ typed_id! {
     SessionId,
     /// A key of the product itself (SSH host key, ticket key).
     KeyId,
+    /// An answer that a certificate authority looks for.
+    ChallengeId,
 }
 
 #[cfg(test)]

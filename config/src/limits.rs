@@ -33,6 +33,10 @@ pub const PASSWORDS_REMEMBERED_MAX: usize = 4_096;
 pub const PASSWORD_REMEMBERED_MS: u64 = 300_000;
 /// Wrong passwords of one client on one route: this many in so many milliseconds, and this many at once.
 pub const PASSWORD_GUESSES: (u32, u32, u32) = (10, 60_000, 10);
+/// Authorities of client certificates on one route, and their lists of revoked ones.
+pub const CLIENT_AUTHORITIES_MAX: usize = 64;
+/// All of them together, in bytes: with everything else of the route they fit [`OBJECT_BYTES_MAX`].
+pub const CLIENT_AUTHORITIES_BYTES_MAX: usize = 256 * 1024;
 /// Weight of an endpoint: the least and the most.
 pub const WEIGHT: (u16, u16) = (1, 256);
 /// Keys of learned stickiness on one route: default (HAProxy's `size 30k` of INVENTORY B-44) and most.
@@ -330,7 +334,7 @@ pub const CHECKPOINTS_KEPT: usize = 2;
 /// Time that open requests and tunnels get after SIGTERM, in milliseconds.
 pub const DRAIN_DEADLINE_MS: u64 = 30_000;
 /// Drain of a deleted object's flows when its policy names no other, in milliseconds (DESIGN D5).
-pub const DRAIN_ON_DELETE_MS: u64 = 30_000;
+pub const DRAIN_ON_DELETE_MS: u32 = 30_000;
 
 /// Largest request body of the admin API in bytes.
 pub const API_BODY_BYTES_MAX: usize = 1024 * 1024;

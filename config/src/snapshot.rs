@@ -11,6 +11,7 @@ pub mod check;
 pub mod filters;
 pub mod matchers;
 pub mod object;
+pub mod tls;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,8 +30,9 @@ pub use filters::{
 pub use matchers::{Matchers, Test, ValueMatch};
 pub use object::{
     Action, Endpoint, FlowPolicy, Identity, Principal, Redirect, Respond, Route, Service, SshHostKey, SshKey,
-    TlsMode, Upstream, Value, Vm,
+    Upstream, Value, Vm,
 };
+pub use tls::{Challenge, ChallengeAnswer, ClientCertificates, TicketKey, TlsMode, TlsPolicy, TlsVersion};
 
 /// Number of a snapshot: strictly increasing within a lineage, allocated in the transaction of the change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -87,6 +89,10 @@ impl Kind {
     pub const IDENTITY: Self = Self(4);
     /// An [`SshHostKey`].
     pub const SSH_HOST_KEY: Self = Self(5);
+    /// A [`Challenge`].
+    pub const CHALLENGE: Self = Self(6);
+    /// A [`TicketKey`].
+    pub const TICKET_KEY: Self = Self(7);
 }
 
 /// Name of an object inside a snapshot.

@@ -62,6 +62,7 @@ fn route(number: u32, port: u16) -> Object {
         matchers: None,
         filters: None,
         timeouts: None,
+        tls_policy: None,
         on_delete: FlowPolicy::Drain { ms: 30_000 },
     };
     Object::encode(&Value::Route(route)).unwrap()

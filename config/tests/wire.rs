@@ -98,27 +98,36 @@ fn flow() -> impl Strategy<Value = FlowPolicy> {
     prop_oneof![
         Just(FlowPolicy::Keep),
         Just(FlowPolicy::Cut),
-        prop_oneof![Just(30_000), 0..u64::MAX - 2].prop_map(|ms| FlowPolicy::Drain { ms }),
+        prop_oneof![Just(30_000), 0..=u32::MAX].prop_map(|ms| FlowPolicy::Drain { ms }),
     ]
 }
 
 fn route() -> impl Strategy<Value = Value> {
     let facts = (id(), plain(), pattern(), path(), action());
-    let rest = (any::<bool>(), any::<bool>(), option::of(any::<u32>()), any::<bool>(), flow(), flow());
+    let tls = prop_oneof![
+        Just(TlsMode::Off),
+        Just(TlsMode::SelfSigned),
+        Just(TlsMode::Upload),
+        Just(TlsMode::Acme),
+    ];
+    let rest = (tls, any::<bool>(), option::of(any::<u32>()), any::<bool>(), flow(), flow());
     let features = (
         option::of(features::matchers().boxed()),
         option::of(features::filters().boxed()),
         option::of(features::timeouts().boxed()),
+        option::of(features::tls_policy()),
     );
     (facts, rest, features).prop_map(|((id, namespace, host, path, action), rest, features)| {
-        let (matchers, filters, timeouts) = features;
+        let (matchers, filters, timeouts, tls_policy) = features;
         let (tls, redirect_https, hsts_seconds, websocket, on_change, on_delete) = rest;
+        let tls_policy = tls_policy.filter(|_| tls.is_terminated());
         Value::Route(Route {
             id: RouteId::from_bytes(id),
             namespace: Namespace::parse(&namespace).unwrap(),
             host,
             path,
-            tls: if tls { TlsMode::SelfSigned } else { TlsMode::Off },
+            tls,
+            tls_policy: tls_policy.map(Box::new),
             redirect_https,
             hsts_seconds,
             websocket,
@@ -164,10 +173,12 @@ fn principal() -> impl Strategy<Value = Value> {
 
 fn identity() -> impl Strategy<Value = Value> {
     let bytes = || vec(any::<u8>(), 0..64);
-    (id(), vec(pattern(), 0..4), vec(bytes(), 0..3), bytes()).prop_map(|(id, names, chain, key)| {
+    let facts = (id(), vec(pattern(), 0..4), any::<bool>(), vec(bytes(), 0..3), bytes());
+    facts.prop_map(|(id, names, preferred, chain, key)| {
         Value::Identity(Identity {
             id: IdentityId::from_bytes(id),
             names: names.into(),
+            preferred,
             chain: chain.into(),
             key: Secret::new(key),
         })
@@ -182,7 +193,15 @@ fn host_key() -> impl Strategy<Value = Value> {
 
 fn value() -> impl Strategy<Value = Value> {
     // Boxed, as large strategies are everywhere here: unoptimised, their trees would not fit a test's stack.
-    prop_oneof![route().boxed(), vm().boxed(), principal().boxed(), identity(), host_key()]
+    prop_oneof![
+        route().boxed(),
+        vm().boxed(),
+        principal().boxed(),
+        identity(),
+        host_key(),
+        features::challenge(),
+        features::ticket_key()
+    ]
 }
 
 fn object() -> impl Strategy<Value = Object> {
@@ -494,6 +513,7 @@ fn golden_route() -> Value {
         matchers: None,
         filters: None,
         timeouts: None,
+        tls_policy: None,
         on_delete: FlowPolicy::Drain { ms: 5_000 },
     })
 }
@@ -516,6 +536,7 @@ fn golden_route_with_everything() -> Route {
             whole_ms: Some(5),
             tunnel_ms: Some(6),
         })),
+        tls_policy: Some(Box::new(features::golden_tls_policy())),
         ..route
     }
 }
@@ -536,6 +557,7 @@ fn golden_values() -> Vec<(&'static str, Value)> {
         matchers: None,
         filters: None,
         timeouts: None,
+        tls_policy: None,
         on_delete: FlowPolicy::Drain { ms: limits::DRAIN_ON_DELETE_MS },
         ..plain
     };
@@ -561,6 +583,7 @@ fn golden_values() -> Vec<(&'static str, Value)> {
     let identity = Identity {
         id: IdentityId::from_bytes([7; 16]),
         names: Box::new([HostPattern::CatchAll]),
+        preferred: false,
         chain: Box::new([b"leaf".to_vec(), b"root".to_vec()]),
         key: Secret::new(b"key".to_vec()),
     };
@@ -573,8 +596,12 @@ fn golden_values() -> Vec<(&'static str, Value)> {
         ("route_respond", Value::Route(Route { action: Action::Respond(respond), ..plain })),
         ("vm", Value::Vm(vm)),
         ("principal", Value::Principal(principal)),
-        ("identity", Value::Identity(identity)),
+        ("identity", Value::Identity(identity.clone())),
+        ("identity_preferred", Value::Identity(Identity { preferred: true, ..identity.clone() })),
         ("ssh_host_key", Value::SshHostKey(host_key)),
+        ("challenge_http", features::golden_challenge(false)),
+        ("challenge_tls_alpn", features::golden_challenge(true)),
+        ("ticket_key", features::golden_ticket_key()),
     ]
 }
 
@@ -665,6 +692,7 @@ fn secrets_do_not_print_themselves() {
     let value = Value::Identity(Identity {
         id: IdentityId::from_bytes([7; 16]),
         names: Box::new([]),
+        preferred: false,
         chain: Box::new([]),
         key: Secret::new(b"hunter2".to_vec()),
     });

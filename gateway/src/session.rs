@@ -210,7 +210,7 @@ impl Entry {
     fn obey(&self, policy: FlowPolicy) {
         match policy {
             FlowPolicy::Keep => {}
-            FlowPolicy::Drain { ms } => self.end_within(Duration::from_millis(ms), EndReason::Cut),
+            FlowPolicy::Drain { ms } => self.end_within(Duration::from_millis(ms.into()), EndReason::Cut),
             FlowPolicy::Cut => self.end_within(Duration::ZERO, EndReason::Cut),
         }
     }

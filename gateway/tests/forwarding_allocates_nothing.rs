@@ -187,6 +187,7 @@ fn live(origin: SocketAddr) -> Live {
         matchers: None,
         filters: None,
         timeouts: None,
+        tls_policy: None,
         on_delete: FlowPolicy::Keep,
     };
     let object = Object::encode(&Value::Route(route)).unwrap();

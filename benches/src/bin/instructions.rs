@@ -138,6 +138,7 @@ fn route(number: u32) -> Option<Route> {
         matchers: None,
         filters: None,
         timeouts: None,
+        tls_policy: None,
         tls: TlsMode::Off,
         redirect_https: false,
         hsts_seconds: None,

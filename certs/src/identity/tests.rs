@@ -63,6 +63,7 @@ fn a_name_that_the_leaf_does_not_cover_is_known() {
     let ready = Ready::of(&Identity {
         id: IdentityId::from_bytes([1; 16]),
         names: ["app.example", "a.dev.example", "a.b.dev.example", "*.example", "*"].map(pattern).into(),
+        preferred: false,
         chain: leaf.chain.into(),
         key: leaf.key,
     })

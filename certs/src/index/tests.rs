@@ -17,7 +17,13 @@ impl Fixture {
         let names: Box<[_]> = names.iter().map(|name| HostPattern::parse(name).unwrap()).collect();
         let subjects: Vec<_> = names.iter().cloned().map(SubjectName::Host).collect();
         let leaf = self.authority.issue_server(&subjects, NOW, days).unwrap();
-        Identity { id: IdentityId::from_bytes([id; 16]), names, chain: leaf.chain.into(), key: leaf.key }
+        Identity {
+            id: IdentityId::from_bytes([id; 16]),
+            names,
+            preferred: false,
+            chain: leaf.chain.into(),
+            key: leaf.key,
+        }
     }
 }
 

@@ -47,6 +47,7 @@ pub(crate) fn object_with(number: u32, host: &str, path: &str, matchers: Option<
         matchers: matchers.map(Box::new),
         filters: None,
         timeouts: None,
+        tls_policy: None,
         on_delete: FlowPolicy::Drain { ms: 30_000 },
     };
     Object::encode(&Value::Route(route)).unwrap()

@@ -6,6 +6,7 @@ mod action;
 mod balancing;
 mod filters;
 mod matchers;
+mod tls;
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ use ipnet::IpNet;
 
 use crate::limits;
 use crate::snapshot::{
-    Endpoint, Filters, Matchers, Redirect, Respond, Route, Timeouts, Upstream, UpstreamPolicy,
+    Endpoint, Filters, Matchers, Redirect, Respond, Route, Timeouts, TlsPolicy, Upstream, UpstreamPolicy,
 };
 
 /// One thing that is out of its bounds or grammar.
@@ -50,7 +51,18 @@ macro_rules! checked {
     )+};
 }
 
-checked!(Endpoint, Filters, Matchers, Redirect, Respond, Route, Timeouts, Upstream, UpstreamPolicy);
+checked!(
+    Endpoint,
+    Filters,
+    Matchers,
+    Redirect,
+    Respond,
+    Route,
+    Timeouts,
+    TlsPolicy,
+    Upstream,
+    UpstreamPolicy
+);
 
 enum Step {
     Field(&'static str),

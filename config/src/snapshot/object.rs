@@ -10,7 +10,10 @@ use crate::grant::Grants;
 use crate::id::{EndpointId, IdentityId, KeyId, RouteId, UserId, VmId};
 use crate::name::{HostPattern, Namespace, NetworkName, PathPrefix, UserName, VmName};
 use crate::secret::Secret;
-use crate::snapshot::{Content, Filters, Kind, Matchers, Object, ObjectKey, Timeouts, UpstreamPolicy};
+use crate::snapshot::{
+    Challenge, Content, Filters, Kind, Matchers, Object, ObjectKey, TicketKey, Timeouts, TlsMode, TlsPolicy,
+    UpstreamPolicy,
+};
 use crate::sync::wire;
 use crate::target::Target;
 
@@ -27,6 +30,10 @@ pub enum Value {
     Identity(Identity),
     /// Kind [`Kind::SSH_HOST_KEY`].
     SshHostKey(SshHostKey),
+    /// Kind [`Kind::CHALLENGE`].
+    Challenge(Challenge),
+    /// Kind [`Kind::TICKET_KEY`].
+    TicketKey(TicketKey),
     /// A kind that this program does not know: kept, digested, and otherwise left alone.
     Unknown,
 }
@@ -64,6 +71,8 @@ impl Value {
             Self::Principal(principal) => (Kind::PRINCIPAL, principal.id.to_bytes()),
             Self::Identity(identity) => (Kind::IDENTITY, identity.id.to_bytes()),
             Self::SshHostKey(key) => (Kind::SSH_HOST_KEY, key.id.to_bytes()),
+            Self::Challenge(challenge) => (Kind::CHALLENGE, challenge.id.to_bytes()),
+            Self::TicketKey(key) => (Kind::TICKET_KEY, key.id.to_bytes()),
             Self::Unknown => return None,
         };
         Some(ObjectKey { kind, id })
@@ -88,6 +97,8 @@ pub struct Route {
     pub filters: Option<Box<Filters>>,
     /// How long it waits.
     pub timeouts: Option<Box<Timeouts>>,
+    /// What it asks of handshakes beyond the defaults. Of a terminated route only.
+    pub tls_policy: Option<Box<TlsPolicy>>,
     /// Stable name of the route; also what its upstream is known by.
     pub id: RouteId,
     /// The tenant that owns it.
@@ -106,15 +117,6 @@ pub struct Route {
     pub redirect_https: bool,
     /// Whether an upgrade to a WebSocket passes; otherwise it is answered 426.
     pub websocket: bool,
-}
-
-/// How the public side of a route is protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TlsMode {
-    /// Plain HTTP; over TLS too where an identity happens to serve the name.
-    Off,
-    /// A leaf of the internal authority.
-    SelfSigned,
 }
 
 /// What a route does with a request.
@@ -201,7 +203,7 @@ pub enum FlowPolicy {
     /// They may finish within this many milliseconds.
     Drain {
         /// The time they get.
-        ms: u64,
+        ms: u32,
     },
     /// They end now.
     Cut,
@@ -253,6 +255,9 @@ pub struct Identity {
     pub id: IdentityId,
     /// The names it serves; exact or wildcard. The catch-all marks the identity for unknown names.
     pub names: Box<[HostPattern]>,
+    /// Whether it goes before one without this mark that serves the same name: somebody brought it, or a public
+    /// authority signed it.
+    pub preferred: bool,
     /// Certificates in DER, leaf first.
     pub chain: Box<[Vec<u8>]>,
     /// The leaf's private key as PKCS#8 DER.

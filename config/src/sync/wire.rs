@@ -6,3 +6,4 @@ mod matchers;
 pub(crate) mod message;
 pub(crate) mod object;
 mod route;
+mod tls;

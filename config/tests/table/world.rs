@@ -199,6 +199,7 @@ fn routes() -> impl Strategy<Value = Value> {
                 matchers,
                 filters: None,
                 timeouts: None,
+                tls_policy: None,
                 on_delete: FlowPolicy::Cut,
             })
         },

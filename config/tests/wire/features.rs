@@ -1,13 +1,15 @@
 //! Whatever a route and its upstream can be asked to do, inside the bounds.
 
+use config::id::{ChallengeId, KeyId};
 use config::limits;
 use config::name::{HostName, PathPrefix};
 use config::secret::Secret;
 use config::snapshot::{
-    ActiveCheck, Balance, BasicAuth, BasicUser, ClientIdentity, Content, Edit, Ejection, ErrorPage,
-    FieldEdit, Filters, HashKey, Learned, Maintenance, Matchers, PathRewrite, Probe, Protocol, ProxyProtocol,
-    RateKey, RateLimit, Redirect, Respond, RetryPolicy, Sticky, Test, Timeouts, UpstreamPolicy, UpstreamTls,
-    ValueMatch, Verify,
+    ActiveCheck, Balance, BasicAuth, BasicUser, Challenge, ChallengeAnswer, ClientCertificates,
+    ClientIdentity, Content, Edit, Ejection, ErrorPage, FieldEdit, Filters, HashKey, Learned, Maintenance,
+    Matchers, PathRewrite, Probe, Protocol, ProxyProtocol, RateKey, RateLimit, Redirect, Respond,
+    RetryPolicy, Sticky, Test, TicketKey, Timeouts, TlsPolicy, TlsVersion, UpstreamPolicy, UpstreamTls,
+    Value, ValueMatch, Verify,
 };
 use ipnet::IpNet;
 use proptest::collection::{btree_set, vec};
@@ -401,4 +403,56 @@ pub(crate) fn largest_policy() -> UpstreamPolicy {
     let client = ClientIdentity { chain: der(), key: Secret::new(vec![b'x'; limits::DER_BYTES_MAX]) };
     let tls = UpstreamTls { verify: Verify::Authorities(der()), server_name: None, client: Some(client) };
     UpstreamPolicy { tls: Some(tls), ..golden_policy() }
+}
+
+pub(crate) fn tls_policy() -> impl Strategy<Value = TlsPolicy> {
+    let version = prop_oneof![Just(TlsVersion::Tls12), Just(TlsVersion::Tls13)];
+    let certificates = |least| btree_set(vec(any::<u8>(), 1..32), least..4);
+    let clients = (certificates(1), certificates(0)).prop_map(|(authorities, revoked)| ClientCertificates {
+        authorities: authorities.into_iter().collect(),
+        revoked: revoked.into_iter().collect(),
+    });
+    (version, option::of(clients)).prop_map(|(min_version, clients)| TlsPolicy { min_version, clients })
+}
+
+pub(crate) fn challenge() -> impl Strategy<Value = Value> {
+    let http = ("[A-Za-z0-9_-]{1,20}", "[ -~]{0,20}").prop_map(|(token, key_authorization)| {
+        ChallengeAnswer::Http { token: token.into(), key_authorization: key_authorization.into() }
+    });
+    let bytes = || vec(any::<u8>(), 1..32);
+    let alpn = (bytes(), bytes())
+        .prop_map(|(certificate, key)| ChallengeAnswer::TlsAlpn { certificate, key: Secret::new(key) });
+    (any::<[u8; 16]>(), host(), prop_oneof![http, alpn]).prop_map(|(id, host, answer)| {
+        Value::Challenge(Challenge { id: ChallengeId::from_bytes(id), host, answer })
+    })
+}
+
+pub(crate) fn ticket_key() -> impl Strategy<Value = Value> {
+    (any::<[u8; 16]>(), any::<bool>(), any::<[u8; 32]>()).prop_map(|(id, seals, secret)| {
+        Value::TicketKey(TicketKey { id: KeyId::from_bytes(id), seals, secret: Secret::new(secret.to_vec()) })
+    })
+}
+
+pub(crate) fn golden_tls_policy() -> TlsPolicy {
+    let authorities = Box::new([b"one".to_vec(), b"two".to_vec()]);
+    let clients = ClientCertificates { authorities, revoked: Box::new([b"list".to_vec()]) };
+    TlsPolicy { min_version: TlsVersion::Tls13, clients: Some(clients) }
+}
+
+pub(crate) fn golden_challenge(by_handshake: bool) -> Value {
+    let answer = if by_handshake {
+        ChallengeAnswer::TlsAlpn { certificate: b"leaf".to_vec(), key: Secret::new(b"key".to_vec()) }
+    } else {
+        ChallengeAnswer::Http { token: "abc".into(), key_authorization: "abc.def".into() }
+    };
+    let host = HostName::parse("app.example").unwrap();
+    Value::Challenge(Challenge { id: ChallengeId::from_bytes([10; 16]), host, answer })
+}
+
+pub(crate) fn golden_ticket_key() -> Value {
+    Value::TicketKey(TicketKey {
+        id: KeyId::from_bytes([11; 16]),
+        seals: true,
+        secret: Secret::new(vec![0xcd; 32]),
+    })
 }

@@ -66,6 +66,7 @@ pub fn route(row: &RouteRow, admin: Option<SocketAddr>, keys: &dyn Keys) -> Resu
         matchers: row.matchers.clone(),
         filters: row.filters.clone(),
         timeouts: row.timeouts.clone(),
+        tls_policy: None,
         on_delete: row.on_delete,
     }))
 }
@@ -131,6 +132,7 @@ pub fn identity(row: &IdentityRow, keys: &dyn Keys) -> Result<Identity, Error> {
     Ok(Identity {
         id: row.id,
         names: row.names.iter().cloned().collect(),
+        preferred: row.source != "self-signed",
         chain: row.chain.iter().cloned().collect(),
         key,
     })

@@ -61,10 +61,9 @@ pub fn policy(text: &str) -> Result<FlowPolicy, String> {
                     .map_err(|error| error.to_string())?
                     .saturating_mul(1000),
             };
-            if ms > DRAIN_MS_MAX {
-                Err(format!("{text:?}: a drain lasts at most 24h"))
-            } else {
-                Ok(FlowPolicy::Drain { ms })
+            match u32::try_from(ms) {
+                Ok(ms) if u64::from(ms) <= DRAIN_MS_MAX => Ok(FlowPolicy::Drain { ms }),
+                Ok(_) | Err(_) => Err(format!("{text:?}: a drain lasts at most 24h")),
             }
         }
     }
@@ -78,6 +77,9 @@ pub const fn tls_text(mode: TlsMode) -> &'static str {
     match mode {
         TlsMode::Off => "off",
         TlsMode::SelfSigned => "self-signed",
+        TlsMode::Upload => "upload",
+        TlsMode::Acme => "acme",
+        TlsMode::Passthrough => "passthrough",
     }
 }
 
@@ -86,6 +88,9 @@ pub fn tls(text: &str) -> Result<TlsMode, String> {
     match text {
         "off" => Ok(TlsMode::Off),
         "self-signed" => Ok(TlsMode::SelfSigned),
+        "upload" => Ok(TlsMode::Upload),
+        "acme" => Ok(TlsMode::Acme),
+        "passthrough" => Ok(TlsMode::Passthrough),
         other => Err(format!("{other:?} is no TLS mode; modes are off and self-signed")),
     }
 }

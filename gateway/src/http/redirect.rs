@@ -15,10 +15,7 @@ const ACME_PREFIX: &[u8] = b"/.well-known/acme-challenge/";
 /// Whether a request for `path` is sent to https instead of being served. A challenge is not, unless the route asks for
 /// passwords: those are never asked for in clear, and authorities follow redirects.
 pub(super) fn applies(route: &Route, client: &Client, path: &[u8]) -> bool {
-    let is_protected = match route.tls {
-        TlsMode::Off => false,
-        TlsMode::SelfSigned => true,
-    };
+    let is_protected = route.tls != TlsMode::Off;
     let asks_password = route.filters.as_ref().is_some_and(|filters| filters.basic_auth.is_some());
     is_protected && route.redirect_https && !client.is_secured && (asks_password || !is_challenge(path))
 }
@@ -102,6 +99,7 @@ mod tests {
             matchers: None,
             filters: None,
             timeouts: None,
+            tls_policy: None,
             tls: TlsMode::Off,
             redirect_https: false,
             hsts_seconds: None,

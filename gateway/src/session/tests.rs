@@ -38,6 +38,7 @@ fn route() -> Route {
         matchers: None,
         filters: None,
         timeouts: None,
+        tls_policy: None,
         on_delete: FlowPolicy::Drain { ms: 30_000 },
     }
 }
@@ -115,6 +116,7 @@ fn a_step_that_does_not_concern_a_session_keeps_it() {
     after.push(Value::Identity(config::snapshot::Identity {
         id: IdentityId::from_bytes([8; 16]),
         names: Box::default(),
+        preferred: false,
         chain: Box::default(),
         key: config::secret::Secret::new(Vec::new()),
     }));

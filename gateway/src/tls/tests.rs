@@ -43,7 +43,13 @@ impl Gate {
             let subjects: Vec<_> = names.iter().cloned().map(SubjectName::Host).collect();
             let leaf = self.authority.issue_server(&subjects, now(), 30).unwrap();
             let id = IdentityId::from_bytes([id; 16]);
-            let identity = Identity { id, names: names.into(), chain: leaf.chain.into(), key: leaf.key };
+            let identity = Identity {
+                id,
+                names: names.into(),
+                preferred: false,
+                chain: leaf.chain.into(),
+                key: leaf.key,
+            };
             Object::encode(&Value::Identity(identity)).unwrap()
         });
         let snapshot = Snapshot::of(Lineage::default(), Generation(generation), objects);

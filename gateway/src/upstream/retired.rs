@@ -75,6 +75,7 @@ mod tests {
             matchers: None,
             filters: None,
             timeouts: None,
+            tls_policy: None,
             on_delete: FlowPolicy::Keep,
         };
         Object::encode(&Value::Route(route)).unwrap()

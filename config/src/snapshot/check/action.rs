@@ -12,6 +12,8 @@ impl Checked for Route {
         faults.part("matchers", self.matchers.as_deref());
         faults.part("filters", self.filters.as_deref());
         faults.part("timeouts", self.timeouts.as_deref());
+        faults.part("tls_policy", self.tls_policy.as_deref());
+        super::tls::look(self, faults);
         match &self.action {
             Action::Forward(upstream) => faults.inside("upstream", |faults| upstream.look(faults)),
             Action::Service(_) => {}

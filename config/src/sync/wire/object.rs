@@ -10,13 +10,14 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use crate::id::{IdentityId, KeyId, RouteId, UserId, VmId};
+use crate::id::{ChallengeId, IdentityId, KeyId, RouteId, UserId, VmId};
 use crate::limits;
 use crate::name::{HostPattern, Namespace, NetworkName, UserName, VmName};
 use crate::secret::Secret;
 use crate::snapshot::object::Malformed;
 use crate::snapshot::{Identity, Kind, Object, Principal, SshHostKey, SshKey, Value, Vm};
 use crate::sync::wire::route::{decode_route, encode_route};
+use crate::sync::wire::tls::{decode_challenge, decode_ticket_key, encode_challenge, encode_ticket_key};
 
 /// What an absent network means.
 const NETWORK_ABSENT: &str = "default";
@@ -61,6 +62,8 @@ struct WireIdentity {
     chain: Vec<Vec<u8>>,
     #[prost(bytes = "vec", tag = "3")]
     key: Vec<u8>,
+    #[prost(bool, tag = "4")]
+    preferred: bool,
 }
 
 impl fmt::Debug for WireIdentity {
@@ -91,6 +94,8 @@ pub(crate) fn encode(value: &Value) -> Option<Object> {
         Value::SshHostKey(key) => {
             WireSshHostKey { private_pem: key.private_pem.expose().clone() }.encode_to_vec()
         }
+        Value::Challenge(challenge) => encode_challenge(challenge).encode_to_vec(),
+        Value::TicketKey(key) => encode_ticket_key(key).encode_to_vec(),
         Value::Unknown => return None,
     };
     Some(Object::new(value.key()?, bytes))
@@ -117,6 +122,8 @@ fn read(object: &Object) -> Result<Value, String> {
                 private_pem: Secret::new(wire.private_pem),
             })
         }
+        Kind::CHALLENGE => Value::Challenge(decode_challenge(ChallengeId::from_bytes(id), parse(bytes)?)?),
+        Kind::TICKET_KEY => Value::TicketKey(decode_ticket_key(KeyId::from_bytes(id), parse(bytes)?)?),
         Kind(_) => Value::Unknown,
     })
 }
@@ -171,15 +178,16 @@ fn encode_identity(identity: &Identity) -> WireIdentity {
         names: identity.names.iter().map(ToString::to_string).collect(),
         chain: identity.chain.to_vec(),
         key: identity.key.expose().clone(),
+        preferred: identity.preferred,
     }
 }
 
 fn decode_identity(id: IdentityId, wire: WireIdentity) -> Result<Identity, String> {
-    let WireIdentity { names, chain, key } = wire;
+    let WireIdentity { names, chain, key, preferred } = wire;
     // First, so that the key is in custody whatever else is wrong.
     let key = Secret::new(key);
     let names = names.iter().map(|name| HostPattern::parse(name).map_err(in_field("names")));
-    Ok(Identity { id, names: names.collect::<Result<_, _>>()?, chain: chain.into(), key })
+    Ok(Identity { id, names: names.collect::<Result<_, _>>()?, preferred, chain: chain.into(), key })
 }
 
 /// The 4 or 16 bytes of an address.

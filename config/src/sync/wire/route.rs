@@ -11,6 +11,7 @@ use super::filters::{
 };
 use super::matchers::{WireMatchers, decode_matchers, encode_matchers};
 use super::object::{address, address_bytes, id_bytes, in_field, port};
+use super::tls::{WireTlsPolicy, decode_policy as decode_tls, encode_policy as encode_tls};
 use crate::id::{EndpointId, RouteId, VmId};
 use crate::limits;
 use crate::name::{HostName, HostPattern, Namespace};
@@ -21,6 +22,8 @@ use crate::target::Target;
 const ON_DELETE_ABSENT: FlowPolicy = FlowPolicy::Drain { ms: 30_000 };
 /// What an absent weight means.
 const WEIGHT_ABSENT: u16 = 1;
+/// A reader that skips the policy of TLS would let in whom it keeps out.
+const NEEDS_TLS_POLICY: u32 = 1;
 /// Violations that a refusal spells out.
 const VIOLATIONS_SHOWN: usize = 3;
 
@@ -33,7 +36,7 @@ pub(super) struct WireRoute {
     /// Empty is `/`.
     #[prost(string, tag = "3")]
     path: String,
-    /// 0 off, 1 self-signed.
+    /// 0 off, 1 self-signed, 2 upload, 3 ACME, 4 pass-through.
     #[prost(uint32, tag = "4")]
     tls: u32,
     #[prost(bool, tag = "5")]
@@ -67,10 +70,13 @@ pub(super) struct WireRoute {
     redirect: Option<WireRedirect>,
     #[prost(message, optional, tag = "17")]
     respond: Option<WireRespond>,
-    /// What a reader has to know to serve the route at all; none so far. Fields that are not known are skipped, and a
+    /// What a reader has to know to serve the route at all: 1 is `tls_policy`. Fields that are not known are skipped, and a
     /// skipped condition or filter would open the route: control that adds one gives it a number and writes it here.
     #[prost(uint32, repeated, tag = "18")]
     needs: Vec<u32>,
+    /// Needs [`NEEDS_TLS_POLICY`].
+    #[prost(message, optional, tag = "19")]
+    tls_policy: Option<WireTlsPolicy>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -122,6 +128,9 @@ pub(super) fn encode_route(route: &Route) -> WireRoute {
         tls: match route.tls {
             TlsMode::Off => 0,
             TlsMode::SelfSigned => 1,
+            TlsMode::Upload => 2,
+            TlsMode::Acme => 3,
+            TlsMode::Passthrough => 4,
         },
         redirect_https: route.redirect_https,
         hsts_seconds: route.hsts_seconds,
@@ -131,6 +140,8 @@ pub(super) fn encode_route(route: &Route) -> WireRoute {
         matchers: route.matchers.as_deref().map(encode_matchers),
         filters: route.filters.as_deref().map(encode_filters),
         timeouts: route.timeouts.as_deref().map(encode_timeouts),
+        tls_policy: route.tls_policy.as_deref().map(encode_tls),
+        needs: route.tls_policy.iter().map(|_| NEEDS_TLS_POLICY).collect(),
         ..WireRoute::default()
     };
     encode_action(&route.action, &mut wire);
@@ -167,7 +178,7 @@ fn encode_action(action: &Action, wire: &mut WireRoute) {
 }
 
 pub(super) fn decode_route(id: RouteId, mut wire: WireRoute) -> Result<Route, String> {
-    if let Some(number) = wire.needs.first() {
+    if let Some(number) = wire.needs.iter().find(|number| **number != NEEDS_TLS_POLICY) {
         return Err(format!("it needs feature {number}, which this version does not know"));
     }
     let route = Route {
@@ -178,16 +189,20 @@ pub(super) fn decode_route(id: RouteId, mut wire: WireRoute) -> Result<Route, St
         tls: match wire.tls {
             0 => TlsMode::Off,
             1 => TlsMode::SelfSigned,
+            2 => TlsMode::Upload,
+            3 => TlsMode::Acme,
+            4 => TlsMode::Passthrough,
             other => return Err(format!("tls mode {other} is not known to this version")),
         },
         redirect_https: wire.redirect_https,
         hsts_seconds: wire.hsts_seconds,
         websocket: wire.websocket,
-        on_change: decode_flow(wire.on_change),
-        on_delete: wire.on_delete.map_or(ON_DELETE_ABSENT, decode_flow),
+        on_change: decode_flow(wire.on_change).map_err(in_field("on_change"))?,
+        on_delete: wire.on_delete.map_or(Ok(ON_DELETE_ABSENT), decode_flow).map_err(in_field("on_delete"))?,
         matchers: boxed(wire.matchers.take().map(decode_matchers)).map_err(in_field("matchers"))?,
         filters: boxed(wire.filters.take().map(decode_filters)).map_err(in_field("filters"))?,
         timeouts: wire.timeouts.take().map(decode_timeouts).map(Box::new),
+        tls_policy: boxed(wire.tls_policy.take().map(decode_tls)).map_err(in_field("tls_policy"))?,
         action: decode_action(wire)?,
     };
     route.check().map_err(|violations| {
@@ -284,14 +299,16 @@ const fn encode_flow(policy: FlowPolicy) -> u64 {
     match policy {
         FlowPolicy::Keep => 0,
         FlowPolicy::Cut => 1,
-        FlowPolicy::Drain { ms } => ms.saturating_add(2),
+        FlowPolicy::Drain { ms } => ms as u64 + 2,
     }
 }
 
-const fn decode_flow(number: u64) -> FlowPolicy {
-    match number {
+fn decode_flow(number: u64) -> Result<FlowPolicy, String> {
+    Ok(match number {
         0 => FlowPolicy::Keep,
         1 => FlowPolicy::Cut,
-        n => FlowPolicy::Drain { ms: n - 2 },
-    }
+        n => FlowPolicy::Drain {
+            ms: u32::try_from(n - 2).map_err(|_| format!("a drain of {} ms is too long", n - 2))?,
+        },
+    })
 }

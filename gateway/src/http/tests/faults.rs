@@ -137,6 +137,7 @@ pub(super) fn identity(id: u8, name: &str) -> Value {
     Value::Identity(Identity {
         id: config::id::IdentityId::from_bytes([id; 16]),
         names: [HostPattern::parse(name).unwrap()].into(),
+        preferred: false,
         chain: [made.cert.der().to_vec()].into(),
         key: Secret::new(made.signing_key.serialize_der()),
     })

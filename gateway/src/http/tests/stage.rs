@@ -104,6 +104,7 @@ impl Stage {
             matchers: None,
             filters: None,
             timeouts: None,
+            tls_policy: None,
             on_delete: FlowPolicy::Drain { ms: 30_000 },
         }
     }

@@ -35,6 +35,7 @@ fn route(id: u8, host: &str) -> Object {
         matchers: None,
         filters: None,
         timeouts: None,
+        tls_policy: None,
         on_delete: FlowPolicy::Cut,
     };
     Object::encode(&Value::Route(route)).unwrap()
