@@ -149,6 +149,7 @@ impl CertIndex {
                 | Value::SshHostKey(_)
                 | Value::Challenge(_)
                 | Value::TicketKey(_)
+                | Value::Forward(_)
                 | Value::Unknown,
             ) => {}
             Err(error) => self.fault(object.key(), &[], &error.why),

@@ -83,6 +83,8 @@ typed_id! {
     SessionId,
     /// A key of the product itself (SSH host key, ticket key).
     KeyId,
+    /// A port of the gate that leads to a machine.
+    ForwardId,
     /// An answer that a certificate authority looks for.
     ChallengeId,
 }

@@ -37,6 +37,10 @@ pub const PASSWORD_GUESSES: (u32, u32, u32) = (10, 60_000, 10);
 pub const CLIENT_AUTHORITIES_MAX: usize = 64;
 /// All of them together, in bytes: with everything else of the route they fit [`OBJECT_BYTES_MAX`].
 pub const CLIENT_AUTHORITIES_BYTES_MAX: usize = 256 * 1024;
+/// Ports of one forward: a row for passive FTP or a media server fits; each is a socket in every worker.
+pub const FORWARD_PORTS_MAX: usize = 1_024;
+/// Networks that one forward lets in.
+pub const FORWARD_SOURCES_MAX: usize = 64;
 /// Weight of an endpoint: the least and the most.
 pub const WEIGHT: (u16, u16) = (1, 256);
 /// Keys of learned stickiness on one route: default (HAProxy's `size 30k` of INVENTORY B-44) and most.

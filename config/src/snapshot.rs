@@ -9,6 +9,7 @@
 pub mod balancing;
 pub mod check;
 pub mod filters;
+pub mod forward;
 pub mod matchers;
 pub mod object;
 pub mod tls;
@@ -27,6 +28,7 @@ pub use filters::{
     BasicAuth, BasicUser, Content, Edit, ErrorPage, FieldEdit, Filters, Maintenance, PathRewrite, RateKey,
     RateLimit, Timeouts,
 };
+pub use forward::{Forward, Ports, Transport};
 pub use matchers::{Matchers, Test, ValueMatch};
 pub use object::{
     Action, Endpoint, FlowPolicy, Identity, Principal, Redirect, Respond, Route, Service, SshHostKey, SshKey,
@@ -93,6 +95,8 @@ impl Kind {
     pub const CHALLENGE: Self = Self(6);
     /// A [`TicketKey`].
     pub const TICKET_KEY: Self = Self(7);
+    /// A [`Forward`].
+    pub const FORWARD: Self = Self(9);
 }
 
 /// Name of an object inside a snapshot.

@@ -200,7 +200,8 @@ fn value() -> impl Strategy<Value = Value> {
         identity(),
         host_key(),
         features::challenge(),
-        features::ticket_key()
+        features::ticket_key(),
+        features::forward()
     ]
 }
 
@@ -602,6 +603,7 @@ fn golden_values() -> Vec<(&'static str, Value)> {
         ("challenge_http", features::golden_challenge(false)),
         ("challenge_tls_alpn", features::golden_challenge(true)),
         ("ticket_key", features::golden_ticket_key()),
+        ("forward", features::golden_forward()),
     ]
 }
 

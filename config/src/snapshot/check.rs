@@ -5,6 +5,7 @@
 mod action;
 mod balancing;
 mod filters;
+mod forward;
 mod matchers;
 mod tls;
 
@@ -18,7 +19,8 @@ use ipnet::IpNet;
 
 use crate::limits;
 use crate::snapshot::{
-    Endpoint, Filters, Matchers, Redirect, Respond, Route, Timeouts, TlsPolicy, Upstream, UpstreamPolicy,
+    Endpoint, Filters, Forward, Matchers, Redirect, Respond, Route, Timeouts, TlsPolicy, Upstream,
+    UpstreamPolicy,
 };
 
 /// One thing that is out of its bounds or grammar.
@@ -54,6 +56,7 @@ macro_rules! checked {
 checked!(
     Endpoint,
     Filters,
+    Forward,
     Matchers,
     Redirect,
     Respond,

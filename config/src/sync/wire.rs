@@ -2,6 +2,7 @@
 
 mod balancing;
 mod filters;
+mod forward;
 mod matchers;
 pub(crate) mod message;
 pub(crate) mod object;

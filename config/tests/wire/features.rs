@@ -1,16 +1,17 @@
 //! Whatever a route and its upstream can be asked to do, inside the bounds.
 
-use config::id::{ChallengeId, KeyId};
+use config::id::{ChallengeId, EndpointId, ForwardId, KeyId};
 use config::limits;
-use config::name::{HostName, PathPrefix};
+use config::name::{HostName, Namespace, PathPrefix};
 use config::secret::Secret;
 use config::snapshot::{
     ActiveCheck, Balance, BasicAuth, BasicUser, Challenge, ChallengeAnswer, ClientCertificates,
-    ClientIdentity, Content, Edit, Ejection, ErrorPage, FieldEdit, Filters, HashKey, Learned, Maintenance,
-    Matchers, PathRewrite, Probe, Protocol, ProxyProtocol, RateKey, RateLimit, Redirect, Respond,
-    RetryPolicy, Sticky, Test, TicketKey, Timeouts, TlsPolicy, TlsVersion, UpstreamPolicy, UpstreamTls,
-    Value, ValueMatch, Verify,
+    ClientIdentity, Content, Edit, Ejection, Endpoint, ErrorPage, FieldEdit, Filters, FlowPolicy, Forward,
+    HashKey, Learned, Maintenance, Matchers, PathRewrite, Ports, Probe, Protocol, ProxyProtocol, RateKey,
+    RateLimit, Redirect, Respond, RetryPolicy, Sticky, Test, TicketKey, Timeouts, TlsPolicy, TlsVersion,
+    Transport, UpstreamPolicy, UpstreamTls, Value, ValueMatch, Verify,
 };
+use config::target::Target;
 use ipnet::IpNet;
 use proptest::collection::{btree_set, vec};
 use proptest::option;
@@ -454,5 +455,54 @@ pub(crate) fn golden_ticket_key() -> Value {
         id: KeyId::from_bytes([11; 16]),
         seals: true,
         secret: Secret::new(vec![0xcd; 32]),
+    })
+}
+
+fn forwarded(id: [u8; 16], first: u16, row: u16, target: u16) -> Forward {
+    let port = target.min(u16::MAX - row);
+    let target = Target::Name { host: HostName::parse("vm.example").unwrap(), port };
+    let endpoint = EndpointId::from_bytes(id);
+    Forward {
+        id: ForwardId::from_bytes(id),
+        namespace: Namespace::parse("ns1").unwrap(),
+        transport: Transport::Tcp,
+        listen: None,
+        ports: Ports { first, last: first.saturating_add(row) },
+        endpoint: Endpoint { id: endpoint, target, loopback_ok: false, vm: None, weight: 1, draining: false },
+        sources: Box::default(),
+        proxy_protocol: None,
+        flows_max: None,
+        flows_per_second: None,
+        idle_ms: None,
+        on_change: FlowPolicy::Keep,
+        on_delete: FlowPolicy::Drain { ms: 30_000 },
+    }
+}
+
+pub(crate) fn forward() -> impl Strategy<Value = Value> {
+    let ports = (1..=u16::MAX, 0..200_u16, 1..=u16::MAX);
+    let limits = (option::of(1..100_u32), option::of(1..100_u32), option::of(1_000..100_000_u32));
+    let ends = (any::<bool>(), option::of(any::<std::net::IpAddr>()), networks());
+    (any::<[u8; 16]>(), ports, limits, ends).prop_map(|(id, (first, row, target), limits, ends)| {
+        let (is_udp, listen, sources) = ends;
+        let mut forward = forwarded(id, first, row, target);
+        (forward.flows_max, forward.flows_per_second, forward.idle_ms) = limits;
+        forward.transport = if is_udp { Transport::Udp } else { Transport::Tcp };
+        forward.proxy_protocol = if is_udp { None } else { Some(ProxyProtocol::V1) };
+        Value::Forward(Forward { listen, sources, ..forward })
+    })
+}
+
+pub(crate) fn golden_forward() -> Value {
+    Value::Forward(Forward {
+        listen: Some("192.0.2.1".parse().unwrap()),
+        sources: Box::new(["10.0.0.0/8".parse().unwrap()]),
+        proxy_protocol: Some(ProxyProtocol::V2),
+        flows_max: Some(1),
+        flows_per_second: Some(2),
+        idle_ms: Some(3_000),
+        on_change: FlowPolicy::Cut,
+        on_delete: FlowPolicy::Keep,
+        ..forwarded([12; 16], 10_022, 3, 22)
     })
 }

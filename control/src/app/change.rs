@@ -184,9 +184,12 @@ const fn largest_part(value: &Value) -> &'static str {
         Value::Route(_) => "targets",
         Value::Principal(_) => "keys",
         Value::Identity(_) => "chain",
-        Value::Vm(_) | Value::SshHostKey(_) | Value::Challenge(_) | Value::TicketKey(_) | Value::Unknown => {
-            ""
-        }
+        Value::Vm(_)
+        | Value::SshHostKey(_)
+        | Value::Challenge(_)
+        | Value::TicketKey(_)
+        | Value::Forward(_)
+        | Value::Unknown => "",
     }
 }
 

@@ -151,11 +151,7 @@ pub(super) fn encode_policy(policy: &UpstreamPolicy) -> WirePolicy {
             Protocol::Http2 => 1,
         },
         tls: policy.tls.as_ref().map(encode_tls),
-        proxy_protocol: match policy.proxy_protocol {
-            None => 0,
-            Some(ProxyProtocol::V1) => 1,
-            Some(ProxyProtocol::V2) => 2,
-        },
+        proxy_protocol: encode_proxy_protocol(policy.proxy_protocol),
         check: policy.check.as_ref().map(encode_check),
         ejection: policy.ejection.map(|Ejection { failures, for_ms }| WireEjection { failures, for_ms }),
         slow_start_ms: policy.slow_start_ms,
@@ -163,6 +159,23 @@ pub(super) fn encode_policy(policy: &UpstreamPolicy) -> WirePolicy {
         tries_max: (tries_max != RETRY_ABSENT.tries_max).then(|| tries_max.into()),
         budget_percent: (budget_percent != RETRY_ABSENT.budget_percent).then(|| budget_percent.into()),
     }
+}
+
+pub(super) const fn encode_proxy_protocol(version: Option<ProxyProtocol>) -> u32 {
+    match version {
+        None => 0,
+        Some(ProxyProtocol::V1) => 1,
+        Some(ProxyProtocol::V2) => 2,
+    }
+}
+
+pub(super) fn decode_proxy_protocol(number: u32) -> Result<Option<ProxyProtocol>, String> {
+    Ok(match number {
+        0 => None,
+        1 => Some(ProxyProtocol::V1),
+        2 => Some(ProxyProtocol::V2),
+        other => return Err(format!("version {other} of the PROXY protocol is not known")),
+    })
 }
 
 pub(super) fn decode_policy(wire: WirePolicy) -> Result<UpstreamPolicy, String> {
@@ -178,12 +191,7 @@ pub(super) fn decode_policy(wire: WirePolicy) -> Result<UpstreamPolicy, String> 
             other => return Err(format!("protocol {other} is not known to this version")),
         },
         tls,
-        proxy_protocol: match wire.proxy_protocol {
-            0 => None,
-            1 => Some(ProxyProtocol::V1),
-            2 => Some(ProxyProtocol::V2),
-            other => return Err(format!("version {other} of the PROXY protocol is not known")),
-        },
+        proxy_protocol: decode_proxy_protocol(wire.proxy_protocol)?,
         check: wire.check.map(decode_check).transpose()?,
         ejection: wire.ejection.map(|WireEjection { failures, for_ms }| Ejection { failures, for_ms }),
         slow_start_ms: wire.slow_start_ms,

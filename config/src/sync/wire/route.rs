@@ -15,7 +15,9 @@ use super::tls::{WireTlsPolicy, decode_policy as decode_tls, encode_policy as en
 use crate::id::{EndpointId, RouteId, VmId};
 use crate::limits;
 use crate::name::{HostName, HostPattern, Namespace};
-use crate::snapshot::{Action, Endpoint, FlowPolicy, Redirect, Respond, Route, Service, TlsMode, Upstream};
+use crate::snapshot::{
+    Action, Endpoint, FlowPolicy, Invalid, Redirect, Respond, Route, Service, TlsMode, Upstream,
+};
 use crate::target::Target;
 
 /// What an absent `on_delete` means. Of the wire, so it stays when the product's default moves.
@@ -98,7 +100,7 @@ struct WireRespond {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct WireEndpoint {
+pub(super) struct WireEndpoint {
     #[prost(bytes = "vec", tag = "1")]
     id: Vec<u8>,
     /// 4 or 16 bytes; empty where the target is a name.
@@ -205,11 +207,16 @@ pub(super) fn decode_route(id: RouteId, mut wire: WireRoute) -> Result<Route, St
         tls_policy: boxed(wire.tls_policy.take().map(decode_tls)).map_err(in_field("tls_policy"))?,
         action: decode_action(wire)?,
     };
-    route.check().map_err(|violations| {
+    checked(route.check())?;
+    Ok(route)
+}
+
+/// Says the first violations in one line.
+pub(super) fn checked(outcome: Result<(), Vec<Invalid>>) -> Result<(), String> {
+    outcome.map_err(|violations| {
         let shown: Vec<_> = violations.iter().take(VIOLATIONS_SHOWN).map(ToString::to_string).collect();
         shown.join("; ")
-    })?;
-    Ok(route)
+    })
 }
 
 fn boxed<T>(part: Option<Result<T, String>>) -> Result<Option<Box<T>>, String> {
@@ -256,7 +263,7 @@ fn decode_action(wire: WireRoute) -> Result<Action, String> {
     })
 }
 
-fn encode_endpoint(endpoint: &Endpoint) -> WireEndpoint {
+pub(super) fn encode_endpoint(endpoint: &Endpoint) -> WireEndpoint {
     let (address, name, port) = match &endpoint.target {
         Target::Address(address) => (address_bytes(address.ip()), String::new(), address.port()),
         Target::Name { host, port } => (Vec::new(), host.to_string(), *port),
@@ -273,7 +280,7 @@ fn encode_endpoint(endpoint: &Endpoint) -> WireEndpoint {
     }
 }
 
-fn decode_endpoint(wire: &WireEndpoint) -> Result<Endpoint, String> {
+pub(super) fn decode_endpoint(wire: &WireEndpoint) -> Result<Endpoint, String> {
     let port = port(wire.port)?;
     let target = match (wire.address.is_empty(), wire.name.is_empty()) {
         (false, true) => Target::Address(SocketAddr::new(address(&wire.address)?, port)),
@@ -295,7 +302,7 @@ fn decode_endpoint(wire: &WireEndpoint) -> Result<Endpoint, String> {
     })
 }
 
-const fn encode_flow(policy: FlowPolicy) -> u64 {
+pub(super) const fn encode_flow(policy: FlowPolicy) -> u64 {
     match policy {
         FlowPolicy::Keep => 0,
         FlowPolicy::Cut => 1,
@@ -303,7 +310,7 @@ const fn encode_flow(policy: FlowPolicy) -> u64 {
     }
 }
 
-fn decode_flow(number: u64) -> Result<FlowPolicy, String> {
+pub(super) fn decode_flow(number: u64) -> Result<FlowPolicy, String> {
     Ok(match number {
         0 => FlowPolicy::Keep,
         1 => FlowPolicy::Cut,
