@@ -5,11 +5,11 @@
 
 pub mod audit;
 pub mod caller;
+pub mod certificate;
 pub mod change;
 pub mod error;
 pub mod explain;
 pub mod gateway;
-pub mod identity;
 pub mod input;
 pub mod join_token;
 pub mod page;

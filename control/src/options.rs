@@ -10,6 +10,7 @@ pub mod matchers;
 pub mod merge;
 pub mod node;
 pub mod timeouts;
+pub mod tls_policy;
 pub mod units;
 pub mod upstream;
 

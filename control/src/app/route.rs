@@ -17,10 +17,11 @@ use self::input::Draft;
 use self::options::Options;
 use self::target::{Asked as AskedTarget, Context, Resolved};
 pub use self::view::RouteView;
+use super::certificate::self_signed;
 use super::change::{Change, Note, Scope};
 use super::input::{Input, Members, Said};
 use super::page::{Asked, Page, Precondition, page};
-use super::{App, Caller, Error, identity};
+use super::{App, Caller, Error};
 use crate::auth::rbac::{Action, Resource};
 use crate::publish::build;
 use crate::store::route::{Filter, RouteRow};
@@ -49,7 +50,7 @@ pub async fn create(app: &App, caller: &Caller, members: Members) -> Result<Rout
     taken(&mut change, caller, &row).await?;
     store::route::insert(change.conn(), &row).await?;
     if row.tls == TlsMode::SelfSigned {
-        identity::ensure(app, &mut change, &row.host).await?;
+        self_signed::ensure(app, &mut change, (&row.host, &row.namespace)).await?;
     }
     let view = view::of(&row);
     finish(change, &row, ("create", None, Some(&view))).await?;
@@ -112,10 +113,10 @@ pub async fn update(
     }
     store::route::update(change.conn(), &row).await?;
     if row.tls == TlsMode::SelfSigned {
-        identity::ensure(app, &mut change, &row.host).await?;
+        self_signed::ensure(app, &mut change, (&row.host, &row.namespace)).await?;
     }
     if old.tls == TlsMode::SelfSigned && (row.host != old.host || row.tls != old.tls) {
-        identity::release(&mut change, &old.host).await?;
+        self_signed::release(&mut change, &old.host).await?;
     }
     let (before, after) = (view::of(&old), view::of(&row));
     finish(change, &row, ("update", Some(&before), Some(&after))).await?;
@@ -139,7 +140,7 @@ pub(super) async fn remove(change: &mut Change<'_>, old: &RouteRow) -> Result<()
     store::route::delete(change.conn(), old.id, now).await?;
     change.remove(Kind::ROUTE, old.id.to_bytes());
     if old.tls == TlsMode::SelfSigned {
-        identity::release(change, &old.host).await?;
+        self_signed::release(change, &old.host).await?;
     }
     let note = note("delete", old);
     change.audit(note, Some(&view::of(old)), None).await
@@ -184,6 +185,8 @@ fn blank(namespace: Namespace, caller: &Caller, now: i64) -> RouteRow {
         host: HostPattern::CatchAll,
         path: PathPrefix::root(),
         tls: TlsMode::Off,
+        certificate: None,
+        tls_policy: None,
         redirect_https: false,
         hsts_seconds: None,
         websocket: false,

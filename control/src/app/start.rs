@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::change::Scope;
-use super::{Addresses, App, Caller, Error, Parts, identity, route};
+use super::{Addresses, App, Caller, Error, Parts, certificate, route};
 use crate::publish::{Desired, build};
 use crate::store::host_key::HostKeyRow;
 use crate::store::{self, Stamp};
@@ -126,7 +126,7 @@ impl App {
 
     /// What has to be done now and then: leaves that end are replaced, ended tokens and old log rows forgotten.
     pub async fn upkeep(&self) -> Result<(), Error> {
-        identity::renew(self).await?;
+        certificate::self_signed::renew(self).await?;
         let caller = Caller::ourselves("upkeep");
         let mut change = self.begin(&caller, Scope::Private).await?;
         let then = change.now() - TOKENS_KEPT;

@@ -39,6 +39,8 @@ impl Action {
 pub enum Resource<'a> {
     /// A route of a namespace.
     Route(&'a Namespace),
+    /// A certificate of a namespace.
+    Certificate(&'a Namespace),
     /// A target given as an address or a name instead of a VM.
     LiteralTarget,
     /// One of our own services as a route's target.
@@ -102,11 +104,14 @@ enum Need<'a> {
 const fn need<'a>(action: Action, resource: &Resource<'a>) -> Need<'a> {
     match (resource, action) {
         (Resource::Authority, Action::Read) => Need::Nothing,
-        (Resource::Route(namespace) | Resource::Vm(namespace), Action::Read) => {
-            Need::Role(Role::Guest, namespace)
-        }
+        (
+            Resource::Route(namespace) | Resource::Certificate(namespace) | Resource::Vm(namespace),
+            Action::Read,
+        ) => Need::Role(Role::Guest, namespace),
         (Resource::Vm(namespace), Action::Use) => Need::Role(Role::Operator, namespace),
-        (Resource::Route(namespace) | Resource::Vm(namespace), _) => Need::Role(Role::Admin, namespace),
+        (Resource::Route(namespace) | Resource::Certificate(namespace) | Resource::Vm(namespace), _) => {
+            Need::Role(Role::Admin, namespace)
+        }
         (Resource::User(user), Action::Read) | (Resource::UserKeys(user) | Resource::Tokens(user), _) => {
             Need::SelfOrRoot(*user)
         }

@@ -15,7 +15,7 @@ use crate::app::{Error, Keys};
 use crate::options::action::Answer;
 use crate::options::upstream::tls::KEY_PURPOSE;
 use crate::store::host_key::HostKeyRow;
-use crate::store::identity::IdentityRow;
+use crate::store::identity::{IdentityRow, Source};
 use crate::store::route::{EndpointRow, Own, RouteRow};
 use crate::store::user::UserRow;
 use crate::store::user_key::UserKeyRow;
@@ -66,7 +66,7 @@ pub fn route(row: &RouteRow, admin: Option<SocketAddr>, keys: &dyn Keys) -> Resu
         matchers: row.matchers.clone(),
         filters: row.filters.clone(),
         timeouts: row.timeouts.clone(),
-        tls_policy: None,
+        tls_policy: row.tls_policy.clone(),
         on_delete: row.on_delete,
     }))
 }
@@ -125,17 +125,25 @@ pub fn principal(row: &UserRow, keys: &[UserKeyRow]) -> Option<Principal> {
     })
 }
 
-/// An identity as gateways see it.
-pub fn identity(row: &IdentityRow, keys: &dyn Keys) -> Result<Identity, Error> {
+/// An identity as gateways see it; `None` for one that has no chain yet or that no route uses.
+///
+/// It is published for the hosts of its routes and no other name of its leaf: a certificate that somebody uploaded must
+/// not take the place of another's for a host that is not theirs.
+pub fn identity(row: &IdentityRow, keys: &dyn Keys) -> Result<Option<Identity>, Error> {
+    let is_ours = row.source == Source::SelfSigned;
+    let names = if is_ours { &row.names } else { &row.served };
+    if !row.is_issued() || names.is_empty() {
+        return Ok(None);
+    }
     let key =
         keys.unseal(IDENTITY_PURPOSE, &row.key_sealed).map_err(|why| sealed("identity", &row.id, &why))?;
-    Ok(Identity {
+    Ok(Some(Identity {
         id: row.id,
-        names: row.names.iter().cloned().collect(),
-        preferred: row.source != "self-signed",
+        names: names.iter().cloned().collect(),
+        preferred: !is_ours,
         chain: row.chain.iter().cloned().collect(),
         key,
-    })
+    }))
 }
 
 /// A host key as gateways see it.
@@ -168,7 +176,7 @@ pub async fn one(conn: &mut Conn, keys: &dyn Keys, key: ObjectKey) -> Result<Opt
         }
         Kind::IDENTITY => {
             let row = store::identity::by_id(conn, IdentityId::from_bytes(key.id)).await?;
-            row.map(|row| identity(&row, keys)).transpose()?.map(Value::Identity)
+            row.map(|row| identity(&row, keys)).transpose()?.flatten().map(Value::Identity)
         }
         Kind::SSH_HOST_KEY => {
             let rows = store::host_key::all(conn).await?;
@@ -216,9 +224,9 @@ pub async fn snapshot(conn: &mut Conn, keys: &dyn Keys) -> Result<Snapshot, Erro
         Ok::<_, Error>(principal(user, keys).map(Value::Principal))
     });
     each!(
-        async |conn: &mut Conn, slice: &Slice| store::identity::list(conn, slice).await,
+        async |conn: &mut Conn, slice: &Slice| store::identity::list(conn, &Default::default(), slice).await,
         |row: &IdentityRow| row.id,
-        |row: &IdentityRow| identity(row, keys).map(|identity| Some(Value::Identity(identity)))
+        |row: &IdentityRow| identity(row, keys).map(|identity| identity.map(Value::Identity))
     );
     for row in store::host_key::all(conn).await? {
         put(Some(Value::SshHostKey(host_key(&row, keys)?)));

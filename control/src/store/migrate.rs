@@ -14,6 +14,7 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/0002_internal_keys.sql"),
     include_str!("../../migrations/0003_join_retry.sql"),
     include_str!("../../migrations/0004_route_options.sql"),
+    include_str!("../../migrations/0005_certificates.sql"),
 ];
 
 /// The schema this program reads and writes.

@@ -2,16 +2,16 @@
 
 use std::net::IpAddr;
 
-use config::id::{EndpointId, RouteId, VmId};
+use config::id::{EndpointId, IdentityId, RouteId, VmId};
 use config::name::{HostPattern, Namespace, PathPrefix};
-use config::snapshot::{Filters, FlowPolicy, Matchers, Timeouts, TlsMode, UpstreamPolicy};
+use config::snapshot::{Filters, FlowPolicy, Matchers, Timeouts, TlsMode, TlsPolicy, UpstreamPolicy};
 
 use super::conn::{Conn, Row, args};
 use super::select::{Select, Slice};
 use super::{Error, Stamp, text};
 use crate::options::action::{self, Answer};
 use crate::options::filters::{self, Hashes};
-use crate::options::{self, matchers, timeouts, upstream};
+use crate::options::{self, matchers, timeouts, tls_policy, upstream};
 
 /// One route.
 #[derive(Debug, Clone)]
@@ -26,6 +26,10 @@ pub struct RouteRow {
     pub path: PathPrefix,
     /// The public side.
     pub tls: TlsMode,
+    /// The certificate it is served with, where one was uploaded or ordered.
+    pub certificate: Option<IdentityId>,
+    /// What it asks of handshakes.
+    pub tls_policy: Option<Box<TlsPolicy>>,
     /// Whether plain HTTP is sent to https.
     pub redirect_https: bool,
     /// `Strict-Transport-Security`, in seconds.
@@ -144,7 +148,7 @@ macro_rules! columns {
     () => {
         "SELECT id, namespace, host, path, tls, redirect_https, hsts_seconds, websocket, service, service_endpoint, \
          on_change, on_delete, enabled, note, owner, matchers, filters, timeouts, upstream, \
-         client_key_sealed, answer, revision, created_at, updated_at \
+         client_key_sealed, answer, certificate_id, tls_policy, revision, created_at, updated_at \
          FROM routes WHERE deleted_at IS NULL"
     };
 }
@@ -168,6 +172,11 @@ fn read(row: &Row) -> Result<RouteRow, Error> {
         host: text::parsed(row, TABLE, "host", HostPattern::parse)?,
         path: text::parsed(row, TABLE, "path", PathPrefix::parse)?,
         tls: text::parsed(row, TABLE, "tls", text::tls)?,
+        certificate: optional(row, "certificate_id", |text| {
+            text.parse().map_err(|_| "it is no id".to_owned())
+        })?,
+        tls_policy: optional(row, "tls_policy", |text| options::stored(text, tls_policy::read))?
+            .map(Box::new),
         redirect_https: row.bool("redirect_https")?,
         hsts_seconds,
         websocket: row.bool("websocket")?,
@@ -242,8 +251,9 @@ fn read_endpoint(row: &Row) -> Result<EndpointRow, Error> {
 pub async fn insert(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
     let sql = "INSERT INTO routes (id, namespace, host, path, tls, redirect_https, hsts_seconds, websocket, service, \
                service_endpoint, on_change, on_delete, enabled, note, matchers, match_key, filters, timeouts, \
-               upstream, client_key_sealed, answer, owner, revision, created_at, updated_at) VALUES ($1, $2, $3, $4, \
-               $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)";
+               upstream, client_key_sealed, answer, owner, revision, created_at, updated_at, certificate_id, \
+               tls_policy) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
+               $20, $21, $22, $23, $24, $25, $26, $27)";
     let args = args![
         route.id.to_string(),
         route.namespace.as_str(),
@@ -270,6 +280,8 @@ pub async fn insert(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
         route.stamp.revision,
         route.stamp.created_at,
         route.stamp.updated_at,
+        route.certificate.map(|id| id.to_string()),
+        policy_text(route),
     ];
     conn.run(sql, &args).await?;
     insert_endpoints(conn, route).await
@@ -280,7 +292,8 @@ pub async fn update(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
     let sql = "UPDATE routes SET host = $2, path = $3, tls = $4, redirect_https = $5, hsts_seconds = $6, websocket = $7, \
                service = $8, service_endpoint = $9, on_change = $10, on_delete = $11, enabled = $12, note = $13, \
                matchers = $14, match_key = $15, filters = $16, timeouts = $17, upstream = $18, client_key_sealed = $19, \
-               answer = $20, revision = $21, updated_at = $22 WHERE id = $1 AND deleted_at IS NULL";
+               answer = $20, revision = $21, updated_at = $22, certificate_id = $23, tls_policy = $24 \
+               WHERE id = $1 AND deleted_at IS NULL";
     let args = args![
         route.id.to_string(),
         route.host.to_string(),
@@ -304,6 +317,8 @@ pub async fn update(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
         route.answer.as_ref().map(action::stored_text),
         route.stamp.revision,
         route.stamp.updated_at,
+        route.certificate.map(|id| id.to_string()),
+        policy_text(route),
     ];
     conn.run(sql, &args).await?;
     drop_endpoints(conn, route.id).await?;
@@ -312,6 +327,10 @@ pub async fn update(conn: &mut Conn, route: &RouteRow) -> Result<(), Error> {
 
 fn matchers_text(route: &RouteRow) -> Option<String> {
     route.matchers.as_deref().map(|matchers| matchers::show(matchers).to_string())
+}
+
+fn policy_text(route: &RouteRow) -> Option<String> {
+    route.tls_policy.as_deref().map(|policy| tls_policy::show(policy).to_string())
 }
 
 fn timeouts_text(route: &RouteRow) -> Option<String> {
@@ -405,11 +424,28 @@ async fn each(conn: &mut Conn, ids: &[Row]) -> Result<Vec<RouteRow>, Error> {
     Ok(routes)
 }
 
-/// How many routes need an identity for this host.
+/// How many routes need the leaf of the internal authority for this host: those that ask for it, and those whose own
+/// certificate is not there yet.
 pub async fn count_self_signed(conn: &mut Conn, host: &HostPattern) -> Result<i64, Error> {
-    let sql =
-        "SELECT COUNT(*) AS n FROM routes WHERE host = $1 AND tls = 'self-signed' AND deleted_at IS NULL";
+    let sql = "SELECT COUNT(*) AS n FROM routes r LEFT JOIN identities i ON i.id = r.certificate_id \
+               WHERE r.host = $1 AND r.deleted_at IS NULL \
+               AND (r.tls = 'self-signed' OR (r.tls = 'acme' AND (i.chain IS NULL OR i.chain = '')))";
     conn.row(sql, &args![host.to_string()]).await?.map_or(Ok(0), |row| row.int("n"))
+}
+
+/// The routes of one host pattern, the first hundred.
+pub async fn by_host(conn: &mut Conn, host: &HostPattern) -> Result<Vec<RouteRow>, Error> {
+    let sql = "SELECT id FROM routes WHERE host = $1 AND deleted_at IS NULL ORDER BY id LIMIT 100";
+    let rows = conn.rows(sql, &args![host.to_string()]).await?;
+    each(conn, &rows).await
+}
+
+/// The routes that are served with a certificate, the first hundred.
+pub async fn by_certificate(conn: &mut Conn, id: IdentityId) -> Result<Vec<RouteRow>, Error> {
+    let sql = "SELECT id FROM routes WHERE certificate_id = $1 AND tls IN ('upload', 'acme') AND deleted_at IS NULL \
+               ORDER BY id LIMIT 100";
+    let rows = conn.rows(sql, &args![id.to_string()]).await?;
+    each(conn, &rows).await
 }
 
 /// A page, in the order of ids, endpoints included: two queries, whatever its size.

@@ -72,7 +72,7 @@ pub fn policy(text: &str) -> Result<FlowPolicy, String> {
 /// As long as the longest idle tunnel.
 const DRAIN_MS_MAX: u64 = config::limits::TUNNEL_IDLE_MS;
 
-/// `off` or `self-signed`.
+/// `off`, `self-signed`, `upload`, `acme` or `passthrough`.
 pub const fn tls_text(mode: TlsMode) -> &'static str {
     match mode {
         TlsMode::Off => "off",
@@ -91,7 +91,9 @@ pub fn tls(text: &str) -> Result<TlsMode, String> {
         "upload" => Ok(TlsMode::Upload),
         "acme" => Ok(TlsMode::Acme),
         "passthrough" => Ok(TlsMode::Passthrough),
-        other => Err(format!("{other:?} is no TLS mode; modes are off and self-signed")),
+        other => {
+            Err(format!("{other:?} is no TLS mode; modes are off, self-signed, upload, acme and passthrough"))
+        }
     }
 }
 

@@ -1,0 +1,47 @@
+//! Certificates: those of the internal authority, those that were brought, those that are ordered.
+//!
+//! A row is a certificate for its whole life: a renewal puts a new chain into it under the same id ([`install`]), so a
+//! route that uses it never has to be told. Private keys lie sealed in the row and are in no view.
+
+pub mod install;
+pub mod leaf;
+pub mod self_signed;
+pub mod view;
+
+use super::page::{Asked, Page, page};
+use super::{App, Caller, Error};
+use crate::auth::rbac::{Action, Resource};
+use crate::store;
+use crate::store::identity::{Filter, IdentityRow};
+pub use view::CertificateView;
+
+/// Shows a certificate that the caller may see.
+pub async fn show(app: &App, caller: &Caller, id: &str) -> Result<CertificateView, Error> {
+    caller.allow(Action::Read, Resource::Whoami)?;
+    let mut conn = app.db.read().await?;
+    let row = found(&mut conn, caller, id).await?;
+    Ok(view::of(&row, app.clock.now()))
+}
+
+/// A page of the certificates that the caller may see.
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    filter: &Filter,
+    asked: &Asked,
+) -> Result<Page<CertificateView>, Error> {
+    let slice = asked.slice(caller.visible(config::grant::Role::Guest)?)?;
+    let now = app.clock.now();
+    let rows = store::identity::list(&mut app.db.read().await?, filter, &slice).await?;
+    Ok(page(rows, &slice, |row| row.id.to_string(), |row| view::of(row, now)))
+}
+
+pub(super) async fn found(conn: &mut store::Conn, caller: &Caller, id: &str) -> Result<IdentityRow, Error> {
+    let nothing = || Error::NotFound { kind: "certificate", name: id.chars().take(80).collect() };
+    let parsed = id.parse().map_err(|_| nothing())?;
+    let row = store::identity::by_id(conn, parsed).await?.ok_or_else(nothing)?;
+    if caller.allow(Action::Read, Resource::Certificate(&row.namespace)).is_err() {
+        return Err(nothing());
+    }
+    Ok(row)
+}
