@@ -1,6 +1,7 @@
 //! Who we can prove to be: identities, the index that finds one for a server name, and the internal authority.
 //!
-//! Depends on `config` for names. Opens nothing; keys are seen only inside `Secret`. Start at [`index`].
+//! Depends on `config` for names. Keys are seen only inside `Secret`. Opens nothing, but for [`acme`] and [`dns`], which
+//! speak to authorities and to name servers for control; no gateway calls them. Start at [`index`].
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -15,6 +16,8 @@
     )
 )]
 
+pub mod acme;
+pub mod dns;
 pub mod identity;
 pub mod index;
 pub mod self_signed;
