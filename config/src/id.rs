@@ -87,6 +87,10 @@ typed_id! {
     ForwardId,
     /// An answer that a certificate authority looks for.
     ChallengeId,
+    /// An account with a certificate authority.
+    AcmeAccountId,
+    /// An order of a certificate, from being asked for to being served.
+    AcmeOrderId,
 }
 
 #[cfg(test)]

@@ -417,6 +417,8 @@ pub const ADMIN_REQUEST_DEADLINE_MS: u64 = 10_000;
 pub const LOG_FILES_PRUNED_MAX: usize = 1_000;
 /// Gateways' streams at once that have not authenticated yet; each holds a handshake and one small message.
 pub const SYNC_STRANGERS_MAX: usize = 64;
+/// Contacts of an account with a certificate authority.
+pub const ACME_ACCOUNT_CONTACTS_MAX: usize = 8;
 /// Time that open connections of control get at a stop, in milliseconds; they are short, and the gateways reconnect.
 pub const CONTROL_STOP_MS: u64 = 10_000;
 /// Names in one order: what the strictest public authority takes (Let's Encrypt: 100 per certificate).

@@ -3,9 +3,11 @@
 //! Owns validation, authorisation, audit and the order of a change: rows, audit, change log and generation in one
 //! transaction, compiled before the commit and in force right after it. Start at [`App`] and [`change::Change`].
 
+pub mod acme;
 pub mod audit;
 pub mod caller;
 pub mod certificate;
+pub mod challenge;
 pub mod change;
 pub mod error;
 pub mod explain;
@@ -19,6 +21,7 @@ pub mod start;
 pub mod system;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod ticket_key;
 pub mod token;
 pub mod user;
 pub mod user_key;

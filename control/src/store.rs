@@ -4,7 +4,10 @@
 //! `app`'s). Every query of the modules below takes a [`Conn`], which is a pooled reader or the one writing
 //! transaction. Start at [`Db`].
 
+pub mod acme_account;
+pub mod acme_order;
 pub mod audit;
+pub mod challenge;
 pub mod conn;
 pub mod gateway;
 pub mod host_key;
@@ -17,6 +20,7 @@ pub mod open;
 pub mod route;
 pub mod select;
 pub mod text;
+pub mod ticket_key;
 pub mod token;
 pub mod user;
 pub mod user_key;

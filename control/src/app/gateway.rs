@@ -308,11 +308,13 @@ pub struct Said {
 pub struct Connected {
     said: Mutex<HashMap<GatewayId, Said>>,
     revoked: watch::Sender<Option<GatewayId>>,
+    /// Wakes those who wait for an acknowledgement.
+    progress: watch::Sender<()>,
 }
 
 impl Default for Connected {
     fn default() -> Self {
-        Self { said: Mutex::default(), revoked: watch::Sender::new(None) }
+        Self { said: Mutex::default(), revoked: watch::Sender::new(None), progress: watch::Sender::new(()) }
     }
 }
 
@@ -322,6 +324,7 @@ impl Connected {
         let said = all.entry(id).or_default();
         said.seen_at = now;
         write(said);
+        self.progress.send_replace(());
     }
 
     /// A stream opened and introduced itself. Call [`Connected::closed`] once for each.
@@ -364,12 +367,19 @@ impl Connected {
             said.seen_at = now;
             said.streams = said.streams.saturating_sub(1);
         }
+        self.progress.send_replace(());
     }
 
     /// The gateway was revoked: nothing of it is kept, and streams are told to look again.
     pub fn forget(&self, id: GatewayId) {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         self.revoked.send_replace(Some(id));
+        self.progress.send_replace(());
+    }
+
+    /// Wakes whenever anything that is said here changed; a burst is seen as its last.
+    pub fn progress(&self) -> watch::Receiver<()> {
+        self.progress.subscribe()
     }
 
     /// Wakes whenever a gateway is revoked; a burst is seen as its last, so ask the store who is still there.

@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::change::Scope;
-use super::{Addresses, App, Caller, Error, Parts, certificate, route};
+use super::{Addresses, App, Caller, Error, Parts, certificate, route, ticket_key};
 use crate::publish::{Desired, build};
 use crate::store::host_key::HostKeyRow;
 use crate::store::{self, Stamp};
@@ -37,6 +37,7 @@ impl App {
         let (gateways, addresses, writers) = Default::default();
         let app = Self { db, desired, keys, authority, clock, gateways, addresses, writers };
         app.ensure_host_key().await?;
+        ticket_key::rotate(&app).await?;
         Ok(app)
     }
 

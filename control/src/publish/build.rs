@@ -2,21 +2,23 @@
 
 use std::net::SocketAddr;
 
-use config::id::{IdentityId, RouteId, UserId, VmId};
+use config::id::{ChallengeId, IdentityId, RouteId, UserId, VmId};
 use config::name::HostName;
 use config::secret::Secret;
 use config::snapshot::{
-    Action, Endpoint, Identity, Kind, Object, ObjectKey, Principal, Route, Service, Snapshot, SshHostKey,
-    SshKey, Upstream, UpstreamPolicy, Value, Vm,
+    Action, Challenge, ChallengeAnswer, Endpoint, Identity, Kind, Object, ObjectKey, Principal, Route,
+    Service, Snapshot, SshHostKey, SshKey, TicketKey, Upstream, UpstreamPolicy, Value, Vm,
 };
 use config::target::Target;
 
 use crate::app::{Error, Keys};
 use crate::options::action::Answer;
 use crate::options::upstream::tls::KEY_PURPOSE;
+use crate::store::challenge::{AnswerRow, ChallengeRow};
 use crate::store::host_key::HostKeyRow;
 use crate::store::identity::{IdentityRow, Source};
 use crate::store::route::{EndpointRow, Own, RouteRow};
+use crate::store::ticket_key::{Stage, TicketKeyRow};
 use crate::store::user::UserRow;
 use crate::store::user_key::UserKeyRow;
 use crate::store::vm::VmRow;
@@ -26,6 +28,10 @@ use crate::store::{self, Conn, Slice};
 pub const IDENTITY_PURPOSE: &str = "identity-key";
 /// What SSH host keys are sealed for.
 pub const HOST_KEY_PURPOSE: &str = "ssh-host-key";
+/// What ticket keys are sealed for.
+pub const TICKET_PURPOSE: &str = "ticket-key";
+/// What keys of TLS-ALPN-01 certificates are sealed for.
+pub const CHALLENGE_PURPOSE: &str = "challenge-key";
 
 /// Rows read at a time at the start.
 const BATCH: usize = 500;
@@ -156,6 +162,29 @@ pub fn host_key(row: &HostKeyRow, keys: &dyn Keys) -> Result<SshHostKey, Error> 
     Ok(SshHostKey { id: row.id, private_pem: Secret::new(pem) })
 }
 
+/// A ticket key as gateways see it.
+pub fn ticket_key(row: &TicketKeyRow, keys: &dyn Keys) -> Result<TicketKey, Error> {
+    let secret = keys.unseal(TICKET_PURPOSE, &row.secret_sealed);
+    let secret = secret.map_err(|why| sealed("ticket key", &row.id, &why))?;
+    Ok(TicketKey { id: row.id, seals: row.stage == Stage::Current, secret })
+}
+
+/// An answer to a challenge as gateways see it.
+pub fn challenge(row: &ChallengeRow, keys: &dyn Keys) -> Result<Challenge, Error> {
+    let answer = match &row.answer {
+        AnswerRow::Http { token, key_authorization } => ChallengeAnswer::Http {
+            token: token.as_str().into(),
+            key_authorization: key_authorization.as_str().into(),
+        },
+        AnswerRow::TlsAlpn { certificate, key_sealed } => {
+            let key = keys.unseal(CHALLENGE_PURPOSE, key_sealed);
+            let key = key.map_err(|why| sealed("challenge", &row.id, &why))?;
+            ChallengeAnswer::TlsAlpn { certificate: certificate.clone(), key }
+        }
+    };
+    Ok(Challenge { id: row.id, host: row.host.clone(), answer })
+}
+
 fn sealed(what: &str, id: &dyn std::fmt::Display, why: &dyn std::fmt::Display) -> Error {
     Error::Internal(format!("the key of {what} {id} does not open: {why}; was the secret key replaced?"))
 }
@@ -182,6 +211,15 @@ pub async fn one(conn: &mut Conn, keys: &dyn Keys, key: ObjectKey) -> Result<Opt
             let rows = store::host_key::all(conn).await?;
             let row = rows.iter().find(|row| row.id.to_bytes() == key.id);
             row.map(|row| host_key(row, keys)).transpose()?.map(Value::SshHostKey)
+        }
+        Kind::CHALLENGE => {
+            let row = store::challenge::by_id(conn, ChallengeId::from_bytes(key.id)).await?;
+            row.map(|row| challenge(&row, keys)).transpose()?.map(Value::Challenge)
+        }
+        Kind::TICKET_KEY => {
+            let rows = store::ticket_key::all(conn).await?;
+            let row = rows.iter().find(|row| row.id.to_bytes() == key.id);
+            row.map(|row| ticket_key(row, keys)).transpose()?.map(Value::TicketKey)
         }
         _ => None,
     })
@@ -230,6 +268,12 @@ pub async fn snapshot(conn: &mut Conn, keys: &dyn Keys) -> Result<Snapshot, Erro
     );
     for row in store::host_key::all(conn).await? {
         put(Some(Value::SshHostKey(host_key(&row, keys)?)));
+    }
+    for row in store::challenge::all(conn).await? {
+        put(Some(Value::Challenge(challenge(&row, keys)?)));
+    }
+    for row in store::ticket_key::all(conn).await? {
+        put(Some(Value::TicketKey(ticket_key(&row, keys)?)));
     }
     Ok(snapshot)
 }

@@ -15,6 +15,7 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/0003_join_retry.sql"),
     include_str!("../../migrations/0004_route_options.sql"),
     include_str!("../../migrations/0005_certificates.sql"),
+    include_str!("../../migrations/0006_acme.sql"),
 ];
 
 /// The schema this program reads and writes.
