@@ -3,6 +3,7 @@
 //! Conventions (DESIGN §12): lists are `{items, next}`; POST answers 201 with ETag and Location; PATCH is a merge and
 //! wants `If-Match`; errors are RFC 9457 problems with every violation at once ([`problem`]). Rules are `app`'s.
 
+mod acme;
 pub mod extract;
 mod gateway;
 pub mod layer;
@@ -50,6 +51,7 @@ fn resources() -> OpenApiRouter<Arc<App>> {
         .merge(user::router())
         .merge(token::router())
         .merge(gateway::router())
+        .merge(acme::router())
         .merge(system::router())
 }
 

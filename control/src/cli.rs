@@ -3,6 +3,7 @@
 //! Start at [`main`]; the words are in [`args`], one file for each resource does them, [`output`] prints.
 //! Exit codes: 0 done; 1 failed or invalid; 2 usage.
 
+mod acme;
 pub mod args;
 pub mod client;
 pub mod failure;
@@ -63,6 +64,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         }
         command @ (Command::Route(_)
         | Command::Vm(_)
+        | Command::Acme(_)
         | Command::User(_)
         | Command::Gateway(_)
         | Command::Token(_)
@@ -90,6 +92,7 @@ async fn ask(global: &Global, command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Route(command) => route::run(&client, &printer, command).await?,
         Command::Vm(command) => vm::run(&client, &printer, command).await?,
+        Command::Acme(command) => acme::run(&client, &printer, command).await?,
         Command::User(command) => user::run(&client, &printer, command).await?,
         Command::Gateway(command) => gateway::run(&client, &printer, command).await?,
         Command::Token(command) => token(&client, &printer, command).await?,

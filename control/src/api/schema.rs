@@ -201,12 +201,35 @@ bodies! {
         /// `1h` when absent, at most `24h`.
         duration: Option<String>,
     }
+    /// An account with an ACME authority to make known.
+    AcmeAccountInput {
+        /// `a-z`, `0-9`, `-`; unique.
+        name: String,
+        /// URL of the authority's directory, `letsencrypt` or `letsencrypt-staging`.
+        directory: String,
+        /// Mail addresses that the authority may write to.
+        contacts: Option<Vec<String>>,
+        /// Must be true: the authority's terms of service were read and agreed to.
+        agree_tos: bool,
+        /// `http-01`, `tls-alpn-01` or `dns-01`; `dns-01` when absent and `dns` is there, else `http-01`.
+        challenge: Option<String>,
+        /// Key id of an account that the authority made elsewhere.
+        eab_kid: Option<String>,
+        /// Its HMAC key in base64url. Never shown again.
+        eab_hmac: Option<String>,
+        /// Root certificates of a private authority as PEM.
+        roots: Option<String>,
+        /// Where TXT records are put: `provider` is `rfc2136` (`server`, `zone`, `key_name`, `algorithm`, `secret`) or
+        /// `exec` (`program`); either may have `delegated`, the zone that `_acme-challenge` is an alias into.
+        #[schema(value_type = Option<Object>)]
+        dns: Option<serde_json::Value>,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::{join_token, route, setup, token, user, user_key, vm};
+    use crate::app::{acme, join_token, route, setup, token, user, user_key, vm};
 
     #[test]
     fn the_described_bodies_have_the_members_that_are_read() {
@@ -233,5 +256,6 @@ mod tests {
         same(TokenInput::FIELDS, token::KNOWN, &["grants"]);
         same(SetupInput::FIELDS, setup::KNOWN, &[]);
         same(JoinTokenInput::FIELDS, join_token::KNOWN, &[]);
+        same(AcmeAccountInput::FIELDS, acme::account::KNOWN, &[]);
     }
 }

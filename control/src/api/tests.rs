@@ -1,5 +1,6 @@
 //! The API through its router: one fact a test.
 
+mod acme;
 mod gateways;
 mod routes;
 mod routes_options;

@@ -63,6 +63,8 @@ pub enum Resource<'a> {
     Tokens(UserId),
     /// Gateways and their join tokens.
     Gateways,
+    /// Accounts with ACME authorities.
+    AcmeAccounts,
     /// Audit rows of a namespace; those of none are root's.
     Audits(Option<&'a Namespace>),
     /// Generation, gateways' progress, counts of the whole.
@@ -129,6 +131,7 @@ const fn need<'a>(action: Action, resource: &Resource<'a>) -> Need<'a> {
             | Resource::User(_)
             | Resource::Users
             | Resource::Gateways
+            | Resource::AcmeAccounts
             | Resource::Audits(_)
             | Resource::Status
             | Resource::Metrics

@@ -1,11 +1,13 @@
 //! The words of the command line. Scripts outside this repository use them: add freely, change none (DESIGN §11).
 
+pub mod acme;
 pub mod options;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use self::acme::AcmeCommand;
 pub use self::options::ExplainArgs;
 use self::options::OptionFlags;
 
@@ -98,6 +100,9 @@ pub enum Command {
     /// The internal certificate authority.
     #[command(subcommand)]
     Ca(CaCommand),
+    /// Authorities that issue certificates by themselves (ACME).
+    #[command(subcommand)]
+    Acme(AcmeCommand),
     /// The database.
     #[command(subcommand)]
     Db(DbCommand),

@@ -1,0 +1,86 @@
+//! `gatehouse acme account …`.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::args::acme::{AccountCommand, AccountFields, AcmeCommand};
+use super::client::Client;
+use super::failure::Failure;
+use super::output::{Column, Printer};
+use super::{put, resolve};
+
+const ACCOUNTS: &str = "/api/v1/acme/accounts";
+const ACCOUNT_COLUMNS: &[Column] = &[
+    ("NAME", "name"),
+    ("DIRECTORY", "directory"),
+    ("CHALLENGE", "challenge"),
+    ("CONTACTS", "contacts"),
+    ("REGISTERED", "url"),
+    ("ID", "id"),
+];
+
+pub(super) async fn run(client: &Client, printer: &Printer, command: AcmeCommand) -> Result<(), Failure> {
+    match command {
+        AcmeCommand::Account(command) => account(client, printer, command).await,
+    }
+}
+
+async fn account(client: &Client, printer: &Printer, command: AccountCommand) -> Result<(), Failure> {
+    match command {
+        AccountCommand::Add(fields) => {
+            let name = fields.name.clone();
+            let made = client.post(ACCOUNTS, &body(*fields)?).await?.body;
+            printer.done(&made, &format!("ACME account {name} added"));
+        }
+        AccountCommand::List => printer.list(&client.list(ACCOUNTS, &[]).await?, ACCOUNT_COLUMNS),
+        AccountCommand::Show { account } => {
+            printer.object(&client.get(&path(client, &account).await?).await?.body);
+        }
+        AccountCommand::Rm { account } => {
+            let gone = client.delete(&path(client, &account).await?).await?.body;
+            printer.done(&gone, &format!("ACME account {account} deleted"));
+        }
+    }
+    Ok(())
+}
+
+fn body(fields: AccountFields) -> Result<serde_json::Value, Failure> {
+    let mut body = json!({
+        "name": fields.name,
+        "directory": fields.directory,
+        "contacts": fields.contact,
+        "agree_tos": fields.agree_tos,
+    });
+    put(&mut body, "challenge", fields.challenge);
+    put(&mut body, "eab_kid", fields.eab_kid);
+    put(&mut body, "eab_hmac", fields.eab_hmac_file.as_deref().map(read).transpose()?);
+    put(&mut body, "roots", fields.roots.as_deref().map(read).transpose()?);
+    if let Some(provider) = fields.dns {
+        let mut dns = json!({ "provider": provider });
+        put(&mut dns, "server", fields.dns_server);
+        put(&mut dns, "zone", fields.dns_zone);
+        put(&mut dns, "key_name", fields.dns_key_name);
+        put(&mut dns, "algorithm", fields.dns_algorithm);
+        put(&mut dns, "secret", fields.dns_secret_file.as_deref().map(read).transpose()?);
+        put(&mut dns, "program", fields.dns_program);
+        put(&mut dns, "delegated", fields.dns_delegated);
+        put(&mut body, "dns", Some(dns));
+    }
+    Ok(body)
+}
+
+/// A secret is read from a file or standard input: a command line is in the list of processes for everyone to see.
+fn read(file: &Path) -> Result<String, Failure> {
+    if file.as_os_str() == "-" {
+        return super::read_input(std::io::stdin(), "standard input");
+    }
+    let name = file.display().to_string();
+    let opened = std::fs::File::open(file).map_err(|e| Failure::failed(format!("{name}: {e}")))?;
+    super::read_input(opened, &name)
+}
+
+async fn path(client: &Client, account: &str) -> Result<String, Failure> {
+    let wanted = resolve::Wanted { noun: "ACME account", list: ACCOUNTS, field: "name", typed: account };
+    Ok(format!("{ACCOUNTS}/{}", resolve::id(client, wanted, &[]).await?))
+}
