@@ -119,6 +119,12 @@ pub const BUFFER_BULK_BYTES: usize = 128 * 1024;
 /// Size of a buffer in bytes once a large body filled the one above several times in a row (PERF.md 6), and how many of
 /// these one worker lends at once: a slow client holds the one that its answer is in.
 pub const BUFFER_BIG: (usize, usize) = (512 * 1024, 16);
+/// What is left of a body of known length, in bytes, from which it passes between two plain sockets by splice(2): a pipe
+/// costs some system calls to take and fill.
+pub const SPLICE_BYTES_MIN: u64 = 64 * 1024;
+/// Size of a pipe for splice(2) in bytes, how many one worker lends at once (a slow client holds the one that its answer
+/// is in) and how many it keeps. A user's pipes have 64 MiB in sum before the kernel makes them small.
+pub const SPLICE_PIPES: (usize, usize, usize) = (512 * 1024, 16, 4);
 /// Smallest response in bytes that is compressed: below, the head and the work cost more than is saved.
 pub const GZIP_BYTES_MIN: u64 = 1_024;
 /// Responses that one worker compresses at once, each with some 300 KiB of state, and how many of these states it keeps.

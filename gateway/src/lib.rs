@@ -30,6 +30,7 @@ pub mod listener;
 pub mod live;
 pub mod relay;
 pub mod session;
+pub(crate) mod splice;
 pub mod ssh;
 pub mod start;
 pub mod sync;

@@ -125,6 +125,8 @@ pub struct Worker {
     pub(crate) watch: Watch,
     /// This thread's buffers.
     pub buffers: crate::buffers::Buffers,
+    /// This thread's pipes.
+    pub(crate) pipes: crate::splice::Pipes,
     /// What this thread keeps for its HTTP connections.
     pub http: crate::http::Store,
     live: RefCell<LiveCache>,
@@ -141,6 +143,7 @@ impl Worker {
             upstream: crate::upstream::Upstreams::default(),
             watch: Watch::default(),
             buffers: crate::buffers::Buffers::default(),
+            pipes: crate::splice::Pipes::default(),
             http: crate::http::Store::default(),
             live: RefCell::new(shared.current.cache()),
             shared,

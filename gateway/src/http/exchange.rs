@@ -11,6 +11,7 @@ mod gains;
 mod link;
 mod pack;
 mod replace;
+mod spliced;
 mod up;
 
 use std::io;
@@ -136,6 +137,8 @@ pub(super) struct Exchange<'a, IO> {
     pack: Option<pack::Pack<'a>>,
     /// Bytes in the upstream's intake that are to pass on.
     pass: usize,
+    /// Bodies on their way that nobody looks at.
+    spliced: spliced::Spliced,
     interims: usize,
     downstream_goes_on: bool,
     upstream_goes_on: bool,
@@ -159,7 +162,7 @@ pub(super) struct Ends<'a, IO> {
     pub(super) attempt: Option<&'a Attempt>,
 }
 
-impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
+impl<'a, IO: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<'a, IO> {
     pub(super) fn new(
         worker: &'a Worker,
         ends: Ends<'a, IO>,
@@ -183,6 +186,7 @@ impl<'a, IO: AsyncRead + AsyncWrite + Unpin> Exchange<'a, IO> {
             body: Body::Empty,
             pack: None,
             pass: 0,
+            spliced: spliced::Spliced::default(),
             interims: 0,
             downstream_goes_on: terms.keep_alive,
             upstream_goes_on: true,

@@ -73,7 +73,7 @@ pub(super) enum Outcome {
 }
 
 /// Sends the request and passes the response on.
-pub(super) async fn forward<IO: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn forward<IO: AsyncRead + AsyncWrite + Unpin + 'static>(
     worker: &Rc<Worker>,
     link: &mut Link<IO>,
     scratch: &mut Scratch,
@@ -111,7 +111,7 @@ struct Try<'a, 'b> {
 }
 
 impl Try<'_, '_> {
-    async fn run<IO: AsyncRead + AsyncWrite + Unpin>(
+    async fn run<IO: AsyncRead + AsyncWrite + Unpin + 'static>(
         self,
         link: &mut Link<IO>,
         scratch: &mut Scratch,

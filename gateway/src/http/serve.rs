@@ -92,7 +92,7 @@ where
 }
 
 /// Serves a connection that has one request: a stream of HTTP/2. A `fault` is what is wrong with its head.
-pub(super) async fn serve_one<IO: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn serve_one<IO: AsyncRead + AsyncWrite + Unpin + 'static>(
     mut connection: Connection<IO>,
     fault: Option<Fault>,
 ) {
@@ -133,7 +133,7 @@ struct Served<'a> {
     pinned: &'a Pinned,
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
     /// Whether a plain connection begins like one of HTTP/2, whose preface is made to fail as HTTP/1.1.
     fn begins_http_2(&self, arrival: &Arrival) -> bool {
         let line = h2::PREFACE.get(..PREFACE_LINE_LEN).unwrap_or_default();

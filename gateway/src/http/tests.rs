@@ -12,6 +12,7 @@ mod gate;
 mod http2;
 mod origins;
 mod secured;
+mod spliced;
 mod stage;
 mod sticking;
 mod streams;

@@ -86,6 +86,21 @@ impl Body {
         }
     }
 
+    /// The bytes still to come, where nothing but their number says where the body ends.
+    pub const fn left(&self) -> Option<u64> {
+        match self {
+            Self::Length(left) => Some(*left),
+            Self::Empty | Self::Chunked(_) | Self::UntilClose => None,
+        }
+    }
+
+    /// Notes that `count` bytes passed without being looked at; at most what [`Body::left`] says.
+    pub const fn passed(&mut self, count: u64) {
+        if let Self::Length(left) = self {
+            *left = left.saturating_sub(count);
+        }
+    }
+
     /// Reads on: `input` is what follows what earlier spans named. Each byte is looked at once.
     pub fn next(&mut self, input: &[u8]) -> Result<Span, Broken> {
         match self {

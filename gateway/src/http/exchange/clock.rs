@@ -60,7 +60,7 @@ impl Pace {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<'_, IO> {
     pub(super) fn poll_time<T>(&mut self, context: &mut Context<'_>) -> Poll<Result<T, Fault>> {
         if std::mem::take(&mut self.has_moved) {
             let now = Instant::now();

@@ -15,7 +15,7 @@ use super::gains::{self, Gain};
 use super::{After, Down, Exchange, downstream_gone, poll_write, take_first};
 use crate::fault::{Cause, Fault, Kind, Retry};
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<'_, IO> {
     pub(super) fn poll_down(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
         self.waits_for_reader = false;
         loop {
@@ -24,6 +24,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
                 Down::Head => self.poll_down_head(context)?,
                 Down::Out(after) => self.poll_down_out(context, after)?,
                 Down::Body if self.pack.is_some() => self.poll_down_packed(context)?,
+                Down::Body if self.spliced.down.is_some() => self.poll_down_drain(context)?,
                 Down::Body if self.pass > 0 => self.poll_down_pass(context)?,
                 Down::Body => self.poll_down_body(context)?,
                 Down::Flush => self.poll_down_flush(context)?,
@@ -278,6 +279,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             Span::Drop(count) => self.from_upstream.consume(count),
             Span::Done => self.down = Down::Flush,
             Span::More => {
+                if let Some(step) = self.poll_down_fill(context)? {
+                    return Ok(step);
+                }
                 let is_long = self.body.is_long(limits::BUFFER_BYTES);
                 match self.from_upstream.poll_body(context, self.upstream, &self.worker.buffers, is_long) {
                     Poll::Pending => {

@@ -162,7 +162,7 @@ impl Packer {
 const HEX: &[u8; 16] = b"0123456789abcdef";
 const _: () = assert!(limits::BUFFER_BYTES < 1 << 16, "a chunk's size has four digits");
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<'_, IO> {
     /// One step of a body that is compressed.
     pub(super) fn poll_down_packed(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, Fault> {
         let Some(mut pack) = self.pack.take() else { return Ok(Poll::Ready(())) };

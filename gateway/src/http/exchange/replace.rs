@@ -36,7 +36,7 @@ impl<'a> Terms<'a> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<'_, IO> {
     /// Sends `page` instead of what the origin answered; `self.body` is the origin's.
     pub(super) fn replace(&mut self, page: &Content, connection: Connection) {
         let bytes = self.from_upstream.head();

@@ -85,6 +85,10 @@ impl Upward {
         self.waits
     }
 
+    pub(super) const fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
+    }
+
     pub(super) const fn stop(&mut self) {
         self.state = Up::Stopped;
     }
@@ -100,12 +104,13 @@ fn preview(body: &Body, mut rest: &[u8]) -> Result<(), Broken> {
     }
 }
 
-impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
+impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<'_, IO> {
     pub(super) fn poll_up(&mut self, context: &mut Context<'_>) -> Result<(), Fault> {
         self.up.waits = false;
         loop {
             let step = match self.up.state {
                 Up::Head => self.poll_up_head(context)?,
+                Up::Body if self.spliced.up.is_some() => self.poll_up_drain(context),
                 Up::Body if self.up.pass > 0 => self.poll_up_pass(context)?,
                 Up::Body => self.poll_up_body(context)?,
                 Up::Done | Up::Stopped => return Ok(()),
@@ -157,6 +162,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Exchange<'_, IO> {
             Span::Drop(count) => self.link.intake.consume(count),
             Span::Done => self.up.state = Up::Done,
             Span::More => {
+                if let Some(step) = self.poll_up_fill(context)? {
+                    self.up.waits = step.is_pending();
+                    self.up.has_begun_body |= step.is_ready();
+                    return Ok(step);
+                }
                 let is_long = self.up.body.is_long(limits::BUFFER_BYTES);
                 let (link, buffers) = (&mut *self.link, &self.worker.buffers);
                 match link.intake.poll_body(context, &mut link.io, buffers, is_long) {

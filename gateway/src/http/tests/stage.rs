@@ -53,7 +53,7 @@ pub(super) struct Door {
 pub(super) const HTTP: Door = Door { kind: Kind::Http, sni: None, is_tls: false };
 
 impl Stage {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = testing::settings(dir.path());
         settings.trusted_proxies = vec!["127.0.0.9/32".parse().unwrap()];
