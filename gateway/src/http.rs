@@ -34,7 +34,7 @@ use crate::telemetry::TlsFacts;
 
 pub use filters::State as FilterState;
 pub use scratch::Store;
-pub use serve::serve;
+pub use serve::{Opened, open, run, serve};
 
 /// What is known of a downstream connection before its first byte.
 #[derive(Debug, Clone)]

@@ -15,6 +15,7 @@ use super::exchange::Link;
 use super::intake::Intake;
 use super::scratch::Scratch;
 use crate::fault::{Fault, Kind};
+use crate::guard::Permit;
 use crate::worker::Worker;
 
 /// A downstream connection.
@@ -26,6 +27,8 @@ pub(super) struct Connection<IO> {
     pub(super) id: u64,
     /// Requests so far.
     pub(super) requests: u64,
+    /// What it was admitted by; a stream of HTTP/2 has none of its own.
+    pub(super) permit: Option<Permit>,
 }
 
 /// What came of waiting for a request.
@@ -44,7 +47,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     pub(super) fn new(worker: Rc<Worker>, io: IO, meta: ConnMeta) -> Self {
         let deadline = Deadline::in_ms(worker.http.deadlines().keep_alive_ms);
         let link = Link { io, intake: Intake::default(), deadline, is_eof: false };
-        Self { worker, meta, link, id: rand::random(), requests: 0 }
+        Self { worker, meta, link, id: rand::random(), requests: 0, permit: None }
     }
 
     /// Waits for the next request. Takes a scratch only when its first byte is there. Between two requests the
@@ -120,7 +123,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     }
 
     /// Ends the connection so that what was written arrives: with bytes unread, a plain close would reset it.
-    pub(super) async fn close(mut self) {
+    pub(super) async fn close(&mut self) {
         let (link, buffers) = (&mut self.link, &self.worker.buffers);
         let until_end = async {
             link.io.shutdown().await?;

@@ -38,57 +38,71 @@ pub(super) enum Next {
     Tunnel(Box<Tunnel>, Admission),
 }
 
+/// A downstream connection that is to be served by [`run`].
+pub struct Opened<IO>(Box<Connection<IO>>);
+
+/// Prepares a downstream connection. Apart from [`run`], because a future keeps room for whatever was moved through it.
+pub fn open<IO>(worker: Rc<Worker>, io: IO, meta: ConnMeta, permit: Permit) -> Opened<IO>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let mut connection = Box::new(Connection::new(worker, io, meta));
+    connection.permit = Some(permit);
+    Opened(connection)
+}
+
 /// Serves one downstream connection to its end.
 pub async fn serve<IO>(worker: Rc<Worker>, io: IO, meta: ConnMeta, permit: Permit)
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    if meta.protocol == Protocol::Http2 {
-        return Box::pin(h2::serve(worker, io, Vec::new(), meta, permit)).await;
+    run(open(worker, io, meta, permit)).await;
+}
+
+/// Serves what was opened, to its end.
+pub async fn run<IO>(opened: Opened<IO>)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let Opened(mut connection) = opened;
+    if connection.meta.protocol == Protocol::Http2 {
+        return go_on_as_http_2(*connection, None).await;
     }
-    let shared = Arc::clone(&worker.shared);
+    let shared = Arc::clone(&connection.worker.shared);
     let mut stopping = pin!(shared.drain.begun());
     // Boxed, like all that is awaited below: a future keeps room for each value that was ever moved.
-    let mut connection = Box::new(Connection::new(Rc::clone(&worker), io, meta));
     let next = loop {
         let mut scratch = None;
         let arrival = connection.arrival(&mut scratch, false, stopping.as_mut()).await;
         if connection.requests == 0 && connection.begins_http_2(&arrival) {
-            return go_on_as_http_2(*connection, scratch, permit).await;
+            return go_on_as_http_2(*connection, scratch).await;
         }
         match Box::pin(connection.busy(arrival, scratch, stopping.as_mut())).await {
             Next::Again => {}
             next @ (Next::Close | Next::Abort | Next::Cut | Next::Tunnel(..)) => break next,
         }
     };
-    match next {
-        Next::Again => {}
-        Next::Close => Box::pin(connection.close()).await,
-        Next::Abort => connection.link.intake.release(&worker.buffers),
-        Next::Cut => {
-            connection.link.intake.release(&worker.buffers);
-            reset_at_close(&connection.link.io);
-        }
-        Next::Tunnel(tunnel, admission) => Box::pin(upgrade::relay(*connection, tunnel, admission)).await,
-    }
-    drop(permit);
+    Box::pin(connection.end(next)).await;
 }
 
-/// Gives a connection that began with the preface of HTTP/2 to those who speak it.
+/// Gives a connection that speaks HTTP/2, or began with its preface, to those who speak it.
 fn go_on_as_http_2<IO>(
     connection: Connection<IO>,
     scratch: Option<Box<Scratch>>,
-    permit: Permit,
 ) -> Pin<Box<impl Future<Output = ()>>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let Connection { worker, mut link, meta, .. } = connection;
+    let Connection { worker, mut link, meta, permit, .. } = connection;
     let early = link.intake.head().to_vec();
     link.intake.release(&worker.buffers);
     scratch.into_iter().for_each(|scratch| worker.http.put(scratch));
     let meta = ConnMeta { protocol: Protocol::Http2, ..meta };
-    Box::pin(h2::serve(worker, link.io, early, meta, permit))
+    Box::pin(async move {
+        if let Some(permit) = permit {
+            h2::serve(worker, link.io, early, meta, permit).await;
+        }
+    })
 }
 
 /// Serves a connection that has one request: a stream of HTTP/2. A `fault` is what is wrong with its head.
@@ -134,6 +148,20 @@ struct Served<'a> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
+    /// Does what follows the last request.
+    async fn end(mut self: Box<Self>, next: Next) {
+        match next {
+            Next::Again => {}
+            Next::Close => self.close().await,
+            Next::Abort => self.link.intake.release(&self.worker.buffers),
+            Next::Cut => {
+                self.link.intake.release(&self.worker.buffers);
+                reset_at_close(&self.link.io);
+            }
+            Next::Tunnel(tunnel, admission) => upgrade::relay(*self, tunnel, admission).await,
+        }
+    }
+
     /// Whether a plain connection begins like one of HTTP/2, whose preface is made to fail as HTTP/1.1.
     fn begins_http_2(&self, arrival: &Arrival) -> bool {
         let line = h2::PREFACE.get(..PREFACE_LINE_LEN).unwrap_or_default();

@@ -10,6 +10,7 @@ mod filters;
 mod forwarding;
 mod gate;
 mod http2;
+mod idle;
 mod origins;
 mod secured;
 mod spliced;

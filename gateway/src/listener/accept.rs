@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use config::limits;
@@ -67,7 +68,7 @@ async fn pause_after(worker: &Worker, kind: Kind, cause: &io::Error) {
     tokio::time::sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MS)).await;
 }
 
-fn admit(worker: &Rc<Worker>, kind: Kind, tcp: TcpStream, peer: SocketAddr) {
+pub(crate) fn admit(worker: &Rc<Worker>, kind: Kind, tcp: TcpStream, peer: SocketAddr) {
     let guard = &worker.shared.guard;
     let is_proxy = introduced::is_expected(&worker.shared.settings.proxy_protocol, peer);
     let permit = if is_proxy { guard.admit_proxy() } else { guard.admit_connection(peer.ip()) };
@@ -75,7 +76,11 @@ fn admit(worker: &Rc<Worker>, kind: Kind, tcp: TcpStream, peer: SocketAddr) {
         Ok(permit) => {
             let open = worker.counters.connection(kind);
             let admitted = Admitted { kind, tcp, peer, is_proxy, permit, _open: open };
-            tokio::task::spawn_local(connection(Rc::clone(worker), admitted));
+            if is_proxy || matches!(kind, Kind::Https | Kind::Ssh) {
+                tokio::task::spawn_local(connection(Rc::clone(worker), admitted));
+            } else {
+                plain(worker, admitted);
+            }
         }
         Err(full) => worker.counters.full(full),
     }
@@ -113,6 +118,22 @@ async fn introduced(
             None
         }
     }
+}
+
+/// A plain connection has a task of its own kind: a task keeps room for all it may ever do, and handshakes take much.
+fn plain(worker: &Rc<Worker>, admitted: Admitted) {
+    let Admitted { kind, tcp, peer, permit, _open: open, .. } = admitted;
+    // Failing means that the peer is gone already; what serves it finds out.
+    let _ = tcp.set_nodelay(true);
+    let Ok(local) = tcp.local_addr() else { return };
+    let meta = ConnMeta { peer, local, kind, secured: None, protocol: Protocol::Http1 };
+    let opened = http::open(Rc::clone(worker), tcp, meta, permit);
+    let counters = Arc::clone(&worker.counters);
+    tokio::task::spawn_local(async move {
+        let _open = &open;
+        let _panic = PanicCount::on(&counters);
+        http::run(opened).await;
+    });
 }
 
 async fn connection(worker: Rc<Worker>, admitted: Admitted) {
@@ -169,7 +190,6 @@ impl Drop for PanicCount<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::sync::atomic::Ordering::Relaxed;
     use tokio::runtime::{Builder, LocalOptions};
 

@@ -78,13 +78,16 @@ fn a_reader_that_stops_for_a_while_gets_everything() {
         client.send(GET).await;
         let mut origin = stage.accept().await;
         origin.message().await;
-        // More than the sockets and the pipe hold.
+        // Less would fit into sockets and pipe.
+        socket2::SockRef::from(&client.io).set_recv_buffer_size(64 * 1024).unwrap();
+        socket2::SockRef::from(&origin.io).set_send_buffer_size(64 * 1024).unwrap();
         let body = text(24 * 1024 * 1024, 5);
         let answer = get_answer(&body);
         let mut rest = answer.as_bytes();
         // Until nothing more is taken: the client reads nothing.
-        while let Ok(written) =
-            tokio::time::timeout(std::time::Duration::from_millis(200), origin.io.write(rest)).await
+        while !rest.is_empty()
+            && let Ok(written) =
+                tokio::time::timeout(std::time::Duration::from_millis(50), origin.io.write(rest)).await
         {
             rest = &rest[written.unwrap()..];
         }
