@@ -108,6 +108,11 @@ impl CertIndex {
         sni.and_then(|name| self.named(name)).or_else(|| self.catch_all.first())
     }
 
+    /// Whether an identity was made for this name, by an exact name or a wildcard.
+    pub fn knows(&self, sni: &str) -> bool {
+        self.named(sni).is_some()
+    }
+
     /// Every identity that can be served, in no particular order.
     pub fn identities(&self) -> impl Iterator<Item = &Arc<Ready>> {
         self.by_id.values()

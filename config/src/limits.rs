@@ -163,6 +163,21 @@ pub const CONNECT_DEADLINE_MS: u64 = 5_000;
 pub const RESPONSE_HEAD_DEADLINE_MS: u64 = 60_000;
 /// Time for a TLS handshake in milliseconds.
 pub const HANDSHAKE_DEADLINE_MS: u64 = 10_000;
+/// Bytes of a ClientHello, with what came behind it: the most that a message of a handshake may have (RFC 8446 § 4), and
+/// its records' heads.
+pub const HELLO_BYTES_MAX: usize = 68 * 1024;
+/// Bytes of a hello that are read at once: most hellos are shorter.
+pub const HELLO_READ_BYTES: usize = 4 * 1024;
+/// Age of a session ticket that still opens, in seconds: half a day, as long as ticket keys are usually kept.
+pub const TICKET_LIFETIME_SECONDS: u32 = 12 * 60 * 60;
+/// Ticket keys of one generation: the one that seals, the one on its way in, and those on their way out.
+pub const TICKET_KEYS_MAX: usize = 8;
+/// Challenges answered at once: orders are few, and each name of an order is one.
+pub const CHALLENGES_MAX: usize = 4096;
+/// How long it is believed that a client's certificate satisfies a route, in milliseconds: it may expire, and so may lists.
+pub const CLIENT_VERDICT_MS: u64 = 60_000;
+/// Routes whose answer about a client's certificate a connection remembers.
+pub const CLIENT_VERDICTS_MAX: usize = 16;
 /// TLS handshakes under way at once in one worker: a flood of hellos must not starve traffic.
 pub const HANDSHAKES_PER_WORKER_MAX: usize = 256;
 /// Longest silence of an upgraded connection in milliseconds (INVENTORY A-50: 24 h).

@@ -41,6 +41,16 @@ pub enum Mode {
     Development,
 }
 
+/// What becomes of a TLS handshake whose server name no identity was made for, or that has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UnknownSni {
+    /// The default identity is shown, or a self-signed one that nobody trusts.
+    #[default]
+    Fallback,
+    /// It is refused with the alert `unrecognized_name` (RFC 6066 § 3).
+    Refuse,
+}
+
 /// Settings of the data plane.
 #[derive(Debug, Clone)]
 pub struct Gateway {
@@ -70,6 +80,8 @@ pub struct Gateway {
     pub trusted_proxies: Vec<IpNet>,
     /// Peers whose connections must begin with a PROXY protocol header, on every public listener.
     pub proxy_protocol: Vec<IpNet>,
+    /// What a TLS client is shown that asks for a name without a certificate, or for none.
+    pub unknown_sni: UnknownSni,
     /// Time that open flows get at a stop.
     pub drain: Duration,
     /// Where the log goes.

@@ -21,12 +21,13 @@ use std::sync::Arc;
 
 use crate::delta::Delta;
 use crate::id::RouteId;
-use crate::name::Namespace;
+use crate::name::{HostPattern, Namespace};
 use crate::snapshot::{Route, Snapshot};
 use crate::table::changes::Changes;
 use crate::table::hosts::Hosts;
 use crate::table::jump::index::{Machines, People};
 use crate::table::shards::Sharded;
+use crate::table::virtual_host::VirtualHost;
 
 pub use jump::{JumpRefusal, JumpTarget};
 
@@ -167,6 +168,16 @@ impl RouteTable {
     /// Whether any virtual host answers to `host` (catch-all included): tells 404 from 421.
     pub fn has_host(&self, host: &str) -> bool {
         self.parts.hosts.answering(&self.parts.hasher, host).is_some()
+    }
+
+    /// The pattern of the virtual host that answers to `host`, as [`RouteTable::route`] finds it.
+    pub fn pattern(&self, host: &str) -> Option<&HostPattern> {
+        self.parts.hosts.answering(&self.parts.hasher, host)?.host()
+    }
+
+    /// The routes of one virtual host in no particular order; none where there is no such host.
+    pub fn routes_of(&self, pattern: &HostPattern) -> impl Iterator<Item = &Arc<Route>> {
+        self.parts.hosts.of(&self.parts.hasher, pattern).into_iter().flat_map(VirtualHost::routes)
     }
 
     /// How many routes it holds.

@@ -42,6 +42,10 @@ pub enum Kind {
     TicketRequired,
     /// The client's address may not ask.
     ClientForbidden,
+    /// The client's certificate does not satisfy the route, or there is none.
+    ClientCertificate,
+    /// The route is served over TLS to the gateway itself, and this was not.
+    TlsRequired,
     /// A name and password are wanted, or were wrong.
     Unauthorized,
     /// More requests than the route lets through.

@@ -22,17 +22,18 @@ pub mod measure;
 mod redirect;
 pub mod respond;
 mod scratch;
+mod secured;
 mod serve;
 mod trace;
 mod upgrade;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use crate::listener::Kind;
-use crate::telemetry::TlsFacts;
+pub use crate::tls::SecuredMeta;
 
 pub use filters::State as FilterState;
+pub(crate) use filters::addresses::may_ask;
 pub use scratch::Store;
 pub use serve::{Opened, open, run, serve};
 
@@ -59,15 +60,6 @@ pub enum Protocol {
     Http1,
     /// HTTP/2.
     Http2,
-}
-
-/// What a TLS handshake told.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SecuredMeta {
-    /// The server name asked for, in lower case.
-    pub sni: Option<Arc<str>>,
-    /// What was agreed on.
-    pub agreed: TlsFacts,
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use config::snapshot::{Kind, Snapshot, SshHostKey, Value};
 use config::table::{Conflicts, RouteTable};
 use russh::keys::PrivateKey;
 
+use crate::tls::rules::Rules;
 use crate::upstream::sticky::Seal;
 
 /// Everything of one generation, compiled.
@@ -21,6 +22,8 @@ pub struct Live {
     pub table: RouteTable,
     /// Identities by SNI.
     pub certs: Arc<CertIndex>,
+    /// What handshakes are asked, by name.
+    pub(crate) tls: Arc<Rules>,
     /// The SSH listener's host keys, parsed.
     pub host_keys: Arc<[PrivateKey]>,
     /// Seals sticky cookies; made from the first host key, so that every gateway reads those of the others.
@@ -31,8 +34,8 @@ pub struct Live {
 impl Live {
     /// Compiles a whole snapshot. Cost: proportional to its size.
     ///
-    /// Also returns what is wrong in it without making it useless: identities and host keys that cannot be read, each
-    /// named.
+    /// Also returns what is wrong in it without making it useless: identities, host keys, challenges and ticket keys that
+    /// cannot be read, and routes that nobody's certificate opens; each named.
     ///
     /// Errors: routes that exclude each other, or objects that cannot be read.
     pub fn compile(snapshot: Arc<Snapshot>) -> Result<(Self, Vec<String>), Conflicts> {
@@ -40,8 +43,9 @@ impl Live {
         let (certs, degraded) = CertIndex::build(&snapshot);
         let (host_keys, key_faults) = host_keys(&snapshot);
         let seal = seal(&snapshot);
-        let live = Self { snapshot, table, certs: Arc::new(certs), host_keys, seal, key_faults };
-        let degraded = live.with_key_faults(degraded);
+        let tls = Arc::new(Rules::compile(&snapshot, &table));
+        let live = Self { snapshot, table, certs: Arc::new(certs), tls, host_keys, seal, key_faults };
+        let degraded = live.with_other_faults(degraded);
         Ok((live, degraded))
     }
 
@@ -60,12 +64,14 @@ impl Live {
         } else {
             ((Arc::clone(&self.host_keys), Arc::clone(&self.key_faults)), self.seal.clone())
         };
-        let live = Self { snapshot, table, certs: Arc::new(certs), host_keys, seal, key_faults };
-        let degraded = live.with_key_faults(degraded);
+        let tls = Arc::new(self.tls.recompile(&self.snapshot, &snapshot, &table, delta));
+        let live = Self { snapshot, table, certs: Arc::new(certs), tls, host_keys, seal, key_faults };
+        let degraded = live.with_other_faults(degraded);
         Ok((live, degraded))
     }
 
-    fn with_key_faults(&self, mut degraded: Vec<String>) -> Vec<String> {
+    fn with_other_faults(&self, mut degraded: Vec<String>) -> Vec<String> {
+        degraded.extend(self.tls.degraded());
         degraded.extend(self.key_faults.iter().cloned());
         degraded
     }

@@ -48,6 +48,8 @@ pub enum SessionKind {
     Upgrade,
     /// A `direct-tcpip` channel.
     Jump,
+    /// A connection whose TLS is the upstream's.
+    Passthrough,
 }
 
 /// Why a session ended.

@@ -1,30 +1,47 @@
 //! ClientHello, certificate, handshake; under a deadline.
 //!
-//! One configuration serves all workers. Which identity a client sees is asked of the generation in force at its hello,
-//! so a swap changes what new handshakes see and nothing about connections that stand.
+//! What a handshake is made with is chosen at its hello, by the rule that the generation in force has for the name
+//! ([`rules`]); which identity a client sees is asked of that generation too ([`resolver`]). So a swap changes what new
+//! handshakes see and nothing about connections that stand. What a handshake cannot know, the path, is looked at again
+//! at each request ([`clients`]).
+//!
+//! Start reading at [`accept::accept`].
+
+mod accept;
+mod challenge;
+mod clients;
+mod passthrough;
+mod resolver;
+pub(crate) mod rules;
+mod tickets;
 
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use certs::CertIndex;
 use config::limits;
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
-use tokio_rustls::LazyConfigAcceptor;
 
-use crate::http::{Protocol, SecuredMeta};
+use crate::http::Protocol;
 use crate::live::Current;
 use crate::telemetry::TlsFacts;
-use crate::worker::Worker;
+
+pub(crate) use accept::accept;
+pub use clients::ClientChain;
+pub(crate) use passthrough::{Passing, pass};
+use resolver::Resolver;
 
 /// What HTTP/2 is called in a handshake (RFC 9113 § 3.1).
 const H2: &[u8] = b"h2";
+
+/// Tickets given out in one handshake of TLS 1.3: a client uses each once (RFC 8446 § C.4), and opens some connections at
+/// the same time.
+const TICKETS_GIVEN: usize = 2;
 
 /// What was agreed on to be spoken; HTTP/1.1 where nothing was.
 pub fn protocol(stream: &TlsStream) -> Protocol {
@@ -37,6 +54,28 @@ pub fn protocol(stream: &TlsStream) -> Protocol {
 /// A downstream connection after its handshake.
 pub type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
 
+/// What a connection on a TLS listener turned out to be.
+#[expect(clippy::large_enum_variant, reason = "a box would be every connection's for as long as it lives")]
+pub(crate) enum Accepted {
+    /// It speaks HTTP.
+    Http(TlsStream, SecuredMeta),
+    /// An authority looked, and saw.
+    Answered,
+    /// Its TLS is the upstream's.
+    Passing(Box<Passing>),
+}
+
+/// What a TLS handshake told.
+#[derive(Debug, Clone, Default)]
+pub struct SecuredMeta {
+    /// The server name asked for, in lower case.
+    pub sni: Option<Arc<str>>,
+    /// What was agreed on.
+    pub agreed: TlsFacts,
+    /// What the client showed, if it was asked for a certificate.
+    pub clients: Option<Rc<ClientChain>>,
+}
+
 /// Why a handshake came to nothing. The connection is closed, the kind is counted.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
@@ -46,96 +85,59 @@ pub enum AcceptError {
     /// Too many handshakes are under way in this worker.
     #[error("too many handshakes are under way")]
     Busy,
+    /// The settings refuse names that no identity was made for.
+    #[error("no identity was made for the server name")]
+    UnknownName,
     /// The client broke the protocol, refused what we offer, or went away.
     #[error("the handshake failed")]
     Handshake(#[source] io::Error),
 }
 
-/// What every handshake of this process is made with.
+/// What every handshake of this process has in common.
 pub struct Acceptor {
-    config: Result<Arc<ServerConfig>, rustls::Error>,
+    resolver: Arc<Resolver>,
+    before_the_first: Result<Arc<ServerConfig>, rustls::Error>,
 }
 
 impl Acceptor {
     /// An acceptor that asks `current` for an identity at each hello.
     pub fn new(current: Current) -> Self {
-        Self { config: server_config(current).map(Arc::new) }
+        let resolver = Arc::new(Resolver::new(current));
+        let before_the_first = build(&resolver, &[&TLS13, &TLS12], None).map(Arc::new);
+        Self { resolver, before_the_first }
     }
 
-    fn config(&self) -> Result<Arc<ServerConfig>, AcceptError> {
-        self.config.clone().map_err(|error| AcceptError::Handshake(io::Error::other(error)))
+    /// What handshakes are made with as long as there is no generation.
+    fn before_the_first(&self) -> Result<Arc<ServerConfig>, AcceptError> {
+        self.before_the_first.clone().map_err(|error| AcceptError::Handshake(io::Error::other(error)))
+    }
+
+    /// A configuration without tickets.
+    fn build(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        asking: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Result<ServerConfig, rustls::Error> {
+        build(&self.resolver, versions, asking)
     }
 }
 
-/// Does the server's side of a handshake on `tcp`.
-///
-/// Takes at most [`limits::HANDSHAKE_DEADLINE_MS`], from the first wait for bytes to the last. A connection that sends
-/// no hello holds none of the worker's [`limits::HANDSHAKES_PER_WORKER_MAX`] places; one that finds them all taken
-/// waits its turn within the deadline.
-pub async fn accept(worker: &Worker, tcp: TcpStream) -> Result<(TlsStream, SecuredMeta), AcceptError> {
-    accept_within(worker, tcp, Duration::from_millis(limits::HANDSHAKE_DEADLINE_MS)).await
-}
-
-async fn accept_within(
-    worker: &Worker,
-    tcp: TcpStream,
-    time: Duration,
-) -> Result<(TlsStream, SecuredMeta), AcceptError> {
-    let config = worker.shared.tls.config()?;
-    let deadline = Instant::now() + time;
-
-    let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), tcp);
-    let hello = timeout_at(deadline, hello).await.map_err(|_| AcceptError::Deadline)?;
-    let hello = hello.map_err(AcceptError::Handshake)?;
-
-    // The hello is cheap; the signature after it is what a flood of hellos would starve traffic with.
-    let place = timeout_at(deadline, worker.handshakes.acquire()).await;
-    let _place = place.map_err(|_| AcceptError::Busy)?.map_err(|_| AcceptError::Busy)?;
-
-    let stream = timeout_at(deadline, hello.into_stream(config)).await.map_err(|_| AcceptError::Deadline)?;
-    let stream = stream.map_err(AcceptError::Handshake)?;
-    let state = stream.get_ref().1;
-    let sni = state.server_name().map(Arc::from);
-    let agreed = TlsFacts::of(state);
-    Ok((stream, SecuredMeta { sni, agreed }))
-}
-
-fn server_config(current: Current) -> Result<ServerConfig, rustls::Error> {
-    let resolver = Resolver { current, before_the_first: CertIndex::fallback() };
+fn build(
+    resolver: &Arc<Resolver>,
+    versions: &[&'static SupportedProtocolVersion],
+    asking: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<ServerConfig, rustls::Error> {
     // The provider is named: a process-wide default would be whoever's comes first.
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_protocol_versions(&[&TLS13, &TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(resolver));
+        .with_protocol_versions(versions)?
+        .with_client_cert_verifier(asking.unwrap_or_else(WebPkiClientVerifier::no_client_auth))
+        .with_cert_resolver(Arc::clone(resolver) as _);
     // In the order we like them.
     config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
-    // rustls' own memory of sessions is one process's and survives a change of identity; until tickets are ours (D12)
-    // every connection makes a full handshake.
+    // rustls' own memory of sessions is one process's and knows no policies: tickets are all there is.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
-}
-
-/// Picks the identity of the generation in force at the hello.
-struct Resolver {
-    current: Current,
-    before_the_first: CertIndex,
-}
-
-impl ResolvesServerCert for Resolver {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        match self.current.pin() {
-            Some(live) => live.certs.find(hello.server_name()),
-            None => self.before_the_first.find(None),
-        }
-    }
-}
-
-// `ServerConfig` prints its resolver; what that holds is not for a log.
-impl std::fmt::Debug for Resolver {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Resolver")
-    }
 }
 
 #[cfg(test)]

@@ -281,6 +281,7 @@ pub(crate) mod testing {
             access_log: config::settings::AccessLog::off(),
             trusted_proxies: Vec::new(),
             proxy_protocol: Vec::new(),
+            unknown_sni: config::settings::UnknownSni::Fallback,
             drain: Duration::from_secs(5),
             log: Log {
                 level: Level::Info,

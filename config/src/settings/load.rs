@@ -166,6 +166,7 @@ impl<'a> Reading<'a> {
             proxy_protocol: self
                 .many(Key::ProxyProtocol, limits::TRUSTED_PROXIES_MAX, parse::network)
                 .unwrap_or_default(),
+            unknown_sni: self.one(Key::UnknownSni, parse::unknown_sni).unwrap_or_default(),
             drain: self.drain(),
             access_log: self.access_log(&log, &data),
             log,

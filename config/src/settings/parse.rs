@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::error::{Origin, Report};
 use super::key::{Key, SPECS};
 use super::raw::{Given, Raw};
-use super::{AccessFormat, AccessLog, AccessTarget, Database, Level, LogFormat, Mode};
+use super::{AccessFormat, AccessLog, AccessTarget, Database, Level, LogFormat, Mode, UnknownSni};
 use crate::limits;
 use crate::name::HostName;
 use crate::secret::Secret;
@@ -174,6 +174,15 @@ pub(super) fn level(text: &str) -> Result<Level, String> {
         "debug" => Ok(Level::Debug),
         "trace" => Ok(Level::Trace),
         _ => Err(format!("{text:?} is no level; write error, warn, info, debug or trace")),
+    }
+}
+
+/// What a TLS client sees that asks for a name without a certificate.
+pub(super) fn unknown_sni(text: &str) -> Result<UnknownSni, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "fallback" => Ok(UnknownSni::Fallback),
+        "refuse" => Ok(UnknownSni::Refuse),
+        _ => Err(format!("{text:?} is neither fallback nor refuse")),
     }
 }
 

@@ -48,6 +48,12 @@ impl Hosts {
         })
     }
 
+    /// The virtual host with exactly this pattern.
+    pub(super) fn of(&self, hasher: &impl BuildHasher, pattern: &HostPattern) -> Option<&VirtualHost> {
+        let Some(hash) = hash_of(hasher, pattern) else { return self.catch_all.as_ref() };
+        self.shards.find(shard_of(hash), hash, |virtual_host| virtual_host.host() == Some(pattern))
+    }
+
     pub(super) const fn routes_len(&self) -> usize {
         self.routes_len
     }

@@ -72,10 +72,7 @@ impl<IO> Connection<IO> {
             ));
         }
         let host = scratch.names.host.as_str();
-        let sni = self.meta.secured.as_ref().and_then(|secured| secured.sni.as_deref());
-        if !sni.is_none_or(|sni| sni == host || live.certs.same_identity(sni, host)) {
-            return Err(Fault::downstream(Kind::Misdirected, "the Host is not the connection's server name"));
-        }
+        self.check_name(live, host)?;
         let bytes = self.link.intake.head();
         let text = |piece: Piece| std::str::from_utf8(piece.of(bytes)).unwrap_or_default();
         let path = text(asked.path);
@@ -103,7 +100,7 @@ impl<IO> Connection<IO> {
     /// What `route` does with the request, once its filters let it through.
     pub(super) async fn decide<'a>(
         &self,
-        route: &'a Route,
+        (live, route): (&Live, &'a Route),
         scratch: &mut Scratch,
         asked: &mut Asked,
         client: &Client,
@@ -112,6 +109,7 @@ impl<IO> Connection<IO> {
         if redirect::applies(route, client, path) {
             return Ok(Decision::Https);
         }
+        self.check_secured(live, route)?;
         let in_flight = self.admit(route, scratch, asked, client).await?;
         Ok(self.act(route, asked, in_flight)?)
     }

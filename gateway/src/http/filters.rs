@@ -4,7 +4,7 @@
 //! name and password, requests under way, size of the body. Https goes first so that no password is asked for in clear.
 //! Field edits are applied where heads are written, in `headers.rs` and `respond.rs`.
 
-mod addresses;
+pub(super) mod addresses;
 mod auth;
 pub(super) mod fields;
 mod in_flight;

@@ -22,8 +22,14 @@ pub(super) fn applies(route: &Route, client: &Client, path: &[u8]) -> bool {
 
 /// One token below the prefix and nothing else: a path that climbs is no way around https.
 fn is_challenge(path: &[u8]) -> bool {
+    challenge_token(path).is_some()
+}
+
+/// The token that an authority looks for at `path`.
+pub(super) fn challenge_token(path: &[u8]) -> Option<&str> {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    path.strip_prefix(ACME_PREFIX).is_some_and(|token| token.iter().all(is_plain))
+    let token = path.strip_prefix(ACME_PREFIX).filter(|token| token.iter().all(is_plain))?;
+    std::str::from_utf8(token).ok()
 }
 
 /// Scheme and authority of the https twin of `host`.

@@ -74,7 +74,7 @@ pub fn status(fault: &Fault) -> Option<u16> {
     Some(match fault.kind {
         Kind::BadRequest => 400,
         Kind::Unauthorized => 401,
-        Kind::TicketRequired | Kind::ClientForbidden => 403,
+        Kind::TicketRequired | Kind::ClientForbidden | Kind::ClientCertificate | Kind::TlsRequired => 403,
         Kind::NoRoute => 404,
         Kind::RequestTimeout | Kind::RequestBodyTimeout => 408,
         Kind::BodyTooLarge => 413,
@@ -105,6 +105,8 @@ pub fn status(fault: &Fault) -> Option<u16> {
 fn sentence(kind: Kind) -> Option<&'static str> {
     let own = [
         (Kind::ClientForbidden, "Your address may not see what is here."),
+        (Kind::ClientCertificate, "A client certificate that is accepted here is required."),
+        (Kind::TlsRequired, "This address is served over https only."),
         (Kind::Maintenance, "This address is closed for maintenance."),
         (Kind::RouteFull, "Too many requests are being answered here at once."),
     ];

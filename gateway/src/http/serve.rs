@@ -228,20 +228,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         };
         let client = self.client(scratch);
         scratch.client = Some(client);
-        let pinned = self.worker.pin();
-        let Some(pinned) = pinned else {
+        let Some(pinned) = self.worker.pin() else {
             let manner = self.manner(scratch, &asked, Policy::NONE);
             let fault = Fault::internal(Kind::NotReady);
             return self.refuse_unrouted(scratch, Some(&asked), &fault, manner).await;
         };
         let live = &*pinned;
-        let generation = live.snapshot.generation();
+        if let Some(content) = self.challenge(live, scratch, &asked) {
+            return self.answer_challenge(scratch, &mut asked, content, live.snapshot.generation()).await;
+        }
         let (route, decision) = match self.route(live, scratch, &asked, &client) {
-            Ok(route) => (Some(route), self.decide(route, scratch, &mut asked, &client).await),
+            Ok(route) => (Some(route), self.decide((live, route), scratch, &mut asked, &client).await),
             Err(fault) => (None, Err(fault.into())),
         };
         let policy = route.map_or(Policy::NONE, |route| Policy::of(route, client.is_secured));
-        let mut told = Told::new(generation, route.map(|route| route.id));
+        let mut told = Told::new(live.snapshot.generation(), route.map(|route| route.id));
         let next = match (decision, route) {
             (Ok(Decision::Forward { endpoints, session, in_flight }), Some(route)) => {
                 self.outbound(scratch, &asked, &client, policy.filters());

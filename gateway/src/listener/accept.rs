@@ -15,6 +15,7 @@ use super::{Kind, introduced};
 use crate::guard::Permit;
 use crate::http::{self, ConnMeta, Protocol};
 use crate::telemetry::{Counters, OpenConnection};
+use crate::tls::Accepted;
 use crate::worker::Worker;
 use crate::{ssh, tls};
 
@@ -68,6 +69,7 @@ async fn pause_after(worker: &Worker, kind: Kind, cause: &io::Error) {
     tokio::time::sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MS)).await;
 }
 
+/// Admits one connection, and serves it in a task of its own.
 pub(crate) fn admit(worker: &Rc<Worker>, kind: Kind, tcp: TcpStream, peer: SocketAddr) {
     let guard = &worker.shared.guard;
     let is_proxy = introduced::is_expected(&worker.shared.settings.proxy_protocol, peer);
@@ -154,11 +156,16 @@ async fn connection(worker: Rc<Worker>, admitted: Admitted) {
     let meta = ConnMeta { peer, local, kind, secured: None, protocol: Protocol::Http1 };
     match kind {
         Kind::Http | Kind::Novnc | Kind::Ttyd => http::serve(Rc::clone(&worker), tcp, meta, permit).await,
-        Kind::Https => match tls::accept(&worker, tcp).await {
-            Ok((io, secured)) => {
+        // Boxed: what a handshake needs would be every idle connection's size.
+        Kind::Https => match Box::pin(tls::accept(&worker, tcp)).await {
+            Ok(Accepted::Http(io, secured)) => {
                 worker.counters.handshake(true);
                 let meta = ConnMeta { secured: Some(secured), protocol: tls::protocol(&io), ..meta };
                 http::serve(Rc::clone(&worker), io, meta, permit).await;
+            }
+            Ok(Accepted::Answered) => worker.counters.handshake(true),
+            Ok(Accepted::Passing(passing)) => {
+                Box::pin(tls::pass(Rc::clone(&worker), passing, meta, permit)).await;
             }
             Err(error) => {
                 worker.counters.handshake(false);

@@ -75,7 +75,7 @@ impl<'a> Step<'a> {
                 .is_some_and(|vm| principal.grants.allows(Role::Operator, &vm.namespace)),
             // A literal address is root's alone (DESIGN §12).
             (None, SessionKind::Jump) => principal.grants.is_root(),
-            (None, SessionKind::Upgrade) => true,
+            (None, SessionKind::Upgrade | SessionKind::Passthrough) => true,
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Counters {
     pub ratelimit_rejected: AtomicU64,
     /// Requests refused because of the address they came from.
     pub address_denied: AtomicU64,
+    /// Connections passed through to an upstream's own TLS.
+    pub passed_through: AtomicU64,
     /// Requests sent to an origin again, or to another one, after a first try failed.
     pub retries: AtomicU64,
     /// HTTP/2 connections ended because their client only made work: resets, settings, pings, empty frames.
@@ -111,6 +113,11 @@ impl Counters {
     /// Counts a request refused by an address list.
     pub fn denied_by_address(&self) {
         self.address_denied.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a connection whose TLS is the upstream's.
+    pub fn passed_through(&self) {
+        self.passed_through.fetch_add(1, Relaxed);
     }
 
     /// Counts another try of a request.

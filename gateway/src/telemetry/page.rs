@@ -129,6 +129,9 @@ fn trouble(page: &mut Page, shared: &Shared) {
     );
     let name = "gatehouse_address_denied_total";
     page.counter(name, "Requests refused by an address list.", sum(|shard| &shard.address_denied));
+    let name = "gatehouse_tls_passthrough_total";
+    let help = "Connections passed through to an upstream's own TLS.";
+    page.counter(name, help, sum(|shard| &shard.passed_through));
     let name = "gatehouse_upstream_retries_total";
     page.counter(name, "Requests tried again after a first try failed.", sum(|shard| &shard.retries));
     let name = "gatehouse_http2_floods_total";

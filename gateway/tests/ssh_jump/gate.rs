@@ -167,6 +167,7 @@ fn settings() -> settings::Gateway {
         access_log: AccessLog::off(),
         trusted_proxies: Vec::new(),
         proxy_protocol: Vec::new(),
+        unknown_sni: settings::UnknownSni::Fallback,
         drain: Duration::from_secs(5),
         log: Log {
             level: Level::Info,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use config::snapshot::Filters;
 
 /// Whether a client of this address may ask: not if it is denied, and if anybody is allowed, only if it is.
-pub(super) fn may_ask(filters: &Filters, client: IpAddr) -> bool {
+pub(crate) fn may_ask(filters: &Filters, client: IpAddr) -> bool {
     let client = client.to_canonical();
     let holds = |net: &ipnet::IpNet| net.contains(&client);
     !filters.deny.iter().any(holds) && (filters.allow.is_empty() || filters.allow.iter().any(holds))

@@ -63,6 +63,7 @@ pub enum Protocol {
     Http10,
     Http11,
     Http2,
+    Tls,
 }
 
 impl Protocol {
@@ -72,6 +73,7 @@ impl Protocol {
             Self::Http10 => "HTTP/1.0",
             Self::Http11 => "HTTP/1.1",
             Self::Http2 => "HTTP/2.0",
+            Self::Tls => "TLS",
         }
     }
 }
@@ -126,6 +128,11 @@ impl TlsFacts {
         } else {
             ""
         }
+    }
+
+    /// Whether it is TLS 1.3.
+    pub fn is_tls_1_3(self) -> bool {
+        self.version == u16::from(ProtocolVersion::TLSv1_3)
     }
 
     /// The name of the cipher suite.
@@ -216,7 +223,8 @@ impl<'a> Record<'a> {
             protocol: match protocol {
                 0 => Protocol::Http10,
                 1 => Protocol::Http11,
-                _ => Protocol::Http2,
+                2 => Protocol::Http2,
+                _ => Protocol::Tls,
             },
             host,
             method,
