@@ -70,6 +70,23 @@ impl Up {
             as u32
     }
 
+    /// Memory that a process of the ready line has now (`VmRSS`), in bytes.
+    pub fn resident_bytes(&self, process: &str) -> u64 {
+        self.status_bytes(process, "VmRSS:")
+    }
+
+    /// The most memory that a process of the ready line ever had (`VmHWM`), in bytes.
+    pub fn resident_bytes_most(&self, process: &str) -> u64 {
+        self.status_bytes(process, "VmHWM:")
+    }
+
+    fn status_bytes(&self, process: &str, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid(process))).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib: u64 = line.unwrap().trim().trim_end_matches(" kB").parse().unwrap();
+        kib * 1024
+    }
+
     /// Runs the command line against this directory and wants success; gives its output.
     pub fn cli(&self, arguments: &[&str]) -> String {
         let output = self.try_cli(arguments);

@@ -15,7 +15,9 @@
 
 pub mod api;
 pub mod binaries;
+pub mod canary;
 pub mod client;
+pub mod firehose;
 pub mod frames;
 pub mod origin;
 pub mod ports;

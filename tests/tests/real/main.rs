@@ -12,10 +12,12 @@
 )]
 
 mod crash;
+mod floods;
 mod mistakes;
 mod programs;
 mod readme;
 mod scenarios;
+mod slow;
 mod suites;
 mod swap;
 mod tour;
