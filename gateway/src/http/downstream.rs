@@ -46,7 +46,9 @@ pub(super) enum Arrival {
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     pub(super) fn new(worker: Rc<Worker>, io: IO, meta: ConnMeta) -> Self {
         let deadline = Deadline::in_ms(worker.http.deadlines().keep_alive_ms);
-        let link = Link { io, intake: Intake::default(), deadline, is_eof: false };
+        // What is no socket says by itself that it was cut: a TLS layer, a stream of HTTP/2.
+        let looks_cut = |_: &IO, _| {};
+        let link = Link { io, intake: Intake::default(), deadline, is_eof: false, looks_cut };
         Self { worker, meta, link, id: rand::random(), requests: 0, permit: None }
     }
 

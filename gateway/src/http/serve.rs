@@ -31,10 +31,8 @@ pub(super) enum Next {
     Again,
     /// What was written is to arrive first.
     Close,
-    /// Nobody is there any more, or a response was cut short whose head says how long it is.
+    /// Nobody is there any more, or a response was cut short.
     Abort,
-    /// A response was cut short that ends with the connection: an orderly end would make it whole.
-    Cut,
     Tunnel(Box<Tunnel>, Admission),
 }
 
@@ -71,6 +69,7 @@ where
     let shared = Arc::clone(&connection.worker.shared);
     let mut stopping = pin!(shared.drain.begun());
     // Boxed, like all that is awaited below: a future keeps room for each value that was ever moved.
+    connection.link.looks_cut = looks_cut::<IO>;
     let next = loop {
         let mut scratch = None;
         let arrival = connection.arrival(&mut scratch, false, stopping.as_mut()).await;
@@ -79,7 +78,7 @@ where
         }
         match Box::pin(connection.busy(arrival, scratch, stopping.as_mut())).await {
             Next::Again => {}
-            next @ (Next::Close | Next::Abort | Next::Cut | Next::Tunnel(..)) => break next,
+            next @ (Next::Close | Next::Abort | Next::Tunnel(..)) => break next,
         }
     };
     Box::pin(connection.end(next)).await;
@@ -126,11 +125,14 @@ pub(super) async fn serve_one<IO: AsyncRead + AsyncWrite + Unpin + 'static>(
     connection.link.intake.release(&connection.worker.buffers);
 }
 
-/// Has a plain connection end by a reset. TLS tells a cut by itself: there is no `close_notify` (RFC 8446 § 6.1).
-fn reset_at_close<IO: 'static>(io: &IO) {
+/// Has a plain connection end by a reset, or in order again. The kernel keeps to it whoever closes the socket, so it
+/// holds for a task that is dropped and a process that is killed too. TLS tells a cut by itself: there is no
+/// `close_notify` (RFC 8446 § 6.1).
+fn looks_cut<IO: 'static>(io: &IO, is_cut: bool) {
     if let Some(stream) = (io as &dyn std::any::Any).downcast_ref::<tokio::net::TcpStream>() {
+        let linger = is_cut.then_some(std::time::Duration::ZERO);
         // A socket that is gone cannot be told, and need not be.
-        let _ = stream.set_zero_linger();
+        let _ = socket2::SockRef::from(stream).set_linger(linger);
     }
 }
 
@@ -154,10 +156,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
             Next::Again => {}
             Next::Close => self.close().await,
             Next::Abort => self.link.intake.release(&self.worker.buffers),
-            Next::Cut => {
-                self.link.intake.release(&self.worker.buffers);
-                reset_at_close(&self.link.io);
-            }
             Next::Tunnel(tunnel, admission) => upgrade::relay(*self, tunnel, admission).await,
         }
     }
@@ -181,7 +179,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         loop {
             match self.arrived(arrival, scratch.take()).await {
                 Next::Again => {}
-                next @ (Next::Close | Next::Abort | Next::Cut | Next::Tunnel(..)) => return next,
+                next @ (Next::Close | Next::Abort | Next::Tunnel(..)) => return next,
             }
             arrival = self.arrival(&mut scratch, true, stopping.as_mut()).await;
             if matches!(arrival, Arrival::Quiet) {
@@ -324,6 +322,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         told.bytes = (bytes_up, tally.bytes_down);
         if result.is_ok() {
             self.worker.counters.response(tally.status);
+            if tally.ends_by_close {
+                (self.link.looks_cut)(&self.link.io, false);
+            }
         }
         let next = match (result, session) {
             (Ok(Outcome::Done { goes_on: true }), _) => Next::Again,
@@ -341,7 +342,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
                 self.worker.counters.fault(fault.side);
                 told.fault = Some(fault.kind);
                 log(scratch, &fault, Some(&told));
-                if tally.ends_by_close { Next::Cut } else { Next::Abort }
+                Next::Abort
             }
             (Err(fault), _) => {
                 told.failed(&fault);

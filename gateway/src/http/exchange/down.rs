@@ -149,6 +149,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<'_, IO> {
             Body::Empty | Body::Length(_) => true,
         };
         self.tally.ends_by_close = !is_delimited;
+        if !is_delimited {
+            // From here an orderly end would make a part the whole, also if this task is dropped or the process dies.
+            (self.link.looks_cut)(&self.link.io, true);
+        }
         // An origin that answers early and closes will not read the rest: the client learns it from the head.
         self.downstream_goes_on &= is_delimited
             && (self.up.is_done() || (!self.up.is_over() && self.upstream_goes_on))

@@ -19,6 +19,8 @@ pub(in super::super) struct Link<IO> {
     pub(in super::super) deadline: Deadline,
     /// Whether the other end sends no more.
     pub(in super::super) is_eof: bool,
+    /// Decides how the connection looks that is dropped now, by whatever: as cut, or as ended in order.
+    pub(in super::super) looks_cut: fn(&IO, bool),
 }
 
 impl<IO: AsyncRead + Unpin> Link<IO> {
@@ -98,7 +100,7 @@ mod tests {
         let store = Buffers::default();
         std::future::poll_fn(|context| intake.poll_head(context, &mut io, &store)).await.unwrap();
         intake.end_head(4);
-        Link { io, intake, deadline: Deadline::in_ms(60_000), is_eof: false }
+        Link { io, intake, deadline: Deadline::in_ms(60_000), is_eof: false, looks_cut: |_, _| {} }
     }
 
     #[tokio::test]
@@ -126,8 +128,13 @@ mod tests {
     #[tokio::test]
     async fn a_connection_is_not_waited_for_beyond_the_time_of_the_whole() {
         let (_client, io) = tokio::io::duplex(64);
-        let mut link =
-            Link { io, intake: Intake::default(), deadline: Deadline::in_ms(60_000), is_eof: false };
+        let mut link = Link {
+            io,
+            intake: Intake::default(),
+            deadline: Deadline::in_ms(60_000),
+            is_eof: false,
+            looks_cut: |_, _| {},
+        };
         let connection = pin!(std::future::pending::<Result<(), Fault>>());
 
         let whole_at = Instant::now() + Duration::from_millis(5);

@@ -81,6 +81,47 @@ fn a_stop_closes_idle_connections_and_lets_requests_finish() {
 }
 
 #[test]
+fn a_response_that_is_dropped_at_the_end_of_a_drain_does_not_end_in_order() {
+    on_a_worker(async |stage| {
+        for (answer, sent) in [
+            ("HTTP/1.1 200 OK\r\n\r\nhalf", "half"),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", "4\r\nhalf\r\n"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "half"),
+        ] {
+            let (mut client, serving) = stage.connect_and_hold().await;
+            client.send(GET).await;
+            let mut origin = stage.accept().await;
+            origin.message().await;
+            origin.send(answer).await;
+            let head = client.until("\r\n\r\n").await;
+            client.until(sent).await;
+            stage.worker.shared.drain.begin();
+
+            serving.abort();
+
+            let (rest, end) = client.rest_and_end().await;
+            let is_told = head.contains("hunked") || head.contains("ontent-Length");
+            assert!(end.is_err() || is_told, "{answer:?} ended in order");
+            assert_eq!(rest, "", "no last chunk");
+        }
+    });
+}
+
+#[test]
+fn a_response_that_ends_with_its_connection_ends_in_order_when_it_is_whole() {
+    on_a_worker(async |stage| {
+        let mut client = stage.connect().await;
+        client.send(GET).await;
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        origin.send("HTTP/1.1 200 OK\r\n\r\nwhole").await;
+        drop(origin);
+        let (answer, end) = client.rest_and_end().await;
+        assert!(answer.ends_with("\r\n\r\nwhole") && end.is_ok(), "{answer:?} {end:?}");
+    });
+}
+
+#[test]
 fn an_idle_connection_holds_no_buffer() {
     on_a_worker(async |stage| {
         let mut client = stage.connect().await;

@@ -152,8 +152,22 @@ impl Stage {
         self.connect_as(door, from, Protocol::Http1).await
     }
 
+    /// A connection with the task that serves it.
+    pub(super) async fn connect_and_hold(&self) -> (Peer, tokio::task::JoinHandle<()>) {
+        self.connect_with(HTTP, "127.0.0.1", Protocol::Http1).await
+    }
+
     /// The same after a handshake that agreed on a protocol.
     pub(super) async fn connect_as(&self, door: Door, from: &str, protocol: Protocol) -> Peer {
+        self.connect_with(door, from, protocol).await.0
+    }
+
+    async fn connect_with(
+        &self,
+        door: Door,
+        from: &str,
+        protocol: Protocol,
+    ) -> (Peer, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
@@ -163,8 +177,8 @@ impl Stage {
             door.is_tls.then(|| SecuredMeta { sni: door.sni.map(Arc::from), ..SecuredMeta::default() });
         let meta = ConnMeta { peer, local: far.local_addr().unwrap(), kind: door.kind, secured, protocol };
         let permit = self.worker.shared.guard.admit_connection(peer.ip()).unwrap();
-        tokio::task::spawn_local(serve(Rc::clone(&self.worker), far, meta, permit));
-        Peer::new(near)
+        let serving = tokio::task::spawn_local(serve(Rc::clone(&self.worker), far, meta, permit));
+        (Peer::new(near), serving)
     }
 
     /// Waits until the runtime has heard that the origin closed its idle connection; what is kept stays kept.
