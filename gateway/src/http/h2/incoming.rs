@@ -9,8 +9,8 @@ use bytes::{Buf as _, Bytes};
 use http::HeaderMap;
 use tokio::io::ReadBuf;
 
-use super::io_error;
 use super::request::line;
+use super::{bad, io_error};
 
 /// Room below which a chunk is not framed in place.
 const CHUNK_ROOM_MIN: usize = 64;
@@ -42,12 +42,21 @@ pub(crate) struct Incoming {
     body: RecvStream,
     delimiter: Delimiter,
     state: State,
+    /// Whether nothing passes on before the stream's end was seen.
+    is_held: bool,
 }
 
 impl Incoming {
     pub(crate) fn new(head: Vec<u8>, body: RecvStream, delimiter: Delimiter) -> Self {
         let state = if body.is_end_stream() { State::Over } else { State::Data };
-        Self { front: head, at: 0, data: Bytes::new(), body, delimiter, state }
+        Self { front: head, at: 0, data: Bytes::new(), body, delimiter, state, is_held: false }
+    }
+
+    /// Holds the head back until the stream ends, for a message that says it has no body: where data comes after all,
+    /// the crate refuses the stream (RFC 9113 § 8.1.1), and nobody has seen a valid message without a body.
+    pub(crate) fn held_until_end(self) -> Self {
+        let is_held = self.state != State::Over;
+        Self { is_held, ..self }
     }
 
     /// Whether everything was passed on.
@@ -63,7 +72,9 @@ impl Incoming {
     ) -> Poll<io::Result<()>> {
         let before = room.filled().len();
         loop {
-            self.pass(room);
+            if !self.is_held {
+                self.pass(room);
+            }
             if room.remaining() == 0 || self.is_over() {
                 return Poll::Ready(Ok(()));
             }
@@ -80,6 +91,9 @@ impl Incoming {
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.state {
             State::Data => match std::task::ready!(self.body.poll_data(context)) {
+                Some(Ok(data)) if self.is_held && !data.is_empty() => {
+                    return Poll::Ready(Err(bad("there is data in a message that said it has none")));
+                }
                 Some(Ok(data)) => self.data = data,
                 Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
                 None => self.state = State::Trailers,
@@ -87,6 +101,7 @@ impl Incoming {
             State::Trailers => {
                 let trailers = std::task::ready!(self.body.poll_trailers(context)).map_err(io_error)?;
                 self.state = State::Over;
+                self.is_held = false;
                 if self.delimiter == Delimiter::Chunks {
                     self.end(trailers.as_ref());
                 }

@@ -1,7 +1,8 @@
 //! A request head of HTTP/2 as one of HTTP/1.1, so that the strict door judges both.
 //!
 //! The `h2` crate has refused what no HTTP/2 message may have: upper-case names, control characters, connection fields,
-//! pseudo-fields twice or late. Here stands what makes a request of HTTP/2 ambiguous as one of HTTP/1.1.
+//! pseudo-fields twice or late. A fragment in `:path` it cuts off without a word (`http::uri::PathAndQuery`), so that it
+//! is neither refused nor passed on: no origin ever sees one. Here stands what makes a request of HTTP/2 ambiguous as one of HTTP/1.1.
 
 use std::io::Write as _;
 
@@ -46,11 +47,13 @@ pub(super) fn render(out: &mut Vec<u8>, parts: &Parts<'_>) -> Result<bool, Fault
         return Err(bad("the :path is neither a path nor *"));
     }
     let host = host(parts)?;
+    let in_chunks = goes_in_chunks(parts);
     // Writing to a Vec cannot fail, so the results below are dropped.
     let _ = write!(out, "{} {target} HTTP/1.1\r\n", parts.method);
     line(out, b"host", host);
     for (name, value) in parts.fields {
-        if *name == header::HOST || *name == header::COOKIE {
+        if *name == header::HOST || *name == header::COOKIE || (in_chunks && *name == header::CONTENT_LENGTH)
+        {
             continue;
         }
         let value = value.as_bytes();
@@ -61,12 +64,27 @@ pub(super) fn render(out: &mut Vec<u8>, parts: &Parts<'_>) -> Result<bool, Fault
         line(out, name.as_str().as_bytes(), value);
     }
     cookies(out, parts.fields);
-    let in_chunks = !parts.has_ended && !parts.fields.contains_key(header::CONTENT_LENGTH);
     if in_chunks {
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
     }
     out.extend_from_slice(b"\r\n");
     Ok(in_chunks)
+}
+
+/// Whether the body goes in chunks: its length is not said, or there are trailers behind it, which HTTP/1.1 has no place
+/// for behind a length. The crate has the length kept all the same. Trailers that no `Trailer` field announced behind
+/// a length are dropped, as RFC 9110 § 6.5.1 allows.
+fn goes_in_chunks(parts: &Parts<'_>) -> bool {
+    let mut lengths = parts.fields.get_all(header::CONTENT_LENGTH).iter();
+    let is_plain = match (lengths.next(), lengths.next()) {
+        (None, _) => true,
+        (Some(length), None) => {
+            parts.fields.contains_key(header::TRAILER) && length.as_bytes().iter().all(u8::is_ascii_digit)
+        }
+        // The door refuses it.
+        (Some(_), Some(_)) => false,
+    };
+    !parts.has_ended && is_plain
 }
 
 /// Appends one field line.

@@ -63,8 +63,10 @@ impl StreamIo {
                 (Delimiter::Head, Some(fault))
             }
         };
+        let says_empty = parts.headers.get(http::header::CONTENT_LENGTH).is_some_and(is_nothing);
+        let request = Incoming::new(head, body, delimiter);
         let io = Self {
-            request: Incoming::new(head, body, delimiter),
+            request: if says_empty { request.held_until_end() } else { request },
             respond,
             answer: Answer::Head(Vec::new()),
             is_head: parts.method == Method::HEAD,
@@ -118,6 +120,11 @@ impl StreamIo {
     fn is_answered(&self) -> bool {
         matches!(&self.answer, Answer::Body(body) if body.is_over())
     }
+}
+
+/// Whether a length says that there is no body.
+fn is_nothing(length: &http::HeaderValue) -> bool {
+    !length.is_empty() && length.as_bytes().iter().all(|digit| *digit == b'0')
 }
 
 /// Size of a usual request head in bytes: room for it is made at once.

@@ -181,6 +181,58 @@ fn a_body_that_is_not_as_long_as_said_cuts_the_origins_request() {
 }
 
 #[test]
+fn a_body_behind_a_length_of_nothing_lets_no_empty_request_through() {
+    on_a_worker(async |stage| {
+        for (length, body) in [(&b"0"[..], "GET /smuggled HTTP/1.1\r\n\r\n"), (b"000", "x")] {
+            let mut client = Raw::of(&stage).await;
+            let mut fields = and(&[("content-length", length)]);
+            fields[0].1 = b"POST";
+            client.send(&super::raw::frame(1, super::raw::END_HEADERS, 1, &super::raw::block(&fields))).await;
+            // What the head says is heard before there is data.
+            client.send(&super::raw::frame(super::raw::PING, 0, 0, &[0; 8])).await;
+            client.until(super::raw::PING).await.unwrap();
+            client.send(&super::raw::frame(super::raw::DATA, 1, 1, body.as_bytes())).await;
+            assert!(matches!(client.verdict(1).await, Verdict::Reset(1)), "{length:?}");
+            assert!(stage.origin_is_untouched().await, "{length:?}");
+        }
+        let mut client = Raw::of(&stage).await;
+        let mut fields = and(&[("content-length", b"0")]);
+        fields[0].1 = b"POST";
+        client.send(&super::raw::frame(1, super::raw::END_HEADERS, 1, &super::raw::block(&fields))).await;
+        client.send(&super::raw::frame(super::raw::DATA, super::raw::END_STREAM, 1, b"")).await;
+        let mut origin = stage.accept().await;
+        assert!(origin.message().await.0.to_ascii_lowercase().contains("content-length: 0\r\n"));
+        origin.send(OK).await;
+        assert_eq!(client.verdict(1).await, Verdict::Status(200));
+    });
+}
+
+#[test]
+fn trailers_that_are_announced_behind_a_length_reach_the_origin_and_others_are_dropped() {
+    on_a_worker(async |stage| {
+        for (announced, end) in [(true, "5\r\nhello\r\n0\r\nsum: 7\r\n\r\n"), (false, "hello")] {
+            let client = Client::of(&stage).await;
+            let mut request = http::Request::post("http://app.example/").header("content-length", "5");
+            if announced {
+                request = request.header("trailer", "sum");
+            }
+            let mut send = within(client.send.clone().ready()).await.unwrap();
+            let (response, mut body) = send.send_request(request.body(()).unwrap(), false).unwrap();
+            body.send_data(bytes::Bytes::from_static(b"hello"), false).unwrap();
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("sum", "7".parse().unwrap());
+            body.send_trailers(trailers).unwrap();
+            let mut origin = stage.accept().await;
+            let head = origin.until("\r\n\r\n").await;
+            assert_eq!(head.contains("ontent-length: 5\r\n"), !announced, "{head}");
+            assert_eq!(origin.exactly(end.len()).await, end);
+            origin.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await;
+            assert_eq!(told(response).await, Ok(200));
+        }
+    });
+}
+
+#[test]
 fn the_server_name_binds_each_stream() {
     on_a_worker(async |stage| {
         let routes = [stage.route("app.example", "/"), stage.route("other.example", "/")];
