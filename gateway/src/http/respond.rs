@@ -109,6 +109,12 @@ fn sentence(kind: Kind) -> Option<&'static str> {
         (Kind::TlsRequired, "This address is served over https only."),
         (Kind::Maintenance, "This address is closed for maintenance."),
         (Kind::RouteFull, "Too many requests are being answered here at once."),
+        (Kind::RequestTimeout, "The request's head did not arrive in time."),
+        (Kind::RequestBodyTimeout, "The request's body did not arrive in time."),
+        (Kind::Timeout, "No connection to the service behind this address was made in time."),
+        (Kind::ResponseHeadTimeout, "The service behind this address did not begin to answer in time."),
+        (Kind::IdleBody, "The service behind this address stopped in the middle of its answer."),
+        (Kind::WholeTimeout, "The request took longer in all than it may at this address."),
     ];
     own.into_iter().find(|(known, _)| *known == kind).map(|(_, sentence)| sentence)
 }
@@ -313,6 +319,27 @@ mod tests {
         let answered = text(&Answer { what, ..PLAIN });
         let challenge = "WWW-Authenticate: Basic realm=\"a \\\"b\\\\ X: ä\", charset=\"UTF-8\"\r\n";
         assert!(answered.contains(challenge), "{answered}");
+    }
+
+    #[test]
+    fn each_wait_that_ends_has_a_sentence_of_its_own_that_names_no_address() {
+        let mut said = std::collections::BTreeSet::new();
+        for (kind, code) in [
+            (Kind::RequestTimeout, 408),
+            (Kind::RequestBodyTimeout, 408),
+            (Kind::Timeout, 504),
+            (Kind::ResponseHeadTimeout, 504),
+            (Kind::IdleBody, 504),
+            (Kind::WholeTimeout, 504),
+        ] {
+            let fault = Fault::upstream(kind, Retry::Never, std::io::Error::other("10.0.0.5:80 is silent"));
+            let what = What::fault(&fault, Policy::NONE).unwrap();
+            assert_eq!(what.status, code, "{kind:?}");
+            let answered = text(&Answer { what, ..PLAIN });
+            assert!(!answered.contains("10.0.0.5"), "{answered}");
+            said.insert(answered.lines().last().unwrap().to_owned());
+        }
+        assert_eq!(said.len(), 6, "{said:#?}");
     }
 
     #[test]
