@@ -1,5 +1,7 @@
 //! The generation in force: one immutable world behind one swap.
 
+mod unusable;
+
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
@@ -13,6 +15,7 @@ use russh::keys::PrivateKey;
 
 use crate::tls::rules::Rules;
 use crate::upstream::sticky::Seal;
+use unusable::Unusable;
 
 /// Everything of one generation, compiled.
 pub struct Live {
@@ -29,13 +32,14 @@ pub struct Live {
     /// Seals sticky cookies; made from the first host key, so that every gateway reads those of the others.
     pub(crate) seal: Option<Arc<Seal>>,
     key_faults: Arc<[String]>,
+    unusable: Unusable,
 }
 
 impl Live {
     /// Compiles a whole snapshot. Cost: proportional to its size.
     ///
-    /// Also returns what is wrong in it without making it useless: identities, host keys, challenges and ticket keys that
-    /// cannot be read, and routes that nobody's certificate opens; each named.
+    /// Also returns what is wrong in it without making it useless: identities, host keys, challenges, ticket keys and
+    /// upstreams' authorities that cannot be read, and routes that nobody's certificate opens; each named.
     ///
     /// Errors: routes that exclude each other, or objects that cannot be read.
     pub fn compile(snapshot: Arc<Snapshot>) -> Result<(Self, Vec<String>), Conflicts> {
@@ -44,7 +48,9 @@ impl Live {
         let (host_keys, key_faults) = host_keys(&snapshot);
         let seal = seal(&snapshot);
         let tls = Arc::new(Rules::compile(&snapshot, &table));
-        let live = Self { snapshot, table, certs: Arc::new(certs), tls, host_keys, seal, key_faults };
+        let unusable = Unusable::of(&table);
+        let certs = Arc::new(certs);
+        let live = Self { snapshot, table, certs, tls, host_keys, seal, key_faults, unusable };
         let degraded = live.with_other_faults(degraded);
         Ok((live, degraded))
     }
@@ -65,7 +71,9 @@ impl Live {
             ((Arc::clone(&self.host_keys), Arc::clone(&self.key_faults)), self.seal.clone())
         };
         let tls = Arc::new(self.tls.recompile(&self.snapshot, &snapshot, &table, delta));
-        let live = Self { snapshot, table, certs: Arc::new(certs), tls, host_keys, seal, key_faults };
+        let unusable = self.unusable.after(&snapshot, delta);
+        let certs = Arc::new(certs);
+        let live = Self { snapshot, table, certs, tls, host_keys, seal, key_faults, unusable };
         let degraded = live.with_other_faults(degraded);
         Ok((live, degraded))
     }
@@ -73,6 +81,7 @@ impl Live {
     fn with_other_faults(&self, mut degraded: Vec<String>) -> Vec<String> {
         degraded.extend(self.tls.degraded());
         degraded.extend(self.key_faults.iter().cloned());
+        degraded.extend(self.unusable.told());
         degraded
     }
 }

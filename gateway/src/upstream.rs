@@ -17,7 +17,7 @@ mod resolve;
 pub(crate) mod retired;
 pub(crate) mod sticky;
 mod stream;
-mod tls;
+pub(crate) mod tls;
 mod way;
 
 use std::collections::HashSet;

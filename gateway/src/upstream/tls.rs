@@ -94,6 +94,19 @@ fn build(
     Ok(config)
 }
 
+/// What makes a policy unusable whatever the system's authorities are; for the acknowledgement of its generation.
+pub(crate) fn fault_of(policy: &UpstreamTls, protocol: Protocol) -> Option<String> {
+    let made = match policy.verify {
+        // Those are read at the first handshake.
+        Verify::System => {
+            let rest = UpstreamTls { verify: Verify::Nothing, ..policy.clone() };
+            build(&rest, protocol, None)
+        }
+        Verify::Authorities(_) | Verify::Fingerprint(_) | Verify::Nothing => build(policy, protocol, None),
+    };
+    made.err().map(|unusable| unusable.to_string())
+}
+
 fn verifier(
     verify: &Verify,
     system: Option<Arc<RootCertStore>>,
