@@ -50,13 +50,21 @@ impl<IO> Exchange<'_, IO> {
             return Gain::Nothing;
         }
         let request = View { head: &self.scratch.request, bytes: self.link.intake.head() };
-        let is_taken = self.terms.version == Version::Http11 && takes_gzip(request);
+        let is_taken =
+            self.terms.version == Version::Http11 && takes_gzip(request) && !is_private(request, response);
         if is_taken { Gain::Gzip } else { Gain::Varies }
     }
 }
 
 fn is_asked_for(terms: &Terms<'_>) -> bool {
     terms.route.filters.as_ref().is_some_and(|filters| filters.gzip)
+}
+
+/// Whether the body is for one person by what the heads say. Its length after compression would tell an onlooker, who
+/// has the person's browser ask for words of their choice, what else stands in it (CVE-2013-3587, BREACH). A session that
+/// is known by a cookie alone does not show here: `control/src/options/OPTIONS.md` says so.
+fn is_private(request: View<'_>, response: View<'_>) -> bool {
+    named(request, "authorization").next().is_some() || named(response, "set-cookie").next().is_some()
 }
 
 fn gains(response: View<'_>) -> bool {
