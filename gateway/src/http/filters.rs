@@ -33,6 +33,9 @@ pub struct State {
     rates: rate::Buckets,
     in_flight: Arc<in_flight::Counts>,
     verifications: Arc<Semaphore>,
+    /// Hashes that were computed, for the test that a refusal costs the same whatever is wrong.
+    #[cfg(test)]
+    pub(super) verified: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 impl Default for State {
@@ -41,6 +44,8 @@ impl Default for State {
             rates: rate::Buckets::new(limits::RATE_KEYS_MAX),
             in_flight: Arc::default(),
             verifications: Arc::new(Semaphore::new(limits::PASSWORDS_VERIFIED_AT_ONCE_MAX)),
+            #[cfg(test)]
+            verified: Arc::default(),
         }
     }
 }

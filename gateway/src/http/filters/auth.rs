@@ -168,9 +168,13 @@ impl State {
         let wait = Duration::from_millis(limits::PASSWORD_WAIT_MS);
         let turn = tokio::time::timeout(wait, Arc::clone(&self.verifications).acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(Fault::internal(Kind::Overloaded)) };
+        #[cfg(test)]
+        let verified = Arc::clone(&self.verified);
         let verify = move || {
             // Held by the work and not by who waits for it.
             let _turn = turn;
+            #[cfg(test)]
+            verified.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             question.is_right()
         };
         tokio::task::spawn_blocking(verify).await.map_err(|_| Fault::internal(Kind::Overloaded))

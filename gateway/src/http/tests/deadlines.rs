@@ -140,6 +140,51 @@ fn a_route_has_times_of_its_own() {
 }
 
 #[test]
+fn a_route_bounds_the_making_of_a_connection() {
+    on_a_worker(async |stage| {
+        // Whose queue is full answers no knock (Linux takes one more than it is told).
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let full = socket.listen(1).unwrap();
+        let address = full.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        let knock =
+            || tokio::time::timeout(Duration::from_millis(50), tokio::net::TcpStream::connect(address));
+        while let Ok(taken) = knock().await {
+            waiting.push(taken.unwrap());
+        }
+        let mut route = stage.route_to("app.example", "/", &[address]);
+        route.timeouts = Some(Box::new(Timeouts { connect_ms: Some(30), ..Timeouts::default() }));
+        stage.routes([route]);
+        let (head, body) = stage.connect().await.ask(GET).await;
+        assert_eq!(status(&head), 504);
+        assert!(body.contains("No connection to the service") && !body.contains("127.0.0.1"), "{body}");
+    });
+}
+
+#[test]
+fn a_route_bounds_the_silence_of_its_tunnels() {
+    on_a_worker(async |stage| {
+        let mut route = stage.route("app.example", "/");
+        route.websocket = true;
+        route.timeouts = Some(Box::new(Timeouts { tunnel_ms: Some(60), ..Timeouts::default() }));
+        stage.routes([route]);
+        let mut client = stage.connect().await;
+        client
+            .send("GET / HTTP/1.1\r\nHost: app.example\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+            .await;
+        let mut origin = stage.accept().await;
+        origin.message().await;
+        origin
+            .send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+            .await;
+        assert_eq!(status(&client.until("\r\n\r\n").await), 101);
+        assert!(client.is_closed().await && origin.is_closed().await);
+        assert_eq!(stage.worker.shared.sessions.len(), 0);
+    });
+}
+
+#[test]
 fn an_origin_that_takes_no_more_of_a_request_is_504() {
     on_a_worker(async |stage| {
         stage.deadlines(|deadlines| deadlines.response_head_ms = 50);

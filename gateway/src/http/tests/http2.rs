@@ -1,8 +1,10 @@
 //! HTTP/2 downstream, by the client of the `h2` crate and by raw frames.
 
 mod bodies;
+mod filters;
 mod floods;
 mod raw;
+mod secured_upstream;
 mod strict;
 mod upstream;
 

@@ -90,6 +90,52 @@ fn a_forged_cookie_is_ignored_and_replaced() {
 }
 
 #[test]
+fn a_cookie_of_another_route_says_nothing() {
+    on_a_worker(async |stage| {
+        let (one, two) = (Origin::start('a').await, Origin::start('b').await);
+        let endpoints = [one.endpoint(), two.endpoint()];
+        let mut other = stage.balanced(&endpoints, Some(by_cookie()));
+        other.path = PathPrefix::parse("/other").unwrap();
+        other.id = config::id::RouteId::from_bytes([9; 16]);
+        stage.routes([stage.balanced(&endpoints, Some(by_cookie())), other]);
+        let (mut client, mine, _) = first(&stage).await;
+        let replayed = with(&mine).replace("GET / ", "GET /other ");
+        let (head, _) = client.ask(&replayed).await;
+        assert_ne!(cookie(&head).expect("it is a stranger there"), mine);
+        assert_eq!(cookie(&client.ask(&with(&mine)).await.0), None, "and known at home");
+        // Two are as good as none, and the first that is right counts.
+        let twice = with(&format!("srv=AAAA; {mine}"));
+        assert_eq!(status(&client.ask(&twice).await.0), 200);
+    });
+}
+
+#[test]
+fn a_rogue_that_tells_many_keys_fills_its_own_table_and_a_key_in_use_stays() {
+    on_a_worker(async |stage| {
+        let (one, two) = (Origin::start('a').await, Origin::start('b').await);
+        stage.routes([stage.balanced(&[one.endpoint(), two.endpoint()], Some(learned()))]);
+        let mut client = stage.connect().await;
+        two.says.borrow_mut().1 = "InfID: canary\r\n".into();
+        assert_eq!(stage.answers(&mut client, 2).await, "ab");
+        two.says.borrow_mut().1.clear();
+        one.says.borrow_mut().1 = "InfID: unused\r\n".into();
+        assert_eq!(stage.answers(&mut client, 1).await, "a");
+        let mine = path("/infrastructures/canary");
+        for number in 0..1_000 {
+            one.says.borrow_mut().1 = format!("InfID: flood-{number}\r\n");
+            stage.answers(&mut client, 1).await;
+            if number % 20 == 0 {
+                assert_eq!(stage.answers_to(&mut client, 1, &mine).await, "b", "after {number}");
+            }
+        }
+        one.says.borrow_mut().1.clear();
+        assert_eq!(stage.answers_to(&mut client, 2, &mine).await, "bb");
+        let gone = stage.answers_to(&mut client, 4, &path("/infrastructures/unused")).await;
+        assert!(gone.contains('b'), "the table holds 100: {gone}");
+    });
+}
+
+#[test]
 fn a_draining_endpoint_keeps_those_who_stick_and_a_dead_one_loses_them() {
     on_a_worker(async |stage| {
         let (mut one, two) = (Origin::start('a').await, Origin::start('b').await);

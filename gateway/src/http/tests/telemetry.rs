@@ -97,6 +97,75 @@ fn a_request_leaves_a_line_with_all_that_is_known_and_no_secret() {
 }
 
 #[test]
+fn who_logged_in_and_http_2_stand_in_the_line() {
+    on_a_worker(async |stage| {
+        let (stage, read) = with_log(stage, AccessFormat::Json);
+        let mut route = super::filters::filtered(&stage, |filters| {
+            filters.basic_auth = Some(super::filters::access::auth());
+        });
+        route.action = super::filters::respond(200, "in");
+        stage.routes([route]);
+        let mut client = super::http2::Client::of(&stage).await;
+        for (shown, user, code) in
+            [("ann:pä:ss", Some("ann"), 200), ("ann:wrong", None, 401), ("eve:x", None, 401)]
+        {
+            use base64::Engine as _;
+            let said = base64::engine::general_purpose::STANDARD.encode(shown);
+            let request = http::Request::get("http://app.example/")
+                .header("authorization", format!("Basic {said}"))
+                .body(())
+                .unwrap();
+            super::http2::whole(client.request(request).await).await;
+            let line = super::stage::within(async {
+                loop {
+                    if let Some(line) =
+                        read().lines().find(|line| line.contains(&format!("\"status\":{code}")))
+                    {
+                        return serde_json::from_str::<Value>(line).unwrap();
+                    }
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+            assert_eq!(line["protocol"], "HTTP/2.0", "{line}");
+            assert_eq!(line.get("user").and_then(Value::as_str), user, "{line}");
+        }
+        assert!(!read().contains("wrong") && !read().contains("eve"), "{}", read());
+    });
+}
+
+#[test]
+fn each_endpoint_that_was_used_has_a_sample_of_its_health() {
+    on_a_worker(async |stage| {
+        let (mut one, two) =
+            (super::origins::Origin::start('a').await, super::origins::Origin::start('b').await);
+        let ejection = config::snapshot::Ejection { failures: 1, for_ms: 1_000_000 };
+        let policy = config::snapshot::UpstreamPolicy { ejection: Some(ejection), ..Default::default() };
+        let route = stage.balanced(&[one.endpoint(), two.endpoint()], Some(policy));
+        let id = route.id;
+        stage.routes([route]);
+        let sample = |endpoint: &config::snapshot::Endpoint| {
+            let name = format!("gatehouse_upstream_healthy{{route=\"{id}\",endpoint=\"{}\"}} ", endpoint.id);
+            let page = page::render(&stage.worker.shared);
+            page.lines().find_map(|line| line.strip_prefix(name.as_str()).map(str::to_owned))
+        };
+        assert_eq!(sample(&one.endpoint()), None, "nobody has asked it");
+        let mut client = stage.connect().await;
+        stage.answers(&mut client, 2).await;
+        assert_eq!(
+            [&one, &two].map(|origin| sample(&origin.endpoint())),
+            [Some("1".into()), Some("1".into())]
+        );
+        one.kill().await;
+        stage.answers(&mut client, 4).await;
+        assert_eq!(
+            [&one, &two].map(|origin| sample(&origin.endpoint())),
+            [Some("0".into()), Some("1".into())]
+        );
+    });
+}
+
+#[test]
 fn what_is_refused_leaves_a_line_too() {
     on_a_worker(async |stage| {
         let (stage, read) = with_log(stage, AccessFormat::Json);

@@ -19,11 +19,11 @@ fn user(name: &str, password: &str) -> BasicUser {
     BasicUser { name: name.into(), password_hash: Secret::new(hash) }
 }
 
-pub(super) fn auth() -> BasicAuth {
+pub(in super::super) fn auth() -> BasicAuth {
     BasicAuth { realm: "the \"lab\"".into(), users: [user("ann", "pä:ss"), user("bob", "other")].into() }
 }
 
-fn with(name: &str, password: &str) -> String {
+pub(super) fn with(name: &str, password: &str) -> String {
     get("/", &format!("Authorization: Basic {}\r\n", STANDARD.encode(format!("{name}:{password}"))))
 }
 
