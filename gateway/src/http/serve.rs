@@ -46,6 +46,7 @@ where
 {
     let mut connection = Box::new(Connection::new(worker, io, meta));
     connection.permit = Some(permit);
+    connection.link.looks_cut = looks_cut::<IO>;
     Opened(connection)
 }
 
@@ -69,7 +70,6 @@ where
     let shared = Arc::clone(&connection.worker.shared);
     let mut stopping = pin!(shared.drain.begun());
     // Boxed, like all that is awaited below: a future keeps room for each value that was ever moved.
-    connection.link.looks_cut = looks_cut::<IO>;
     let next = loop {
         let mut scratch = None;
         let arrival = connection.arrival(&mut scratch, false, stopping.as_mut()).await;
