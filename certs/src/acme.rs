@@ -33,6 +33,7 @@ mod client;
 mod directory;
 mod error;
 pub mod order;
+pub mod preflight;
 mod problem;
 pub mod renewal_info;
 

@@ -472,3 +472,7 @@ pub const DNS_PROPAGATION_PAUSE_MS: u64 = 2_000;
 pub const DNS_HOOK_OUTPUT_BYTES_MAX: usize = 8 * 1024;
 /// Time for one run of a DNS hook in milliseconds, if the settings say nothing else.
 pub const DNS_HOOK_DEADLINE_MS: u64 = 120_000;
+/// Time for one look of our own at a challenge's answer in milliseconds; authorities allow about as much.
+pub const ACME_LOOK_DEADLINE_MS: u64 = 10_000;
+/// Longest answer to such a look in bytes: a key authorization has 87.
+pub const ACME_LOOK_BYTES_MAX: usize = 4 * 1024;

@@ -54,11 +54,12 @@ pub(super) enum Fault {
 #[derive(Clone)]
 pub(super) struct Client {
     tls: Arc<ClientConfig>,
+    pub(super) deadline: Duration,
 }
 
 impl Client {
     pub(super) fn new(tls: Arc<ClientConfig>) -> Self {
-        Self { tls }
+        Self { tls, deadline: Duration::from_millis(limits::ACME_REQUEST_DEADLINE_MS) }
     }
 
     /// Sends one request and reads its answer, whatever its status, within the deadline.
@@ -68,8 +69,9 @@ impl Client {
         B::Data: Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let deadline = Duration::from_millis(limits::ACME_REQUEST_DEADLINE_MS);
-        tokio::time::timeout(deadline, self.exchange_unbounded(request)).await.unwrap_or(Err(Fault::TimedOut))
+        tokio::time::timeout(self.deadline, self.exchange_unbounded(request))
+            .await
+            .unwrap_or(Err(Fault::TimedOut))
     }
 
     async fn exchange_unbounded<B>(&self, mut request: Request<B>) -> Result<Response<Bytes>, Fault>

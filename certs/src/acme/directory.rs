@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use config::limits;
@@ -57,6 +58,13 @@ impl Directory {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Ok(Self { url: url.into(), host: host.into(), client: Client::new(Arc::new(tls)) })
+    }
+
+    /// Gives each request another deadline than [`limits::ACME_REQUEST_DEADLINE_MS`].
+    #[must_use]
+    pub fn with_request_deadline(mut self, deadline: Duration) -> Self {
+        self.client.deadline = deadline;
+        self
     }
 
     /// The URL as given.

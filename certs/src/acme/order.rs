@@ -140,7 +140,7 @@ fn check_names(account: &Account, wanted: &Wanted<'_>) -> Result<(), AcmeError> 
     Ok(())
 }
 
-/// What has to be answered, and with what: one task for each name not proved yet; none when all are. The same
+/// What has to be answered, and with what: one task for each name not proved yet, by name; none when all are. The same
 /// tokens every time; a TLS-ALPN-01 certificate is made anew, and any of them is good.
 ///
 /// Errors: the order has failed ([`AcmeError::names`] says where) or is gone; the authority does not offer the method
@@ -165,6 +165,8 @@ pub async fn tasks(
                 tasks.push(challenge::task(account, &mut authorization, method)?);
             }
         }
+        // Authorities list them as they please, differently each time.
+        tasks.sort_by(|a, b| (&a.host, a.wildcard).cmp(&(&b.host, b.wildcard)));
         Ok(tasks)
     };
     account.step("reading the order", work).await
