@@ -438,6 +438,16 @@ pub const ADMIN_REQUEST_DEADLINE_MS: u64 = 10_000;
 pub const LOG_FILES_PRUNED_MAX: usize = 1_000;
 /// Gateways' streams at once that have not authenticated yet; each holds a handshake and one small message.
 pub const SYNC_STRANGERS_MAX: usize = 64;
+/// Time that every gateway gets to answer a challenge before the authority is told to look, in milliseconds.
+pub const CHALLENGE_ACKNOWLEDGED_MS: u64 = 30_000;
+/// Orders that are worked on at once: each speaks to an authority that counts.
+pub const ACME_ORDERS_AT_ONCE_MAX: usize = 8;
+/// Questions after an order that stands still, seconds apart, before it is given up and begun anew.
+pub const ACME_POLLS_MAX: u32 = 120;
+/// First and longest pause in seconds before a step of an order is taken again.
+pub const ACME_RETRY_SECONDS: (u64, u64) = (30, 60 * 60);
+/// First and longest pause in seconds before a failed order is begun anew.
+pub const ACME_ANEW_SECONDS: (u64, u64) = (15 * 60, 24 * 60 * 60);
 /// Contacts of an account with a certificate authority.
 pub const ACME_ACCOUNT_CONTACTS_MAX: usize = 8;
 /// Time that open connections of control get at a stop, in milliseconds; they are short, and the gateways reconnect.

@@ -4,6 +4,7 @@
 //! wants `If-Match`; errors are RFC 9457 problems with every violation at once ([`problem`]). Rules are `app`'s.
 
 mod acme;
+mod acme_order;
 pub mod extract;
 mod gateway;
 pub mod layer;
@@ -52,6 +53,7 @@ fn resources() -> OpenApiRouter<Arc<App>> {
         .merge(token::router())
         .merge(gateway::router())
         .merge(acme::router())
+        .merge(acme_order::router())
         .merge(system::router())
 }
 

@@ -129,6 +129,8 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// What the connected gateways say.
     pub gateways: gateway::Connected,
+    /// Wakes the orders of certificates.
+    pub acme: acme::Nudge,
     /// Set once the listeners are bound.
     addresses: RwLock<Addresses>,
     /// Held from the start of a change until its generation is in force: installs happen in the order of commits.

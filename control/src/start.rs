@@ -140,6 +140,7 @@ impl Control {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(Arc::clone(&app).tend(stop.clone()));
         tasks.spawn(app::ticket_key::tend(Arc::clone(&app), stop.clone()));
+        tasks.spawn(app::acme::run(Arc::clone(&app), stop.clone()));
         let router = api::router(Arc::clone(&app));
         let gateways = Gateways::new(Arc::clone(&app), authority, stop.clone(), tasks.clone())?;
         let local = local::Local { app: Arc::clone(&app), names: gateways.names().clone() };

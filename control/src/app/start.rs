@@ -34,8 +34,8 @@ impl App {
         let Parts { db, keys, authority, clock } = parts;
         let snapshot = build::snapshot(&mut db.read().await?, keys.as_ref()).await?;
         let desired = Desired::new(snapshot).map_err(|conflicts| Error::Internal(conflicts.to_string()))?;
-        let (gateways, addresses, writers) = Default::default();
-        let app = Self { db, desired, keys, authority, clock, gateways, addresses, writers };
+        let (gateways, acme, addresses, writers) = Default::default();
+        let app = Self { db, desired, keys, authority, clock, gateways, acme, addresses, writers };
         app.ensure_host_key().await?;
         ticket_key::rotate(&app).await?;
         Ok(app)

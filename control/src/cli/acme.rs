@@ -1,11 +1,12 @@
-//! `gatehouse acme account …`.
+//! `gatehouse acme account …` and `gatehouse acme order …`.
 
 use std::path::Path;
 
 use serde_json::json;
 
-use super::args::acme::{AccountCommand, AccountFields, AcmeCommand};
-use super::client::Client;
+use super::args::Form;
+use super::args::acme::{AccountCommand, AccountFields, AcmeCommand, OrderCommand};
+use super::client::{Client, escape};
 use super::failure::Failure;
 use super::output::{Column, Printer};
 use super::{put, resolve};
@@ -20,10 +21,51 @@ const ACCOUNT_COLUMNS: &[Column] = &[
     ("ID", "id"),
 ];
 
+const ORDERS: &str = "/api/v1/acme/orders";
+const ORDER_COLUMNS: &[Column] = &[
+    ("NAMES", "names"),
+    ("STATE", "state"),
+    ("STEP", "step"),
+    ("ATTEMPTS", "attempts"),
+    ("NEXT TRY", "next_try"),
+    ("LAST ERROR", "last_error"),
+    ("ID", "id"),
+];
+const LOG_COLUMNS: &[Column] = &[("AT", "at"), ("WHAT", "message")];
+
 pub(super) async fn run(client: &Client, printer: &Printer, command: AcmeCommand) -> Result<(), Failure> {
     match command {
         AcmeCommand::Account(command) => account(client, printer, command).await,
+        AcmeCommand::Order(command) => order(client, printer, command).await,
     }
+}
+
+async fn order(client: &Client, printer: &Printer, command: OrderCommand) -> Result<(), Failure> {
+    match command {
+        OrderCommand::List { open } => {
+            let filter: &[(&str, &str)] = if open { &[("state", "open")] } else { &[] };
+            printer.list(&client.list(ORDERS, filter).await?, ORDER_COLUMNS);
+        }
+        OrderCommand::Show { order } => {
+            let mut shown = client.get(&format!("{ORDERS}/{}", escape(&order))).await?.body;
+            if printer.form() != Form::Table {
+                printer.object(&shown);
+                return Ok(());
+            }
+            let log = shown.as_object_mut().and_then(|members| members.remove("log"));
+            printer.object(&shown);
+            printer.list(log.as_ref().and_then(|log| log.as_array()).map_or(&[], Vec::as_slice), LOG_COLUMNS);
+        }
+        OrderCommand::Retry { order } => {
+            let shown = client.post(&format!("{ORDERS}/{}/retry", escape(&order)), &json!({})).await?.body;
+            printer.done(&shown, &format!("order {order} is tried again now"));
+        }
+        OrderCommand::Cancel { order } => {
+            let gone = client.delete(&format!("{ORDERS}/{}", escape(&order))).await?.body;
+            printer.done(&gone, &format!("order {order} cancelled"));
+        }
+    }
+    Ok(())
 }
 
 async fn account(client: &Client, printer: &Printer, command: AccountCommand) -> Result<(), Failure> {

@@ -10,6 +10,36 @@ pub enum AcmeCommand {
     /// Accounts with authorities.
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Orders of certificates.
+    #[command(subcommand)]
+    Order(OrderCommand),
+}
+
+/// Orders of certificates.
+#[derive(Debug, Subcommand)]
+pub enum OrderCommand {
+    /// Lists orders, newest first.
+    #[command(visible_alias = "ls")]
+    List {
+        /// Only those under way.
+        #[arg(long)]
+        open: bool,
+    },
+    /// Shows one order with its log.
+    Show {
+        /// Its id.
+        order: String,
+    },
+    /// Takes the next step now, however long it was to wait.
+    Retry {
+        /// Its id.
+        order: String,
+    },
+    /// Gives one up; what its certificate has is served on.
+    Cancel {
+        /// Its id.
+        order: String,
+    },
 }
 
 /// Accounts with authorities.

@@ -1,0 +1,6 @@
+//! Orders against an authority that tests command: killed at each step, refused, left alone.
+
+mod fake;
+mod faults;
+mod orders;
+mod renewals;
