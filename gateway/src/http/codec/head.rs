@@ -3,7 +3,7 @@
 use config::limits;
 use config::table::Fields;
 
-use super::{Broken, Known, all_text, all_token};
+use super::{Broken, Known, all_graphic, all_text, all_token, token};
 use crate::fault::Kind;
 
 /// Longest method in bytes; the longest registered one has 17 (IANA, UPDATEREDIRECTREF).
@@ -207,19 +207,19 @@ impl Head {
     }
 
     fn request_line(&mut self, line: &[u8]) -> Result<(), Broken> {
-        let mut words = line.split(|byte| *byte == b' ');
-        let (Some(method), Some(target), Some(version), None) =
-            (words.next(), words.next(), words.next(), words.next())
-        else {
-            return Err(Broken::bad("the request line is not method, target and version"));
-        };
+        let words = split_blank(line).and_then(|(method, rest)| {
+            let (target, version) = split_blank(rest)?;
+            (!version.contains(&b' ')).then_some((method, target, version))
+        });
+        let (method, target, version) =
+            words.ok_or(Broken::bad("the request line is not method, target and version"))?;
         if !all_token(method) {
             return Err(Broken::bad("the method is not a token"));
         }
         if method.len() > METHOD_BYTES_MAX {
             return Err(Broken { kind: Kind::NotImplemented, rule: "the method is too long" });
         }
-        if target.is_empty() || !target.iter().all(|byte| byte.is_ascii_graphic()) {
+        if target.is_empty() || !all_graphic(target) {
             return Err(Broken::bad("the target has a byte that no target may"));
         }
         if target.len() > limits::TARGET_BYTES_MAX {
@@ -253,14 +253,14 @@ impl Head {
         if self.fields.len() == limits::FIELDS_MAX {
             return Err(Broken { kind: Kind::HeadTooLarge, rule: "there are too many fields" });
         }
-        let (name, value) = split_field(line)?;
+        let Parts { name, value, has_underscore } = parts(line)?;
         let colon = name.len();
         let at = self.line_start;
         let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
         let lead = value.iter().take_while(|byte| is_blank(byte)).count();
         let tail = value.iter().skip(lead).rev().take_while(|byte| is_blank(byte)).count();
         self.fields.push(Field {
-            known: Known::of(name),
+            known: if has_underscore { Known::of_underscored(name) } else { Known::of_dashed(name) },
             keep: true,
             name: Piece::new(at, at + colon),
             value: Piece::new(at + colon + 1 + lead, at + line.len() - tail),
@@ -270,21 +270,40 @@ impl Head {
     }
 }
 
+/// The two sides of the first blank.
+fn split_blank(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (before, from) = line.split_at_checked(memchr::memchr(b' ', line)?)?;
+    Some((before, from.get(1..)?))
+}
+
 /// Name and value of a field line without its end, the value with the blanks around it (RFC 9112 § 5).
 pub(super) fn split_field(line: &[u8]) -> Result<(&[u8], &[u8]), Broken> {
-    if let Some(b' ' | b'\t') = line.first() {
-        return Err(Broken::bad("a field is folded over several lines"));
-    }
-    let colon = memchr::memchr(b':', line).ok_or(Broken::bad("a field has no colon"))?;
-    let (name, value) = line.split_at(colon);
-    if !all_token(name) {
+    parts(line).map(|parts| (parts.name, parts.value))
+}
+
+struct Parts<'a> {
+    name: &'a [u8],
+    value: &'a [u8],
+    has_underscore: bool,
+}
+
+/// One pass over the name finds its end, its faults and what [`Known`] has to know.
+fn parts(line: &[u8]) -> Result<Parts<'_>, Broken> {
+    let (len, has_underscore) = token(line);
+    let Some((name, [b':', value @ ..])) = line.split_at_checked(len) else {
+        return Err(match line.first() {
+            Some(b' ' | b'\t') => Broken::bad("a field is folded over several lines"),
+            _ if !line.contains(&b':') => Broken::bad("a field has no colon"),
+            _ => Broken::bad("a field name is not a token"),
+        });
+    };
+    if name.is_empty() {
         return Err(Broken::bad("a field name is not a token"));
     }
-    let value = value.get(1..).unwrap_or_default();
     if !all_text(value) {
         return Err(Broken::bad("a field value has a control character"));
     }
-    Ok((name, value))
+    Ok(Parts { name, value, has_underscore })
 }
 
 fn parse_version(bytes: &[u8]) -> Result<Version, Broken> {

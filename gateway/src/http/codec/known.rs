@@ -45,6 +45,11 @@ impl Known {
         if memchr::memchr(b'_', name).is_some() {
             return Self::of_underscored(name);
         }
+        Self::of_dashed(name)
+    }
+
+    /// The same for a name without an underscore.
+    pub(super) fn of_dashed(name: &[u8]) -> Self {
         let candidates: &[(&[u8], Self)] = match name.len() {
             2 => &[(b"te", Self::Te)],
             4 => &[(b"host", Self::Host)],
@@ -88,13 +93,13 @@ impl Known {
     }
 
     /// To CGI, WSGI and PHP `X_Real_IP` and `X-Real-IP` are one variable.
-    fn of_underscored(name: &[u8]) -> Self {
+    pub(super) fn of_underscored(name: &[u8]) -> Self {
         let mut dashed = [0; 32];
         let Some(room) = dashed.get_mut(..name.len()) else { return Self::Other };
         for (to, from) in room.iter_mut().zip(name) {
             *to = if *from == b'_' { b'-' } else { *from };
         }
-        match Self::of(room) {
+        match Self::of_dashed(room) {
             Self::Other
             | Self::Accept
             | Self::Traceparent

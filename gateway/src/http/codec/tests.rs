@@ -273,3 +273,27 @@ fn of_several_fields_with_one_name_any_may_fit() {
     assert!(!view.any("x-a", &mut |value| value == b"three"));
     assert!(!view.any("x-b", &mut |_| true));
 }
+
+#[test]
+fn bytes_are_judged_alike_eight_at_a_time_and_one_by_one() {
+    use super::{all_graphic, all_text, token};
+    for byte in 0..=255_u8 {
+        let is_text = !((byte < 0x20 && byte != b'\t') || byte == 0x7f);
+        for len in 1..=25 {
+            for at in 0..len {
+                for around in [b'a', 0x21, 0x80, b'\t'] {
+                    let mut bytes = vec![around; len];
+                    bytes[at] = byte;
+                    assert_eq!(all_text(&bytes), is_text, "{bytes:?}");
+                    let is_graphic = bytes.iter().all(u8::is_ascii_graphic);
+                    assert_eq!(all_graphic(&bytes), is_graphic, "{bytes:?}");
+                }
+                let mut bytes = vec![b'n'; len];
+                bytes[at] = byte;
+                let (end, has_underscore) = token(&bytes);
+                let expected = bytes.iter().position(|byte| !is_token(*byte)).unwrap_or(len);
+                assert_eq!((end, has_underscore), (expected, byte == b'_'), "{bytes:?}");
+            }
+        }
+    }
+}
