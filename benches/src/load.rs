@@ -1,6 +1,7 @@
 //! Load of several kinds, all from this process's core: wrk and h2load for requests, our own for what they cannot do.
 
 pub mod bulk;
+pub mod handshake;
 pub mod idle;
 pub mod open_loop;
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use benches::http::Connection;
 use benches::load::bulk::{self, Direction};
-use benches::load::{self, idle, open_loop};
+use benches::load::{self, handshake, idle, open_loop};
 use benches::peers::{self, Proxy};
 use benches::process::{self, anonymous_bytes, cpu_seconds};
 use benches::stats::{median, percentile};
@@ -53,6 +53,10 @@ enum Work {
     H2,
     /// 10 MiB to the client and to the origin, plain and TLS.
     Bulk,
+    /// Full TLS handshakes.
+    Handshake,
+    /// TLS handshakes that take up an earlier session.
+    Resume,
     /// p99 at half of nginx's own most, open loop.
     Latency,
     /// Memory of an idle connection.
@@ -69,7 +73,7 @@ fn main() -> Result<()> {
     process::pin(std::process::id(), 1)?;
     let directory = tempfile::Builder::new().prefix("gh").tempdir()?;
     let origin = peers::origin(directory.path())?;
-    let proxies = peers::start(directory.path(), origin.address, &arguments.peer)?;
+    let mut proxies = peers::start(directory.path(), origin.address, &arguments.peer)?;
     let wants = |work| arguments.work.is_empty() || arguments.work.contains(&work);
     let per_requests = 100_000.0;
     let (connections, seconds) = (arguments.connections, arguments.seconds);
@@ -97,6 +101,18 @@ fn main() -> Result<()> {
             };
             cpu(title, &arguments, &proxies, 1e9, run)?;
         }
+    }
+    if wants(Work::Handshake) {
+        let run = |proxy: &Proxy| handshake::run(proxy.https, false, seconds);
+        cpu("full TLS handshakes, CPU s per 1 000", &arguments, &proxies, 1_000.0, run)?;
+    }
+    if wants(Work::Resume) {
+        let (resuming, others): (Vec<Proxy>, Vec<Proxy>) =
+            proxies.into_iter().partition(|proxy| handshake::is_resumed(proxy.https).unwrap_or(false));
+        let run = |proxy: &Proxy| handshake::run(proxy.https, true, seconds);
+        cpu("resumed TLS handshakes, CPU s per 1 000", &arguments, &resuming, 1_000.0, run)?;
+        others.iter().for_each(|proxy| println!("  {:10} resumes no session", proxy.name));
+        proxies = resuming.into_iter().chain(others).collect();
     }
     if wants(Work::Latency) {
         latency(&arguments, &proxies)?;
@@ -233,7 +249,7 @@ fn memory(arguments: &Arguments, proxies: &[Proxy]) -> Result<()> {
             drop(idle::open(address, is_tls, 200)?);
             let before = anonymous_bytes(proxy.pid)?;
             let held = idle::open(address, is_tls, arguments.idle)?;
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(Duration::from_millis(2_500));
             let grown = anonymous_bytes(proxy.pid)?.saturating_sub(before);
             figures.push(grown as f64 / 1024.0 / arguments.idle as f64);
             drop(held);

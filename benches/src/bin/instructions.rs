@@ -1,7 +1,9 @@
 //! Instructions of the steps of the request path, counted by callgrind: the same on a noisy machine as on a quiet one.
 //!
-//! Needs valgrind. Runs itself under it twice for each step, with different counts, so that the start cancels out.
+//! Needs valgrind. Runs itself under it twice for each step, with different counts, so that the start cancels out. Fails where a step costs
+//! more than the committed baseline.
 
+use std::fs;
 use std::hint::black_box;
 use std::net::IpAddr;
 use std::process::Command;
@@ -23,6 +25,12 @@ Connection: keep-alive\r\n\r\n";
 const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Sun, 22 Nov 2026 19:00:00 GMT\r\nContent-Type: text/plain\r\n\
 Content-Length: 1024\r\nConnection: keep-alive\r\nCache-Control: no-cache\r\n\r\n";
 const HOSTS: u32 = 10_000;
+/// What the steps cost when this was last looked at, a line each.
+const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.baseline");
+/// Growth of a step that another compiler or layout may bring.
+const TOLERANCE_PERCENT: u64 = 3;
+/// Set in the environment, it makes this run the baseline.
+const UPDATE: &str = "GATEHOUSE_UPDATE_BASELINE";
 /// Repetitions of the two runs.
 const RUNS: (u64, u64) = (1_000, 3_000);
 
@@ -56,10 +64,28 @@ fn main() -> Result<()> {
     if let (Some(step), Some(times)) = (arguments.step, arguments.times) {
         return repeat(step, times);
     }
-    println!("instructions each, callgrind:");
+    let baseline = fs::read_to_string(BASELINE).context("the baseline is missing")?;
+    let before = |name: &str| {
+        let line = baseline.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|number| number.trim().parse::<u64>().ok())
+    };
+    let (mut now, mut is_dearer) = (String::new(), false);
+    println!("instructions each, callgrind; baseline:");
     for step in Step::value_variants() {
         let (few, many) = (count(*step, RUNS.0)?, count(*step, RUNS.1)?);
-        println!("  {step:?}: {}", many.saturating_sub(few) / (RUNS.1 - RUNS.0));
+        let (name, each) = (format!("{step:?}"), many.saturating_sub(few) / (RUNS.1 - RUNS.0));
+        let before = before(&name);
+        let grew = before.is_none_or(|before| each * 100 > before * (100 + TOLERANCE_PERCENT));
+        is_dearer |= grew;
+        let before = before.map_or("none".into(), |before| before.to_string());
+        println!("  {name}: {each}; {before}{}", if grew { "  DEARER" } else { "" });
+        now += &format!("{name} {each}\n");
+    }
+    if std::env::var_os(UPDATE).is_some() {
+        return Ok(fs::write(BASELINE, now)?);
+    }
+    if is_dearer {
+        bail!("a step costs over {TOLERANCE_PERCENT} % more than in {BASELINE}; {UPDATE}=1 takes it over");
     }
     Ok(())
 }
