@@ -150,7 +150,8 @@ pub struct SubjectNames {
 }
 
 impl SubjectNames {
-    fn cover(&self, wanted: &HostPattern) -> bool {
+    /// Whether a leaf with these names serves all that `wanted` stands for. The catch-all promises no name.
+    pub fn cover(&self, wanted: &HostPattern) -> bool {
         match wanted {
             HostPattern::CatchAll => true,
             HostPattern::Wildcard(_) => self.hosts.contains(wanted),
@@ -162,6 +163,11 @@ impl SubjectNames {
                 HostPattern::CatchAll => false,
             }),
         }
+    }
+
+    /// Whether it stands for nobody.
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty() && self.addresses.is_empty() && self.uris.is_empty()
     }
 
     fn of(leaf: &X509Certificate<'_>) -> Result<Self, x509_parser::error::X509Error> {
@@ -178,6 +184,25 @@ impl SubjectNames {
         }
         Ok(names)
     }
+}
+
+impl std::fmt::Display for SubjectNames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let hosts = self.hosts.iter().map(ToString::to_string);
+        let addresses = self.addresses.iter().map(ToString::to_string);
+        let all: Vec<_> = hosts.chain(addresses).chain(self.uris.iter().cloned()).collect();
+        f.write_str(&shown_list(&all))
+    }
+}
+
+/// A list for people: the first few, and how many more there are.
+pub(crate) fn shown_list(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {
@@ -199,17 +224,20 @@ fn check_chain(chain: &[Vec<u8>]) -> Result<(Validity, SubjectNames), IdentityEr
 }
 
 fn check_leaf(leaf: &[u8]) -> Result<(Validity, SubjectNames), IdentityError> {
-    let leaf = read(0, leaf)?;
+    said(&read(0, leaf)?)
+}
+
+pub(crate) fn said(leaf: &X509Certificate<'_>) -> Result<(Validity, SubjectNames), IdentityError> {
     let validity = Validity {
         not_before: leaf.validity().not_before.timestamp(),
         not_after: leaf.validity().not_after.timestamp(),
     };
-    let names = SubjectNames::of(&leaf)
+    let names = SubjectNames::of(leaf)
         .map_err(|error| IdentityError::Certificate { place: 0, why: error.to_string() })?;
     Ok((validity, names))
 }
 
-fn read(place: usize, der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {
+pub(crate) fn read(place: usize, der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {
     let (rest, certificate) = X509Certificate::from_der(der)
         .map_err(|error| IdentityError::Certificate { place, why: error.to_string() })?;
     if rest.is_empty() {

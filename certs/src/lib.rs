@@ -17,9 +17,13 @@
 )]
 
 pub mod acme;
+pub mod describe;
 pub mod dns;
 pub mod identity;
 pub mod index;
+pub mod renewal;
+pub mod request;
 pub mod self_signed;
+pub mod upload;
 
 pub use index::CertIndex;

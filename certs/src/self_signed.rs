@@ -4,7 +4,7 @@
 //! people trust one certificate (INVENTORY E-16). ECDSA P-256 throughout: every client that speaks TLS 1.2 takes it,
 //! and a signature costs tens of microseconds. Time is a parameter, in Unix seconds.
 
-mod pem;
+pub(crate) mod pem;
 mod request;
 
 use std::net::IpAddr;
@@ -251,7 +251,7 @@ fn serial() -> Result<SerialNumber, AuthorityError> {
     Ok(SerialNumber::from_slice(&bytes))
 }
 
-fn subject_alternative(name: &SubjectName) -> Result<SanType, AuthorityError> {
+pub(crate) fn subject_alternative(name: &SubjectName) -> Result<SanType, AuthorityError> {
     match name {
         SubjectName::Host(HostPattern::CatchAll) => dns(NOBODY),
         SubjectName::Host(pattern) => dns(&pattern.to_string()),

@@ -37,6 +37,12 @@ pub const PASSWORD_GUESSES: (u32, u32, u32) = (10, 60_000, 10);
 pub const CLIENT_AUTHORITIES_MAX: usize = 64;
 /// All of them together, in bytes: with everything else of the route they fit [`OBJECT_BYTES_MAX`].
 pub const CLIENT_AUTHORITIES_BYTES_MAX: usize = 256 * 1024;
+/// What a person brings as a certificate, chain and key together, in bytes: ten times a long chain with an RSA key.
+pub const UPLOAD_BYTES_MAX: usize = 256 * 1024;
+/// A PKCS#12 archive in bytes. Each of its parts may ask for a million rounds of key derivation.
+pub const ARCHIVE_BYTES_MAX: usize = 64 * 1024;
+/// PEM blocks in one upload: chain and key, and what `openssl` adds to them.
+pub const PEM_BLOCKS_MAX: usize = 32;
 /// Ports of one forward: a row for passive FTP or a media server fits; each is a socket in every worker.
 pub const FORWARD_PORTS_MAX: usize = 1_024;
 /// Networks that one forward lets in.
