@@ -10,6 +10,7 @@
 mod accept;
 mod challenge;
 mod clients;
+mod hello;
 mod passthrough;
 mod resolver;
 pub(crate) mod rules;

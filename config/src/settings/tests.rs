@@ -254,6 +254,16 @@ fn an_unknown_variable_is_an_error_if_it_is_ours_and_a_warning_in_an_env_file() 
 }
 
 #[test]
+fn an_unknown_server_name_falls_back_or_is_refused() {
+    assert_eq!(both(&sources()).1.unknown_sni, UnknownSni::Fallback);
+    assert_eq!(both(&file("[gateway]\nunknown_sni = \"refuse\"\n")).1.unknown_sni, UnknownSni::Refuse);
+    let by_variable = env(&[("GATEHOUSE_GATEWAY__UNKNOWN_SNI", "refuse")]);
+    assert_eq!(both(&by_variable).1.unknown_sni, UnknownSni::Refuse);
+    let mistakes = mistakes(&file("[gateway]\nunknown_sni = \"drop\"\n"));
+    assert!(mistakes[0].contains("neither fallback nor refuse"), "{mistakes:?}");
+}
+
+#[test]
 fn values_of_the_wrong_kind_are_reported_and_hide_no_other() {
     let text = "log = 3\n[gateway]\nhttp = 1.5\nname = [\"a\", \"b\"]\nworkers = -1\ndrain = \"30\"\n\
                 trusted_proxies = [\"10.0.0.0/8\", \"ten\", \"fd00::/8\", \"11\"]\nhttps = []\nssh = \"\"\n\

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::server::StartHandshake;
 
 use super::clients::ClientChain;
+use super::hello;
 use super::passthrough::Passing;
 use super::rules::{Rule, Setup};
 use super::{AcceptError, Accepted, SecuredMeta};
@@ -42,8 +43,12 @@ pub(super) async fn accept_within(
 ) -> Result<Accepted, AcceptError> {
     let deadline = Instant::now() + time;
     let read = timeout_at(deadline, read_hello(&tcp)).await.map_err(|_| AcceptError::Deadline)?;
-    let (hello, early) = read.map_err(AcceptError::Handshake)?;
     let pinned = worker.pin();
+    let (hello, early) = match read {
+        Ok(read) => read,
+        Err(Unread::Io(cause)) => return Err(AcceptError::Handshake(cause)),
+        Err(Unread::Foreign(foreign)) => return pass_foreign(tcp, *foreign, pinned),
+    };
     let choice = match choose(worker, pinned.as_ref(), &hello.client_hello()) {
         Ok(choice) => choice,
         Err(error) => {
@@ -58,6 +63,39 @@ pub(super) async fn accept_within(
     drop(early);
     let start = StartHandshake::from_parts(hello, tcp);
     finish(worker, start, choice, deadline).await
+}
+
+/// A hello that is not ours to understand if its name is passed through; otherwise the client is told why.
+fn pass_foreign(tcp: TcpStream, foreign: Foreign, pinned: Option<Pinned>) -> Result<Accepted, AcceptError> {
+    let Foreign { early, error, said } = foreign;
+    if let (Some(pinned), Some(sni)) = (pinned, hello::server_name(&early))
+        && let Some(Rule::Passthrough(_)) = pinned.tls.of(&pinned.table, sni.as_str())
+    {
+        return Ok(Accepted::Passing(Box::new(Passing { tcp, early, pinned, sni: sni.as_str().into() })));
+    }
+    // An alert that the socket does not take at once has nobody to read it.
+    let _ = tcp.try_write(&said);
+    Err(AcceptError::Handshake(io::Error::new(io::ErrorKind::InvalidData, error)))
+}
+
+/// Why there is no hello that we understand.
+enum Unread {
+    Foreign(Box<Foreign>),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Unread {
+    fn from(cause: io::Error) -> Self {
+        Self::Io(cause)
+    }
+}
+
+/// A hello that the library refuses.
+struct Foreign {
+    early: Vec<u8>,
+    error: rustls::Error,
+    /// The alert that says so.
+    said: Vec<u8>,
 }
 
 /// What a hello leads to.
@@ -123,7 +161,7 @@ async fn finish(
 }
 
 /// Reads until the hello is whole. Returns every byte that was read, too: they may be the upstream's to read.
-async fn read_hello(tcp: &TcpStream) -> io::Result<(Hello, Vec<u8>)> {
+async fn read_hello(tcp: &TcpStream) -> Result<(Hello, Vec<u8>), Unread> {
     let mut acceptor = rustls::server::Acceptor::default();
     let mut read = Vec::new();
     loop {
@@ -131,16 +169,16 @@ async fn read_hello(tcp: &TcpStream) -> io::Result<(Hello, Vec<u8>)> {
         tcp.readable().await?;
         let before = read.len();
         if before >= limits::HELLO_BYTES_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the hello is too large"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the hello is too large").into());
         }
         read.reserve(limits::HELLO_READ_BYTES);
         // No more at once than the library takes between two looks at it.
         let mut piece = bytes::BufMut::limit(&mut read, limits::HELLO_READ_BYTES);
         match tcp.try_read_buf(&mut piece) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(0) => return Err(Unread::Io(io::ErrorKind::UnexpectedEof.into())),
             Ok(_) => {}
             Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(cause) => return Err(cause),
+            Err(cause) => return Err(cause.into()),
         }
         let mut fresh = read.get(before..).unwrap_or_default();
         while !fresh.is_empty() {
@@ -149,12 +187,10 @@ async fn read_hello(tcp: &TcpStream) -> io::Result<(Hello, Vec<u8>)> {
         match acceptor.accept() {
             Ok(Some(hello)) => return Ok((hello, read)),
             Ok(None) => {}
-            Err((error, mut said)) => {
-                let mut bytes = Vec::new();
-                said.write_all(&mut bytes)?;
-                // An alert that the socket does not take at once has nobody to read it.
-                let _ = tcp.try_write(&bytes);
-                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            Err((error, mut alert)) => {
+                let mut said = Vec::new();
+                alert.write_all(&mut said)?;
+                return Err(Unread::Foreign(Box::new(Foreign { early: read, error, said })));
             }
         }
     }

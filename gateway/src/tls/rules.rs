@@ -315,3 +315,6 @@ impl fmt::Debug for Rules {
         write!(f, "Rules({} hosts, {:?})", self.hosts.len(), self.challenges)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,6 +140,39 @@ fn no_connection_made_for_another_name_reaches_a_guarded_host() {
 }
 
 #[test]
+fn streams_of_http_2_are_held_to_the_same() {
+    on_a_worker(async || {
+        let (site, ours) = (Site::new(), Company::new("Ours"));
+        let identity = || site.identity(1, &["open.example", "app.example"]);
+        let put = |list| {
+            let guarded = guarded(2, "app.example", "/", &[&ours], &[list]);
+            site.put([identity(), Value::Route(route(1, "open.example", "/")), Value::Route(guarded)]);
+        };
+        put(ours.list(&[], 2090));
+        let mut client = site.client_with(BOTH, Some(&ours.person(7)));
+        client.alpn_protocols = vec![b"h2".to_vec()];
+        let client = Arc::new(client);
+        let begin = async |sni| {
+            let stream = site.connect(&client, sni).await.unwrap();
+            let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+            tokio::task::spawn_local(connection);
+            sender.ready().await.unwrap()
+        };
+        let ask = async |sender: &h2::client::SendRequest<bytes::Bytes>, host: &str| {
+            let request = http::Request::get(format!("https://{host}/")).body(()).unwrap();
+            let (answer, _) = sender.clone().ready().await.unwrap().send_request(request, true).unwrap();
+            answer.await.unwrap().status().as_u16()
+        };
+        let open = begin("open.example").await;
+        assert_eq!((ask(&open, "open.example").await, ask(&open, "app.example").await), (200, 421));
+        let guarded = begin("app.example").await;
+        assert_eq!((ask(&guarded, "app.example").await, ask(&guarded, "open.example").await), (200, 200));
+        put(ours.list(&[7], 2090));
+        assert_eq!((ask(&guarded, "app.example").await, ask(&guarded, "open.example").await), (403, 200));
+    });
+}
+
+#[test]
 fn a_connection_from_before_the_policy_is_sent_to_a_new_one() {
     on_a_worker(async || {
         let (site, ours) = (Site::new(), Company::new("Ours"));

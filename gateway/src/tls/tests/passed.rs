@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use super::super::hello::tests::old_hello;
 use super::site::{Site, get, on_a_worker, route};
 use crate::listener::Kind;
 
@@ -112,6 +113,23 @@ fn not_a_byte_of_the_hello_is_changed_however_it_comes() {
             let (mut far, _) = origin.accept().await.unwrap();
             assert_eq!(exactly(&mut far, sent.len()).await, sent, "cut at {cut}");
         }
+    });
+}
+
+#[test]
+fn a_client_that_is_too_old_for_us_is_the_upstreams_to_judge() {
+    on_a_worker(async || {
+        let (site, origin) = (Site::new(), origin().await);
+        site.put([Value::Route(passed(&[&origin]))]);
+        let sent = old_hello("pass.example", 50);
+        let mut near = site.dial(Kind::Https).await;
+        near.write_all(&sent).await.unwrap();
+        let (mut far, _) = origin.accept().await.unwrap();
+        assert_eq!(exactly(&mut far, sent.len()).await, sent);
+
+        let mut near = site.dial(Kind::Https).await;
+        near.write_all(&old_hello("app.example", 500)).await.unwrap();
+        assert_eq!(exactly(&mut near, 1).await, [21], "an alert");
     });
 }
 

@@ -11,6 +11,8 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, HandshakeKind, NamedGroup};
 
 use super::site::{Company, Site, guarded, on_a_worker, route, ticket_key};
+use crate::checkpoint::Checkpoint;
+use crate::live::Live;
 
 /// Resumes whatever it has with whomever it meets, as an attacker would.
 #[derive(Debug)]
@@ -80,6 +82,30 @@ fn a_client_resumes_after_a_swap_and_at_another_gateway_with_the_same_keys() {
             site.put(objects(3));
             assert_eq!(kind(&site, &client, "app.example").await, RESUMED, "after a swap of the identity");
         }
+    });
+}
+
+#[test]
+fn a_client_resumes_after_a_restart_from_the_checkpoint() {
+    on_a_worker(async || {
+        let (site, dir) = (Site::new(), tempfile::tempdir().unwrap());
+        let route = Value::Route(route(1, "app.example", "/"));
+        site.put([site.identity(1, &["app.example"]), route, ticket_key(0x5a, true)]);
+        let client = Arc::new(site.client());
+        assert!(is_full(kind(&site, &client, "app.example").await));
+        let (mut checkpoint, _, _) = Checkpoint::open(dir.path()).unwrap();
+        checkpoint.save(&site.worker.shared.current.pin().unwrap().snapshot, None).unwrap();
+        drop(checkpoint);
+
+        for file in std::fs::read_dir(dir.path().join("gateway/checkpoint")).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            assert!(memchr::memmem::find(&bytes, &[0x5a; 32]).is_none(), "the key stands in it");
+        }
+        let (_, snapshot, _) = Checkpoint::open(dir.path()).unwrap();
+        let again = Site::with(|_| {}, Rc::clone(&site.authority));
+        let (live, _) = Live::compile(Arc::new(snapshot.unwrap())).unwrap();
+        again.worker.shared.current.replace(Arc::new(live));
+        assert_eq!(kind(&again, &client, "app.example").await, RESUMED);
     });
 }
 
