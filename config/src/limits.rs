@@ -446,6 +446,10 @@ pub const LOG_FILES_PRUNED_MAX: usize = 1_000;
 pub const SYNC_STRANGERS_MAX: usize = 64;
 /// Time that every gateway gets to answer a challenge before the authority is told to look, in milliseconds.
 pub const CHALLENGE_ACKNOWLEDGED_MS: u64 = 30_000;
+/// Time that every authoritative server gets to show a TXT record, in milliseconds: secondaries are told within seconds.
+pub const ACME_PROPAGATION_MS: u64 = 120_000;
+/// Resolvers of an account with a certificate authority.
+pub const ACME_RESOLVERS_MAX: usize = 3;
 /// Orders that are worked on at once: each speaks to an authority that counts.
 pub const ACME_ORDERS_AT_ONCE_MAX: usize = 8;
 /// Questions after an order that stands still, seconds apart, before it is given up and begun anew.

@@ -31,6 +31,7 @@ CREATE TABLE acme_accounts (
     directory TEXT NOT NULL,
     contacts TEXT NOT NULL,
     roots TEXT NOT NULL,
+    resolvers TEXT NOT NULL,
     challenge TEXT NOT NULL,
     eab_kid TEXT,
     eab_key_sealed TEXT,

@@ -219,8 +219,11 @@ bodies! {
         eab_hmac: Option<String>,
         /// Root certificates of a private authority as PEM.
         roots: Option<String>,
+        /// Where names are looked up, as addresses; the resolvers of control's machine when absent.
+        resolvers: Option<Vec<String>>,
         /// Where TXT records are put: `provider` is `rfc2136` (`server`, `zone`, `key_name`, `algorithm`, `secret`) or
-        /// `exec` (`program`); either may have `delegated`, the zone that `_acme-challenge` is an alias into.
+        /// `exec` (`program`); with `delegated: true` records
+        /// are put where the alias at `_acme-challenge` leads.
         #[schema(value_type = Option<Object>)]
         dns: Option<serde_json::Value>,
     }

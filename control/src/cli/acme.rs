@@ -98,6 +98,7 @@ fn body(fields: AccountFields) -> Result<serde_json::Value, Failure> {
     put(&mut body, "eab_kid", fields.eab_kid);
     put(&mut body, "eab_hmac", fields.eab_hmac_file.as_deref().map(read).transpose()?);
     put(&mut body, "roots", fields.roots.as_deref().map(read).transpose()?);
+    put(&mut body, "resolvers", (!fields.resolver.is_empty()).then_some(fields.resolver));
     if let Some(provider) = fields.dns {
         let mut dns = json!({ "provider": provider });
         put(&mut dns, "server", fields.dns_server);
@@ -106,7 +107,7 @@ fn body(fields: AccountFields) -> Result<serde_json::Value, Failure> {
         put(&mut dns, "algorithm", fields.dns_algorithm);
         put(&mut dns, "secret", fields.dns_secret_file.as_deref().map(read).transpose()?);
         put(&mut dns, "program", fields.dns_program);
-        put(&mut dns, "delegated", fields.dns_delegated);
+        put(&mut dns, "delegated", fields.dns_delegated.then_some(true));
         put(&mut body, "dns", Some(dns));
     }
     Ok(body)

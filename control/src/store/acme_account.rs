@@ -1,5 +1,7 @@
 //! Accounts with ACME authorities. Keys, bindings and DNS secrets are sealed columns that only control reads.
 
+use std::net::SocketAddr;
+
 use config::id::AcmeAccountId;
 
 use super::conn::{Conn, Row, args};
@@ -19,6 +21,8 @@ pub struct AccountRow {
     pub contacts: Vec<String>,
     /// Root certificates trusted for this authority besides the machine's, as PEM; empty for none.
     pub roots: String,
+    /// Where names are looked up; empty for the resolvers of this machine.
+    pub resolvers: Vec<SocketAddr>,
     /// How names are proved unless a certificate says otherwise.
     pub challenge: String,
     /// Key id of an external account.
@@ -45,7 +49,7 @@ const TABLE: &str = "acme_accounts";
 
 macro_rules! columns {
     () => {
-        "SELECT id, name, directory, contacts, roots, challenge, eab_kid, eab_key_sealed, dns, dns_secret_sealed, \
+        "SELECT id, name, directory, contacts, roots, resolvers, challenge, eab_kid, eab_key_sealed, dns, dns_secret_sealed, \
          credentials_sealed, url, agreed_at, last_error, revision, created_at, updated_at FROM acme_accounts \
          WHERE deleted_at IS NULL"
     };
@@ -65,6 +69,9 @@ fn read(row: &Row) -> Result<AccountRow, Error> {
         directory: row.text("directory")?,
         contacts: row.text("contacts")?.split(' ').filter(|mail| !mail.is_empty()).map(Into::into).collect(),
         roots: row.text("roots")?,
+        resolvers: text::parsed(row, TABLE, "resolvers", |text| {
+            text.split(' ').filter(|part| !part.is_empty()).map(str::parse).collect::<Result<_, _>>()
+        })?,
         challenge: row.text("challenge")?,
         eab_kid: row.text_or("eab_kid")?,
         eab_key_sealed: bytes(row, TABLE, "eab_key_sealed")?,
@@ -81,8 +88,8 @@ fn read(row: &Row) -> Result<AccountRow, Error> {
 /// Adds one.
 pub async fn insert(conn: &mut Conn, account: &AccountRow) -> Result<(), Error> {
     let sql = "INSERT INTO acme_accounts (id, name, directory, contacts, roots, challenge, eab_kid, eab_key_sealed, dns, \
-               dns_secret_sealed, agreed_at, revision, created_at, updated_at) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+               dns_secret_sealed, agreed_at, revision, created_at, updated_at, resolvers) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
     let args = args![
         account.id.to_string(),
         &account.name,
@@ -98,6 +105,7 @@ pub async fn insert(conn: &mut Conn, account: &AccountRow) -> Result<(), Error> 
         account.stamp.revision,
         account.stamp.created_at,
         account.stamp.updated_at,
+        account.resolvers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
     ];
     conn.run(sql, &args).await.map(drop)
 }

@@ -41,6 +41,8 @@ pub struct AccountView {
     pub eab_kid: Option<String>,
     /// Whether roots besides the machine's are trusted for it.
     pub has_roots: bool,
+    /// Where names are looked up; empty for the resolvers of control's machine.
+    pub resolvers: Vec<String>,
     /// Where TXT records are put, without the secret.
     #[schema(value_type = Option<Object>)]
     pub dns: Option<Value>,
@@ -65,6 +67,7 @@ fn view(row: &AccountRow) -> AccountView {
         challenge: row.challenge.clone(),
         eab_kid: row.eab_kid.clone(),
         has_roots: !row.roots.is_empty(),
+        resolvers: row.resolvers.iter().map(ToString::to_string).collect(),
         dns: row.dns.as_deref().and_then(|text| serde_json::from_str(text).ok()),
         url: row.url.clone(),
         terms_agreed_at: time(row.agreed_at),

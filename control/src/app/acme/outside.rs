@@ -77,6 +77,8 @@ pub struct Authority {
     pub directory: String,
     /// Roots trusted besides the machine's, as PEM; empty for none.
     pub roots: String,
+    /// Where names are looked up as it sees them; empty for the resolvers of this machine.
+    pub resolvers: Vec<std::net::SocketAddr>,
 }
 
 /// What an account is registered with.
@@ -151,13 +153,24 @@ pub struct Txt {
     pub value: String,
 }
 
+/// Where TXT records are put.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// How.
+    pub dns: Dns,
+    /// The secret for it.
+    pub secret: Option<Secret<String>>,
+    /// Where it is looked whether they are there; empty for the resolvers of this machine.
+    pub resolvers: Vec<std::net::SocketAddr>,
+}
+
 /// Name servers that can be written to.
 #[async_trait]
 pub trait Records: Send + Sync {
     /// Puts values; returns when every authoritative server shows them.
-    async fn put(&self, dns: &Dns, secret: Option<&Secret<String>>, records: &[Txt]) -> Result<(), Fault>;
+    async fn put(&self, place: &Place, records: &[Txt]) -> Result<(), Fault>;
     /// Takes them away.
-    async fn remove(&self, dns: &Dns, secret: Option<&Secret<String>>, records: &[Txt]) -> Result<(), Fault>;
+    async fn remove(&self, place: &Place, records: &[Txt]) -> Result<(), Fault>;
 }
 
 /// All of it.

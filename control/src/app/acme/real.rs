@@ -1,12 +1,16 @@
-//! The world as it is: `certs::acme` behind the traits of [`super::outside`].
+//! The world as it is: `certs::acme` and `certs::dns` behind the traits of [`super::outside`].
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use certs::acme::order::{self, ChallengeTask, Progress, Reason};
+use certs::acme::preflight::{self, Facts, Severity};
 use certs::acme::renewal_info::{self, Window};
 use certs::acme::{Account, Directory, ExternalBinding, Method, NewAccount};
-use config::secret::Secret;
+use certs::dns::{Delegated, DnsError, Hook, Lookup, Rfc2136, TsigKey, propagation};
+use config::limits;
 
-use super::account::Dns;
+use super::account::{Dns, Provider};
 use super::outside::{Access, Authority, Ca, Fault, Records, Registered, Registration, Txt, Wanted};
 
 /// The network.
@@ -22,6 +26,19 @@ async fn account(access: &Access) -> Result<Account, Fault> {
     Ok(Account::load(&directory(&access.authority)?, &access.credentials).await?)
 }
 
+impl From<DnsError> for Fault {
+    fn from(error: DnsError) -> Self {
+        Self::again(error.to_string())
+    }
+}
+
+/// Where names are looked up. Resolvers on another port than 53 are a view of their own: its zones' servers are asked on
+/// that port too.
+fn lookup(resolvers: &[std::net::SocketAddr]) -> Result<Lookup, Fault> {
+    let Some(first) = resolvers.first() else { return Ok(Lookup::system()?) };
+    Ok(Lookup::new(resolvers.to_vec())?.with_authoritative_port(first.port()))
+}
+
 #[async_trait]
 impl Ca for Real {
     async fn register(&self, authority: &Authority, new: &Registration) -> Result<Registered, Fault> {
@@ -34,8 +51,29 @@ impl Ca for Real {
         Ok(Registered { credentials, url: account.url().to_owned() })
     }
 
-    async fn preflight(&self, _access: &Access, _wanted: &Wanted) -> Result<(), Fault> {
-        Ok(())
+    /// Names that point elsewhere are no fault here: gateways may stand behind an address that we do not know.
+    async fn preflight(&self, access: &Access, wanted: &Wanted) -> Result<(), Fault> {
+        let account = account(access).await?;
+        let offer = account.directory().offer().await?;
+        let lookup = lookup(&access.authority.resolvers)?;
+        let facts = Facts {
+            lookup: &lookup,
+            method: wanted.method,
+            caa_identities: &offer.caa_identities,
+            account_url: account.url(),
+            own_addresses: &[],
+            must_point_here: false,
+        };
+        let found = preflight::check(&wanted.names, &facts).await;
+        for warning in found.iter().filter(|finding| finding.severity == Severity::Warning) {
+            tracing::info!(name = warning.name, finding = warning.text, "seen before an order");
+        }
+        let errors: Vec<_> = found.iter().filter(|finding| finding.severity == Severity::Error).collect();
+        if errors.is_empty() {
+            return Ok(());
+        }
+        let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        Err(Fault::again(texts.join("; ")))
     }
 
     async fn start(&self, access: &Access, wanted: &Wanted) -> Result<String, Fault> {
@@ -77,18 +115,58 @@ impl Ca for Real {
     }
 }
 
+/// Writes one value, or takes it away.
+async fn write(place: &super::outside::Place, txt: &Txt, is_wanted: bool) -> Result<(), Fault> {
+    let Dns { provider, delegated } = &place.dns;
+    let provider: Box<dyn certs::dns::Provider> = match provider {
+        Provider::Rfc2136 { server, zone, key_name, algorithm } => {
+            let missing = || Fault::again("the TSIG key of the account is not there");
+            let secret = place.secret.as_ref().ok_or_else(missing)?;
+            let key = TsigKey::parse(key_name, algorithm, secret)?;
+            let updates = Rfc2136::new(&server.to_string(), zone.as_deref(), Some(key))?;
+            if *delegated {
+                Box::new(Delegated::new(lookup(&place.resolvers)?, updates))
+            } else {
+                Box::new(updates)
+            }
+        }
+        Provider::Exec { program } => {
+            let hook = Hook::new(program)?;
+            if *delegated {
+                Box::new(Delegated::new(lookup(&place.resolvers)?, hook))
+            } else {
+                Box::new(hook)
+            }
+        }
+    };
+    match is_wanted {
+        true => provider.present(&txt.record, &txt.value).await?,
+        false => provider.remove(&txt.record, &txt.value).await?,
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Records for Real {
-    async fn put(&self, _dns: &Dns, _secret: Option<&Secret<String>>, _records: &[Txt]) -> Result<(), Fault> {
-        Err(Fault::again("this program cannot write TXT records yet; use http-01 or tls-alpn-01"))
+    async fn put(&self, place: &super::outside::Place, records: &[Txt]) -> Result<(), Fault> {
+        for record in records {
+            write(place, record, true).await?;
+        }
+        let lookup = lookup(&place.resolvers)?;
+        let within = Duration::from_millis(limits::ACME_PROPAGATION_MS);
+        for record in records {
+            propagation::wait(&lookup, &record.record, &record.value, within).await?;
+        }
+        Ok(())
     }
 
-    async fn remove(
-        &self,
-        _dns: &Dns,
-        _secret: Option<&Secret<String>>,
-        _records: &[Txt],
-    ) -> Result<(), Fault> {
-        Ok(())
+    async fn remove(&self, place: &super::outside::Place, records: &[Txt]) -> Result<(), Fault> {
+        let mut failed = None;
+        for record in records {
+            if let Err(fault) = write(place, record, false).await {
+                failed = Some(fault);
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 }

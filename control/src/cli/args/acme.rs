@@ -102,7 +102,7 @@ pub struct AccountFields {
     /// rfc2136: name of the TSIG key.
     #[arg(long, value_name = "NAME", requires = "dns")]
     pub dns_key_name: Option<String>,
-    /// rfc2136: hmac-sha256 (default), hmac-sha384, hmac-sha512 or hmac-sha224.
+    /// rfc2136: hmac-sha256 (default), hmac-sha384 or hmac-sha512.
     #[arg(long, value_name = "NAME", requires = "dns")]
     pub dns_algorithm: Option<String>,
     /// rfc2136: file with the TSIG key in base64; `-` is standard input.
@@ -111,7 +111,10 @@ pub struct AccountFields {
     /// exec: absolute path of the program on the machine of control.
     #[arg(long, value_name = "PATH", requires = "dns")]
     pub dns_program: Option<String>,
-    /// The zone that _acme-challenge of each name is an alias into.
-    #[arg(long, value_name = "NAME", requires = "dns")]
-    pub dns_delegated: Option<String>,
+    /// _acme-challenge of each name is an alias into the zone that may be written.
+    #[arg(long, requires = "dns")]
+    pub dns_delegated: bool,
+    /// Address of a resolver that sees the names as the authority does; repeatable.
+    #[arg(long, value_name = "ADDRESS")]
+    pub resolver: Vec<String>,
 }

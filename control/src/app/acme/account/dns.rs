@@ -19,10 +19,10 @@ pub struct Dns {
     /// How.
     #[serde(flatten)]
     pub provider: Provider,
-    /// The name that `_acme-challenge` of every name is an alias into, in the manner of acme-dns; records are then put
-    /// below it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delegated: Option<String>,
+    /// Whether `_acme-challenge` of every name is an alias into the zone that may be written, in the manner of acme-dns:
+    /// records are put where it leads.
+    #[serde(default)]
+    pub delegated: bool,
 }
 
 /// Who puts them.
@@ -48,8 +48,8 @@ pub enum Provider {
     },
 }
 
-/// Algorithms of TSIG that are taken: those of RFC 8945 § 6 that are not broken.
-const ALGORITHMS: [&str; 4] = ["hmac-sha256", "hmac-sha384", "hmac-sha512", "hmac-sha224"];
+/// Algorithms of TSIG that are taken: those of RFC 8945 § 6 that are strong.
+const ALGORITHMS: [&str; 3] = ["hmac-sha256", "hmac-sha384", "hmac-sha512"];
 
 /// Reads the object, and its secret apart.
 pub(super) fn read(value: Value, flaws: &mut Flaws) -> Option<(Dns, Option<Secret<String>>)> {
@@ -67,7 +67,7 @@ pub(super) fn read(value: Value, flaws: &mut Flaws) -> Option<(Dns, Option<Secre
             None
         }
     };
-    let delegated = node.parsed("delegated", HostName::parse).map(|name| name.to_string());
+    let delegated = node.truth("delegated").unwrap_or_default();
     node.finish();
     let (provider, secret) = read?;
     Some((Dns { provider, delegated }, secret))
@@ -100,7 +100,7 @@ fn rfc2136(node: &mut Node<'_>) -> Option<(Provider, Option<Secret<String>>)> {
     Some((Provider::Rfc2136 { server, zone, key_name, algorithm }, secret.map(Secret::new)))
 }
 
-fn server(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn server(text: &str) -> Result<SocketAddr, String> {
     let wrong = || format!("{text:?} is no address of a name server; write 192.0.2.53 or 192.0.2.53:53");
     let bare = || text.parse().map(|ip| SocketAddr::new(ip, 53));
     text.parse().or_else(|_| bare()).map_err(|_| wrong())

@@ -1,5 +1,7 @@
 //! What is said about an account when it is made.
 
+use std::net::SocketAddr;
+
 use config::id::AcmeAccountId;
 use config::limits;
 use config::secret::Secret;
@@ -14,8 +16,18 @@ use crate::store::Stamp;
 use crate::store::acme_account::AccountRow;
 
 /// Members that may be set.
-pub const KNOWN: &[&str] =
-    &["name", "directory", "contacts", "agree_tos", "challenge", "eab_kid", "eab_hmac", "roots", "dns"];
+pub const KNOWN: &[&str] = &[
+    "name",
+    "directory",
+    "contacts",
+    "agree_tos",
+    "challenge",
+    "eab_kid",
+    "eab_hmac",
+    "roots",
+    "resolvers",
+    "dns",
+];
 
 /// Directories that people name shortly.
 const SHORT: [(&str, &str); 2] = [
@@ -31,6 +43,7 @@ pub(super) struct Read {
     directory: String,
     contacts: Vec<String>,
     roots: String,
+    resolvers: Vec<SocketAddr>,
     challenge: String,
     eab_kid: Option<String>,
     eab_key_sealed: Option<Vec<u8>>,
@@ -46,6 +59,7 @@ impl Read {
             directory: self.directory,
             contacts: self.contacts,
             roots: self.roots,
+            resolvers: self.resolvers,
             challenge: self.challenge,
             eab_kid: self.eab_kid,
             eab_key_sealed: self.eab_key_sealed,
@@ -73,6 +87,7 @@ pub(super) fn read(mut input: Input, keys: &dyn Keys) -> Result<Read, Error> {
     }
     let eab = eab(&mut input);
     let roots = input.parsed("roots", "invalid", roots).or(String::new());
+    let resolvers = resolvers(&mut input);
     let mut flaws = Flaws::default();
     let dns = input.object("dns").some().and_then(|value| dns::read(value, &mut flaws));
     input.absorb(flaws);
@@ -95,6 +110,7 @@ pub(super) fn read(mut input: Input, keys: &dyn Keys) -> Result<Read, Error> {
         directory,
         contacts,
         roots,
+        resolvers,
         challenge,
         eab_kid,
         eab_key_sealed: seal(EAB_PURPOSE, eab_key)?,
@@ -158,6 +174,23 @@ fn contacts(input: &mut Input) -> Vec<String> {
             Some(why) => {
                 input.invalid(format!("contacts[{place}]"), "bad_contact", format!("{mail:?}: {why}"))
             }
+        }
+    }
+    found
+}
+
+/// Resolvers of a private view: an address, and the port where it is not 53.
+fn resolvers(input: &mut Input) -> Vec<SocketAddr> {
+    let texts = input.texts("resolvers").or(Vec::new());
+    if texts.len() > limits::ACME_RESOLVERS_MAX {
+        let message = format!("at most {} resolvers", limits::ACME_RESOLVERS_MAX);
+        input.invalid("resolvers", "too_many", message);
+    }
+    let mut found = Vec::new();
+    for (place, text) in texts.iter().take(limits::ACME_RESOLVERS_MAX).enumerate() {
+        match dns::server(text) {
+            Ok(address) => found.push(address),
+            Err(why) => input.invalid(format!("resolvers[{place}]"), "invalid", why),
         }
     }
     found

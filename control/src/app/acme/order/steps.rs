@@ -13,8 +13,8 @@ use rcgen::{CertificateParams, DistinguishedName, KeyPair, RsaKeySize};
 use super::super::super::certificate::install::{self, Issued};
 use super::super::super::change::Scope;
 use super::super::super::{App, Caller, Error, challenge};
-use super::super::account::{CREDENTIALS_PURPOSE, DNS_PURPOSE, Dns, EAB_PURPOSE};
-use super::super::outside::{Access, Authority, Fault, Outside, Registration, Txt, Wanted};
+use super::super::account::{CREDENTIALS_PURPOSE, DNS_PURPOSE, EAB_PURPOSE};
+use super::super::outside::{Access, Authority, Fault, Outside, Place, Registration, Txt, Wanted};
 use super::{Left, Step};
 use crate::publish::await_acknowledged;
 use crate::store::acme_account::AccountRow;
@@ -143,7 +143,11 @@ pub async fn take(app: &App, outside: &Outside, work: &mut Work) -> Result<Next,
 }
 
 fn authority(account: &AccountRow) -> Authority {
-    Authority { directory: account.directory.clone(), roots: account.roots.clone() }
+    Authority {
+        directory: account.directory.clone(),
+        roots: account.roots.clone(),
+        resolvers: account.resolvers.clone(),
+    }
 }
 
 /// The account as orders use it.
@@ -265,17 +269,17 @@ async fn confirm(app: &App, outside: &Outside, work: &mut Work) -> Result<Next, 
             .map_err(Fault::from)?;
     }
     if !work.left.records.is_empty() {
-        let (dns, secret) = dns(app, &work.account)?;
-        outside.records.put(&dns, secret.as_ref(), &work.left.records).await?;
+        outside.records.put(&place(app, &work.account)?, &work.left.records).await?;
     }
     Ok(Next::Go)
 }
 
-fn dns(app: &App, account: &AccountRow) -> Result<(Dns, Option<Secret<String>>), StepError> {
+fn place(app: &App, account: &AccountRow) -> Result<Place, StepError> {
     let missing = || Fault::again(format!("account {} does not say where TXT records are put", account.name));
     let said = account.dns.as_deref().ok_or_else(missing)?;
-    let said = serde_json::from_str(said).map_err(|why| Error::Internal(why.to_string()))?;
-    Ok((said, unsealed(app, DNS_PURPOSE, account.dns_secret_sealed.as_deref())?))
+    let dns = serde_json::from_str(said).map_err(|why| Error::Internal(why.to_string()))?;
+    let secret = unsealed(app, DNS_PURPOSE, account.dns_secret_sealed.as_deref())?;
+    Ok(Place { dns, secret, resolvers: account.resolvers.clone() })
 }
 
 async fn poll(app: &App, outside: &Outside, work: &mut Work, step: Step) -> Result<Next, StepError> {
@@ -349,10 +353,8 @@ pub async fn clean(app: &App, outside: &Outside, work: &mut Work) {
     if records.is_empty() {
         return;
     }
-    let removed = match dns(app, &work.account) {
-        Ok((dns, secret)) => {
-            outside.records.remove(&dns, secret.as_ref(), &records).await.map_err(StepError::from)
-        }
+    let removed = match place(app, &work.account) {
+        Ok(place) => outside.records.remove(&place, &records).await.map_err(StepError::from),
         Err(error) => Err(error),
     };
     if let Err(error) = removed {

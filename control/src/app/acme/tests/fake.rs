@@ -17,10 +17,9 @@ use rcgen::{CertificateParams, CertificateSigningRequestParams, Issuer, KeyPair}
 use serde_json::json;
 
 use crate::api::testing::LOCAL;
-use crate::app::acme::account::Dns;
 use crate::app::acme::order::{self, Step, job};
 use crate::app::acme::outside::{
-    Access, Authority, Ca, Fault, Outside, Records, Registered, Registration, Txt, Wanted,
+    Access, Authority, Ca, Fault, Outside, Place, Records, Registered, Registration, Txt, Wanted,
 };
 use crate::app::change::Scope;
 use crate::app::testing::Fixture;
@@ -194,12 +193,12 @@ impl Ca for Fake {
 
 #[async_trait]
 impl Records for Fake {
-    async fn put(&self, _: &Dns, secret: Option<&Secret<String>>, _: &[Txt]) -> Result<(), Fault> {
-        assert_eq!(secret.unwrap().expose(), "dHNpZy1zZWNyZXQ=");
+    async fn put(&self, place: &Place, _: &[Txt]) -> Result<(), Fault> {
+        assert_eq!(place.secret.as_ref().unwrap().expose(), "dHNpZy1zZWNyZXQ=");
         self.call("put").map(drop)
     }
 
-    async fn remove(&self, _: &Dns, _: Option<&Secret<String>>, _: &[Txt]) -> Result<(), Fault> {
+    async fn remove(&self, _: &Place, _: &[Txt]) -> Result<(), Fault> {
         self.call("remove").map(drop)
     }
 }
