@@ -7,7 +7,7 @@ pub mod options;
 
 use self::options::{
     FilterOptions, MatchOptions, RedirectOptions, RespondOptions, TargetOptions, TimeoutOptions,
-    UpstreamOptions,
+    TlsPolicyOptions, UpstreamOptions,
 };
 
 macro_rules! bodies {
@@ -36,8 +36,12 @@ bodies! {
         target: Option<String>,
         /// Several targets, instead of `target`; each may be a text as well.
         targets: Option<Vec<TargetOptions>>,
-        /// `off` (default) or `self-signed`.
+        /// `off` (default), `self-signed`, `upload`, `acme` or `passthrough`.
         tls: Option<String>,
+        /// With `upload` or `acme`: id or name of the certificate; the one that covers the host when absent.
+        certificate: Option<String>,
+        /// What the route asks of handshakes.
+        tls_policy: Option<TlsPolicyOptions>,
         /// Send plain HTTP to https; true when `tls` is on.
         redirect_https: Option<bool>,
         /// `Strict-Transport-Security`, in seconds.
@@ -82,8 +86,12 @@ bodies! {
         target: Option<String>,
         /// Several targets; each may be a text as well. What is not said of one that stays is kept.
         targets: Option<Vec<TargetOptions>>,
-        /// `off` or `self-signed`.
+        /// `off`, `self-signed`, `upload`, `acme` or `passthrough`.
         tls: Option<String>,
+        /// With `upload` or `acme`: id or name of the certificate; the host's other routes follow.
+        certificate: Option<String>,
+        /// Merged into what is there.
+        tls_policy: Option<TlsPolicyOptions>,
         /// Send plain HTTP to https.
         redirect_https: Option<bool>,
         /// In seconds; null sends none.

@@ -5,6 +5,7 @@
 
 pub mod install;
 pub mod leaf;
+pub mod routes;
 pub mod self_signed;
 pub mod view;
 

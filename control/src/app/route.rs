@@ -5,6 +5,7 @@ pub mod input;
 pub mod options;
 pub mod passwords;
 pub mod target;
+pub mod tls;
 pub mod upstream;
 pub mod view;
 
@@ -17,7 +18,7 @@ use self::input::Draft;
 use self::options::Options;
 use self::target::{Asked as AskedTarget, Context, Resolved};
 pub use self::view::RouteView;
-use super::certificate::self_signed;
+use super::certificate::routes as certificates;
 use super::change::{Change, Note, Scope};
 use super::input::{Input, Members, Said};
 use super::page::{Asked, Page, Precondition, page};
@@ -48,10 +49,9 @@ pub async fn create(app: &App, caller: &Caller, members: Members) -> Result<Rout
     apply(app, &mut change, caller, (&mut row, draft), &mut input).await?;
     input.finish(input::KNOWN)?;
     taken(&mut change, caller, &row).await?;
+    certificates::agree(&mut change, caller, &row).await?;
     store::route::insert(change.conn(), &row).await?;
-    if row.tls == TlsMode::SelfSigned {
-        self_signed::ensure(app, &mut change, (&row.host, &row.namespace)).await?;
-    }
+    certificates::follow(app, &mut change, (None, Some(&row))).await?;
     let view = view::of(&row);
     finish(change, &row, ("create", None, Some(&view))).await?;
     Ok(view)
@@ -111,13 +111,11 @@ pub async fn update(
     if key(&row) != key(&old) {
         taken(&mut change, caller, &row).await?;
     }
+    if row.tls != old.tls || row.host != old.host || row.certificate != old.certificate {
+        certificates::agree(&mut change, caller, &row).await?;
+    }
     store::route::update(change.conn(), &row).await?;
-    if row.tls == TlsMode::SelfSigned {
-        self_signed::ensure(app, &mut change, (&row.host, &row.namespace)).await?;
-    }
-    if old.tls == TlsMode::SelfSigned && (row.host != old.host || row.tls != old.tls) {
-        self_signed::release(&mut change, &old.host).await?;
-    }
+    certificates::follow(app, &mut change, (Some(&old), Some(&row))).await?;
     let (before, after) = (view::of(&old), view::of(&row));
     finish(change, &row, ("update", Some(&before), Some(&after))).await?;
     Ok(after)
@@ -130,18 +128,16 @@ pub async fn delete(app: &App, caller: &Caller, id: &str, precondition: &Precond
     let old = found(change.conn(), caller, id).await?;
     caller.allow(Action::Delete, Resource::Route(&old.namespace))?;
     precondition.allow(old.stamp.revision)?;
-    remove(&mut change, &old).await?;
+    remove(app, &mut change, &old).await?;
     change.commit().await.map(drop)
 }
 
 /// Takes a route away inside a larger change.
-pub(super) async fn remove(change: &mut Change<'_>, old: &RouteRow) -> Result<(), Error> {
+pub(super) async fn remove(app: &App, change: &mut Change<'_>, old: &RouteRow) -> Result<(), Error> {
     let now = change.now();
     store::route::delete(change.conn(), old.id, now).await?;
     change.remove(Kind::ROUTE, old.id.to_bytes());
-    if old.tls == TlsMode::SelfSigned {
-        self_signed::release(change, &old.host).await?;
-    }
+    certificates::follow(app, change, (Some(old), None)).await?;
     let note = note("delete", old);
     change.audit(note, Some(&view::of(old)), None).await
 }
@@ -226,28 +222,12 @@ async fn apply(
         row.host = host;
     }
     row.path = draft.path.merged(row.path.clone(), PathPrefix::root());
-    let tls_before = row.tls;
-    row.tls = draft.tls.merged(row.tls, TlsMode::Off);
-    let by_default = row.tls != TlsMode::Off;
-    // A new mode brings its own default; a mode that stays keeps what was set.
-    let kept = if row.tls == tls_before { row.redirect_https } else { by_default };
-    row.redirect_https = draft.redirect_https.merged(kept, by_default);
-    row.hsts_seconds = draft.hsts_seconds.merged(row.hsts_seconds, None);
+    tls::apply(row, (draft.tls, draft.redirect_https, draft.hsts_seconds), input);
     row.websocket = draft.websocket.merged(row.websocket, false);
     row.on_change = draft.on_change.merged(row.on_change, FlowPolicy::Keep);
     row.on_delete = draft.on_delete.merged(row.on_delete, DRAIN);
     row.enabled = draft.enabled.merged(row.enabled, true);
     row.note = draft.note.merged(std::mem::take(&mut row.note), String::new());
-    if row.tls == TlsMode::Off && row.redirect_https {
-        input.invalid(
-            "redirect_https",
-            "invalid",
-            "redirect_https needs tls: with tls off nothing answers https",
-        );
-    }
-    if row.tls == TlsMode::Off && row.hsts_seconds.is_some() {
-        input.invalid("hsts_seconds", "invalid", "hsts_seconds needs tls: browsers ignore it on plain http");
-    }
     owner(change, caller, (row, draft.owner), input).await?;
     let waits = matches!(draft.options.timeouts, Said::This(_));
     options::apply(row, &mut draft.options, input);
@@ -263,7 +243,8 @@ async fn apply(
         }
         row.timeouts = None;
     }
-    Ok(())
+    tls::rules(app, row, scheme, input)?;
+    certificates::choose(change, caller, (row, draft.certificate), input).await
 }
 
 /// Refuses filters that a route without a request to forward would not honour.

@@ -257,7 +257,7 @@ pub async fn delete(app: &App, caller: &Caller, id: &str, precondition: &Precond
             store::route::update(change.conn(), &row).await?;
             route::publish(&mut change, &row).await?;
         } else {
-            route::remove(&mut change, &row).await?;
+            route::remove(app, &mut change, &row).await?;
         }
     }
     let now = change.now();

@@ -428,8 +428,8 @@ async fn each(conn: &mut Conn, ids: &[Row]) -> Result<Vec<RouteRow>, Error> {
 /// certificate is not there yet.
 pub async fn count_self_signed(conn: &mut Conn, host: &HostPattern) -> Result<i64, Error> {
     let sql = "SELECT COUNT(*) AS n FROM routes r LEFT JOIN identities i ON i.id = r.certificate_id \
-               WHERE r.host = $1 AND r.deleted_at IS NULL \
-               AND (r.tls = 'self-signed' OR (r.tls = 'acme' AND (i.chain IS NULL OR i.chain = '')))";
+               AND i.deleted_at IS NULL WHERE r.host = $1 AND r.deleted_at IS NULL \
+               AND (r.tls = 'self-signed' OR (r.tls IN ('upload', 'acme') AND (i.chain IS NULL OR i.chain = '')))";
     conn.row(sql, &args![host.to_string()]).await?.map_or(Ok(0), |row| row.int("n"))
 }
 

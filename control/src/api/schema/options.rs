@@ -48,6 +48,15 @@ bodies! {
         /// Silence of a tunnel.
         tunnel: Option<String>,
     }
+    /// What a route asks of handshakes. It holds for the whole host: the strictest of its routes.
+    TlsPolicyOptions {
+        /// `1.2` (default) or `1.3`.
+        min_version: Option<String>,
+        /// PEM bundle of the authorities whose client certificates open the route; without one that stands: 403.
+        client_ca_pem: Option<String>,
+        /// PEM bundle of their lists of revoked certificates.
+        client_crl_pem: Option<String>,
+    }
     /// Where a client is sent.
     RedirectOptions {
         /// An absolute URL, or a path on the same host.

@@ -16,6 +16,8 @@ pub const KNOWN: &[&str] = &[
     "target",
     "targets",
     "tls",
+    "certificate",
+    "tls_policy",
     "redirect_https",
     "hsts_seconds",
     "websocket",
@@ -35,7 +37,7 @@ pub const KNOWN: &[&str] = &[
 ];
 
 /// Members of INVENTORY 2.1 that gateways do not honour yet.
-const PLANNED: &[&str] = &["listener", "listeners", "certificate"];
+const PLANNED: &[&str] = &["listener", "listeners"];
 
 /// Members that are shown only.
 const SHOWN: &[&str] = &["id", "revision", "created_at", "updated_at", "endpoints"];
@@ -51,6 +53,8 @@ pub struct Draft {
     pub targets: Option<Vec<Option<Asked>>>,
     /// The public side.
     pub tls: Said<TlsMode>,
+    /// The certificate, by id or name.
+    pub certificate: Said<String>,
     /// Plain HTTP goes to https.
     pub redirect_https: Said<bool>,
     /// Strict-Transport-Security.
@@ -82,6 +86,7 @@ pub fn read(input: &mut Input) -> Draft {
         path: input.parsed("path", "invalid", PathPrefix::parse),
         targets: targets(input),
         tls: tls(input),
+        certificate: input.text("certificate"),
         redirect_https: input.truth("redirect_https"),
         hsts_seconds: match input.number("hsts_seconds", 0, u64::from(u32::MAX)) {
             Said::This(seconds) => Said::This(u32::try_from(seconds).ok()),
@@ -115,6 +120,9 @@ fn policy(input: &mut Input, name: &'static str) -> Said<FlowPolicy> {
 
 /// Members of INVENTORY 2.1 that have another name here.
 const MOVED: &[(&str, &str)] = &[
+    ("tls_min", "tls_policy.min_version"),
+    ("client_ca", "tls_policy.client_ca_pem"),
+    ("client_crl", "tls_policy.client_crl_pem"),
     ("upstream_tls", "upstream.tls"),
     ("strip_prefix", "filters.path.strip"),
     ("add_prefix", "filters.path.add"),
@@ -146,14 +154,9 @@ fn tls(input: &mut Input) -> Said<TlsMode> {
     match input.text("tls") {
         Said::Nothing => Said::Nothing,
         Said::Null => Said::Null,
-        Said::This(mode) => match (text::tls(&mode), mode.as_str()) {
-            (Ok(mode), _) => Said::This(mode),
-            (Err(_), "upload" | "acme" | "passthrough") => {
-                let message = format!("tls {mode:?} is not supported yet; supported are off and self-signed");
-                input.invalid("tls", "unsupported", message);
-                Said::Nothing
-            }
-            (Err(why), _) => {
+        Said::This(mode) => match text::tls(&mode) {
+            Ok(mode) => Said::This(mode),
+            Err(why) => {
                 input.invalid("tls", "invalid", why);
                 Said::Nothing
             }

@@ -12,7 +12,7 @@ use super::passwords;
 use crate::options::action::{self, Answer};
 use crate::options::filters::{self, Hashes};
 use crate::options::merge::Rivals;
-use crate::options::{Flaws, Node, Places, matchers, merge, placed, timeouts};
+use crate::options::{Flaws, Node, Places, matchers, merge, placed, timeouts, tls_policy};
 use crate::store::route::RouteRow;
 
 /// What was said about options.
@@ -26,6 +26,8 @@ pub struct Options {
     pub timeouts: Said<Value>,
     /// `upstream`.
     pub upstream: Said<Value>,
+    /// `tls_policy`.
+    pub tls_policy: Said<Value>,
     /// `redirect`.
     pub redirect: Said<Value>,
     /// `respond`.
@@ -40,6 +42,7 @@ pub fn read(input: &mut Input) -> Options {
         filters: input.object("filters"),
         timeouts: input.object("timeouts"),
         upstream: input.object("upstream"),
+        tls_policy: input.object("tls_policy"),
         redirect: input.object("redirect"),
         respond: input.object("respond"),
         hashes: BTreeMap::new(),
@@ -130,6 +133,9 @@ pub fn apply(row: &mut RouteRow, options: &mut Options, input: &mut Input) {
     let old = Group { name: "timeouts", old: row.timeouts.as_deref().map(timeouts::show), rivals: &[] };
     let how = (timeouts::read, config::snapshot::Timeouts::check, &[] as Places);
     row.timeouts = boxed(group(input, old, take(&mut options.timeouts), how), row.timeouts.take());
+    let old = Group { name: "tls_policy", old: row.tls_policy.as_deref().map(tls_policy::show), rivals: &[] };
+    let how = (tls_policy::read, config::snapshot::TlsPolicy::check, tls_policy::PLACES);
+    row.tls_policy = boxed(group(input, old, take(&mut options.tls_policy), how), row.tls_policy.take());
 }
 
 /// What the route answers by itself, as said; `Null` when it is to answer nothing by itself any more.

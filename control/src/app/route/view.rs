@@ -7,11 +7,12 @@ use utoipa::ToSchema;
 use super::super::page::time;
 use super::target;
 use crate::api::schema::options::{
-    FilterOptions, MatchOptions, RedirectOptions, RespondOptions, TimeoutOptions, UpstreamOptions,
+    FilterOptions, MatchOptions, RedirectOptions, RespondOptions, TimeoutOptions, TlsPolicyOptions,
+    UpstreamOptions,
 };
 use crate::options::action::{self, Answer};
 use crate::options::upstream::scheme::Scheme;
-use crate::options::{filters, matchers, timeouts, upstream};
+use crate::options::{filters, matchers, timeouts, tls_policy, upstream};
 use crate::store::route::{EndpointRow, RouteRow};
 use crate::store::text;
 
@@ -48,8 +49,13 @@ pub struct RouteView {
     /// How long the route waits.
     #[schema(value_type = Option<TimeoutOptions>)]
     pub timeouts: Option<Value>,
-    /// `off` or `self-signed`.
+    /// `off`, `self-signed`, `upload`, `acme` or `passthrough`.
     pub tls: String,
+    /// The id of the certificate it is served with, where one was uploaded or ordered.
+    pub certificate: Option<String>,
+    /// What it asks of handshakes.
+    #[schema(value_type = Option<TlsPolicyOptions>)]
+    pub tls_policy: Option<Value>,
     /// Whether plain HTTP is sent to https.
     pub redirect_https: bool,
     /// `Strict-Transport-Security`, in seconds.
@@ -117,6 +123,8 @@ pub fn of(row: &RouteRow) -> RouteView {
         upstream: row.policy.as_deref().map(upstream::show),
         timeouts: row.timeouts.as_deref().map(timeouts::show),
         tls: text::tls_text(row.tls).to_owned(),
+        certificate: row.certificate.map(|id| id.to_string()),
+        tls_policy: row.tls_policy.as_deref().map(tls_policy::show),
         redirect_https: row.redirect_https,
         hsts_seconds: row.hsts_seconds,
         websocket: row.websocket,
