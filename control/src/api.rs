@@ -5,6 +5,7 @@
 
 mod acme;
 mod acme_order;
+mod certificate;
 pub mod extract;
 mod gateway;
 pub mod layer;
@@ -48,6 +49,7 @@ const DOCUMENT: &str = "/api/v1/openapi.json";
 fn resources() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(route::router())
+        .merge(certificate::router())
         .merge(vm::router())
         .merge(user::router())
         .merge(token::router())

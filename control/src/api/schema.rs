@@ -129,6 +129,87 @@ bodies! {
         /// Give it no new requests but those that stick to it.
         draining: Option<bool>,
     }
+    /// A certificate to make: brought, to be signed elsewhere, or to be ordered.
+    CertificateInput {
+        /// `upload`, `csr` or `acme`; told by the other members when absent, but for `acme`.
+        source: Option<String>,
+        /// What people call it; its first name when absent.
+        name: Option<String>,
+        /// The tenant; the only one that the caller administers, else `default`.
+        namespace: Option<String>,
+        /// At most 255 characters.
+        note: Option<String>,
+        /// With `csr` and `acme`: what it is for. Host names and wildcards; with `csr` addresses as well.
+        names: Option<Vec<String>>,
+        /// With `upload`: the leaf, or the chain leaf first, or all with the key; PEM, or the bytes of the file as base64.
+        certificate: Option<String>,
+        /// The rest of the chain.
+        certificate_chain: Option<String>,
+        /// The key of the leaf. It is sealed and never shown.
+        private_key: Option<String>,
+        /// A PKCS#12 archive as base64, instead of the others.
+        pkcs12: Option<String>,
+        /// The password of the archive.
+        password: Option<String>,
+        /// The subject of the request.
+        csr: Option<CsrInput>,
+        /// Of a key to make: `ecdsa-p256` (default), `ecdsa-p384`, `rsa-2048`, `rsa-3072` or `rsa-4096`.
+        key_type: Option<String>,
+        /// With `acme`: the account, by id or name; the default one when absent.
+        account: Option<String>,
+        /// With `acme`: `http-01`, `tls-alpn-01` or `dns-01`, which a wildcard needs.
+        challenge: Option<String>,
+    }
+    /// The subject of a request. Authorities look at the names alone.
+    CsrInput {
+        /// CN.
+        common_name: Option<String>,
+        /// O.
+        organization: Option<String>,
+        /// OU.
+        organizational_unit: Option<String>,
+        /// L.
+        locality: Option<String>,
+        /// ST.
+        state: Option<String>,
+        /// C, two capital letters.
+        country: Option<String>,
+    }
+    /// What to change of a certificate. A chain and key take the place of those there in one generation.
+    CertificatePatch {
+        /// What people call it.
+        name: Option<String>,
+        /// At most 255 characters.
+        note: Option<String>,
+        /// Of one that was brought: the new leaf or chain.
+        certificate: Option<String>,
+        /// The rest of the chain.
+        certificate_chain: Option<String>,
+        /// The key of the leaf.
+        private_key: Option<String>,
+        /// A PKCS#12 archive as base64, instead of the others.
+        pkcs12: Option<String>,
+        /// The password of the archive.
+        password: Option<String>,
+        /// Of one that is ordered: the kind of the next key.
+        key_type: Option<String>,
+        /// Of one that is ordered.
+        account: Option<String>,
+        /// Of one that is ordered.
+        challenge: Option<String>,
+    }
+    /// The chain that was signed for a request.
+    CertificateLoad {
+        /// The leaf, or the chain leaf first; PEM, or the bytes of the file as base64.
+        certificate: String,
+        /// The rest of the chain.
+        certificate_chain: Option<String>,
+    }
+    /// How to renew.
+    CertificateRenewal {
+        /// Also one that is good for a while; false when absent.
+        force: Option<bool>,
+    }
     /// A VM to make.
     VmInput {
         /// Letters, digits, `-`, `_`; unique in the namespace.
@@ -240,7 +321,7 @@ bodies! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::{acme, join_token, route, setup, token, user, user_key, vm};
+    use crate::app::{acme, certificate, join_token, route, setup, token, user, user_key, vm};
 
     #[test]
     fn the_described_bodies_have_the_members_that_are_read() {
@@ -259,6 +340,8 @@ mod tests {
         same(RouteInput::FIELDS, &route, &[]);
         same(RoutePatch::FIELDS, &route, &["namespace", "protocol"]);
         same(EndpointPatch::FIELDS, route::endpoint::KNOWN, &[]);
+        same(CertificateInput::FIELDS, certificate::input::KNOWN, &[]);
+        same(CertificatePatch::FIELDS, certificate::input::KNOWN, &["source", "namespace", "names", "csr"]);
         same(VmInput::FIELDS, vm::KNOWN, &[]);
         same(VmPatch::FIELDS, vm::KNOWN, &["namespace"]);
         same(UserInput::FIELDS, user::KNOWN, &["grants"]);

@@ -3,6 +3,9 @@
 //! A row is a certificate for its whole life: a renewal puts a new chain into it under the same id ([`install`]), so a
 //! route that uses it never has to be told. Private keys lie sealed in the row and are in no view.
 
+pub mod alter;
+pub mod create;
+pub mod input;
 pub mod install;
 pub mod leaf;
 pub mod routes;
@@ -14,6 +17,8 @@ use super::{App, Caller, Error};
 use crate::auth::rbac::{Action, Resource};
 use crate::store;
 use crate::store::identity::{Filter, IdentityRow};
+pub use alter::{delete, load, renew, update};
+pub use create::create;
 pub use view::CertificateView;
 
 /// Shows a certificate that the caller may see.
@@ -45,4 +50,9 @@ pub(super) async fn found(conn: &mut store::Conn, caller: &Caller, id: &str) -> 
         return Err(nothing());
     }
     Ok(row)
+}
+
+/// The end of the days that a list asks about, in microseconds.
+pub fn ends_before(app: &App, days: u32) -> i64 {
+    app.clock.now().saturating_add(i64::from(days).saturating_mul(view::DAY))
 }

@@ -5,7 +5,7 @@ use config::secret::Secret;
 use config::snapshot::{Kind, Value};
 
 use super::super::change::Change;
-use super::super::{App, Error};
+use super::super::{App, Error, Keys};
 use super::{leaf, self_signed};
 use crate::publish::build;
 use crate::store;
@@ -34,17 +34,24 @@ pub async fn install(change: &mut Change<'_>, row: &mut IdentityRow, issued: Iss
     Ok(())
 }
 
-/// Writes the chain into the row alone.
+/// Writes the chain into the row and its place in the store.
 pub(super) async fn write(
     change: &mut Change<'_>,
     row: &mut IdentityRow,
     issued: Issued,
 ) -> Result<(), Error> {
+    fill(change.keys().as_ref(), row, issued)?;
+    row.stamp = row.stamp.changed(change.now());
+    Ok(store::identity::update(change.conn(), row).await?)
+}
+
+/// Writes the chain, what its leaf says and the sealed key into the row alone.
+pub(super) fn fill(keys: &dyn Keys, row: &mut IdentityRow, issued: Issued) -> Result<(), Error> {
     certs::identity::Parts::parse(&issued.chain, issued.key.expose())
         .map_err(|why| Error::Internal(why.to_string()))?;
     let first = issued.chain.first().map(Vec::as_slice).unwrap_or_default();
     let facts = leaf::facts(first).map_err(Error::Internal)?;
-    let sealed = change.keys().seal(build::IDENTITY_PURPOSE, issued.key.expose());
+    let sealed = keys.seal(build::IDENTITY_PURPOSE, issued.key.expose());
     row.key_sealed = sealed.map_err(|error| Error::Internal(error.to_string()))?;
     row.chain = issued.chain;
     row.names = facts.names;
@@ -56,8 +63,7 @@ pub(super) async fn write(
     row.status = Status::Active;
     (row.last_error, row.next_try) = (None, None);
     (row.csr, row.csr_key_sealed) = (None, None);
-    row.stamp = row.stamp.changed(change.now());
-    Ok(store::identity::update(change.conn(), row).await?)
+    Ok(())
 }
 
 /// Notes that an order or a renewal failed and when it is tried again. What the row has is served on.

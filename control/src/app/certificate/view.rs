@@ -7,7 +7,7 @@ use super::super::page::time;
 use crate::options::tls_policy::pem;
 use crate::store::identity::IdentityRow;
 
-const DAY: i64 = 24 * 60 * 60 * 1_000_000;
+pub(super) const DAY: i64 = 24 * 60 * 60 * 1_000_000;
 
 /// How long before its end a certificate is warned about, in microseconds: thirty days.
 pub const WARN_BEFORE: i64 = 30 * DAY;
@@ -41,6 +41,9 @@ pub struct CertificateView {
     pub days: Option<i64>,
     /// What is to be looked at: it ends soon, or a renewal failed.
     pub warning: Option<String>,
+    /// What was odd about what was brought, told once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// `ecdsa-p256`, `rsa-2048`, …
     pub key_type: Option<String>,
     /// The ACME account.
@@ -89,6 +92,7 @@ pub fn of(row: &IdentityRow, now: i64) -> CertificateView {
         not_after: ends.map(time),
         days: ends.map(|ends| ends.saturating_sub(now).div_euclid(DAY)),
         warning: warning(row, now),
+        warnings: Vec::new(),
         key_type: row.key_kind.clone(),
         account: row.account.clone(),
         challenge: row.challenge.clone(),
