@@ -5,6 +5,8 @@
 
 mod acme;
 pub mod args;
+mod ca;
+mod cert;
 pub mod client;
 pub mod failure;
 mod gateway;
@@ -24,9 +26,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 use serde_json::json;
 
-use args::{
-    CaCommand, Cli, Command, ControlCommand, DbCommand, GatewayCommand, Global, SetupArgs, TokenCommand,
-};
+use args::{Cli, Command, ControlCommand, DbCommand, GatewayCommand, Global, SetupArgs, TokenCommand};
 use client::Client;
 use failure::Failure;
 use output::Printer;
@@ -69,6 +69,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         | Command::Gateway(_)
         | Command::Token(_)
         | Command::Ca(_)
+        | Command::Cert(_)
+        | Command::RenewSsl(_)
         | Command::Setup(_)
         | Command::Status
         | Command::Explain(_)
@@ -96,7 +98,11 @@ async fn ask(global: &Global, command: Command) -> Result<ExitCode, Failure> {
         Command::User(command) => user::run(&client, &printer, command).await?,
         Command::Gateway(command) => gateway::run(&client, &printer, command).await?,
         Command::Token(command) => token(&client, &printer, command).await?,
-        Command::Ca(CaCommand::Show) => printer.text(&client.get("/api/v1/ca").await?.text),
+        Command::Ca(command) => ca::run(&client, &printer, command).await?,
+        Command::Cert(command) => cert::run(&client, &printer, command).await?,
+        Command::RenewSsl(arguments) => {
+            cert::run(&client, &printer, args::CertCommand::Renew(arguments)).await?;
+        }
         Command::Setup(arguments) => setup(&client, &printer, arguments).await?,
         Command::Whoami => printer.object(&client.get("/api/v1/whoami").await?.body),
         Command::Status => status::status(&client, &printer).await?,

@@ -342,6 +342,9 @@ mod tests {
         same(EndpointPatch::FIELDS, route::endpoint::KNOWN, &[]);
         same(CertificateInput::FIELDS, certificate::input::KNOWN, &[]);
         same(CertificatePatch::FIELDS, certificate::input::KNOWN, &["source", "namespace", "names", "csr"]);
+        same(CsrInput::FIELDS, certificate::input::SUBJECT, &[]);
+        same(CertificateLoad::FIELDS, certificate::input::LOADED, &[]);
+        same(CertificateRenewal::FIELDS, &["force"], &[]);
         same(VmInput::FIELDS, vm::KNOWN, &[]);
         same(VmPatch::FIELDS, vm::KNOWN, &["namespace"]);
         same(UserInput::FIELDS, user::KNOWN, &["grants"]);

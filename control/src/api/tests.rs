@@ -1,6 +1,8 @@
 //! The API through its router: one fact a test.
 
 mod acme;
+mod certificates;
+mod certificates_routes;
 mod gateways;
 mod routes;
 mod routes_options;

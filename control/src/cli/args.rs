@@ -1,6 +1,7 @@
 //! The words of the command line. Scripts outside this repository use them: add freely, change none (DESIGN §11).
 
 pub mod acme;
+pub mod cert;
 pub mod options;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::acme::AcmeCommand;
+pub use self::cert::{CaCommand, CertCommand};
 pub use self::options::ExplainArgs;
 use self::options::OptionFlags;
 
@@ -88,6 +90,12 @@ pub enum Command {
     /// Routes: which host and path lead where.
     #[command(subcommand)]
     Route(RouteCommand),
+    /// Certificates: brought, ordered, or signed elsewhere.
+    #[command(subcommand)]
+    Cert(CertCommand),
+    /// The same as `cert renew`, as the reference writes it: `gatehouse --renew-ssl`.
+    #[command(long_flag = "renew-ssl", hide = true)]
+    RenewSsl(cert::RenewArgs),
     /// Virtual machines.
     #[command(subcommand)]
     Vm(VmCommand),
@@ -261,6 +269,18 @@ pub struct RouteFields {
     /// How the public side is protected; default off.
     #[arg(long)]
     pub tls: Option<Tls>,
+    /// With --tls upload or acme: the certificate, by name or id; otherwise the one that covers the host.
+    #[arg(long, value_name = "CERTIFICATE")]
+    pub certificate: Option<String>,
+    /// Oldest version of TLS that the host is served with: 1.2 (default) or 1.3.
+    #[arg(long, value_name = "VERSION")]
+    pub tls_min: Option<String>,
+    /// PEM file of authorities: only clients with a certificate of one of them come in; repeatable.
+    #[arg(long, value_name = "FILE")]
+    pub client_ca: Vec<PathBuf>,
+    /// PEM file of the certificates that those authorities revoked; repeatable.
+    #[arg(long, value_name = "FILE")]
+    pub client_crl: Vec<PathBuf>,
     /// Whether WebSockets pass; default off.
     #[arg(long)]
     pub websocket: Option<Switch>,
@@ -555,13 +575,6 @@ pub enum TokenCommand {
 pub enum DbCommand {
     /// Brings the schema up to date while control is stopped; control does the same at its start. A copy is made first.
     Migrate(RunArgs),
-}
-
-/// The internal certificate authority.
-#[derive(Debug, Subcommand)]
-pub enum CaCommand {
-    /// Prints its certificate as PEM.
-    Show,
 }
 
 /// What the first administrator is to be.

@@ -33,7 +33,7 @@ pub(super) async fn run(client: &Client, printer: &Printer, command: RouteComman
             let mut body = json!({ "host": host, "path": path });
             put(&mut body, "targets", (!target.is_empty()).then(|| target.clone()));
             put(&mut body, "namespace", namespace);
-            put_fields(&mut body, &fields);
+            put_fields(&mut body, &fields)?;
             body::put_options(&mut body, &fields.options, &[])?;
             let made = client.post(LIST, &body).await?.body;
             let leads = if target.is_empty() { "an answer of its own".to_owned() } else { target.join(", ") };
@@ -49,7 +49,7 @@ pub(super) async fn run(client: &Client, printer: &Printer, command: RouteComman
         RouteCommand::Update { route, target, fields } => {
             let mut body = json!({});
             put(&mut body, "targets", (!target.is_empty()).then_some(target));
-            put_fields(&mut body, &fields);
+            put_fields(&mut body, &fields)?;
             let address = address(client, &route).await?;
             let there = if fields.options.filters.basic_auth.is_empty() {
                 Vec::new()
@@ -80,9 +80,15 @@ async fn address(client: &Client, route: &RouteName) -> Result<String, Failure> 
     Ok(format!("{LIST}/{id}"))
 }
 
-fn put_fields(body: &mut Value, fields: &RouteFields) {
+fn put_fields(body: &mut Value, fields: &RouteFields) -> Result<(), Failure> {
     let tls = fields.tls.and_then(|tls| tls.to_possible_value()).map(|tls| tls.get_name().to_owned());
     put(body, "tls", tls);
+    put(body, "certificate", fields.certificate.clone());
+    let mut policy = json!({});
+    put(&mut policy, "min_version", fields.tls_min.clone());
+    put(&mut policy, "client_ca_pem", bundle(&fields.client_ca)?);
+    put(&mut policy, "client_crl_pem", bundle(&fields.client_crl)?);
+    put(body, "tls_policy", (policy != json!({})).then_some(policy));
     put(body, "websocket", fields.websocket.map(super::args::Switch::is_on));
     put(body, "redirect_https", fields.redirect_https.map(super::args::Switch::is_on));
     put(
@@ -94,6 +100,17 @@ fn put_fields(body: &mut Value, fields: &RouteFields) {
     put(body, "on_delete", fields.on_delete.clone());
     put(body, "enabled", fields.enabled.map(super::args::Switch::is_on));
     put(body, "note", fields.note.clone());
+    Ok(())
+}
+
+/// The text of several PEM files as one.
+fn bundle(files: &[std::path::PathBuf]) -> Result<Option<String>, Failure> {
+    let mut text = String::new();
+    for file in files {
+        text.push_str(&body::read(file)?);
+        text.push('\n');
+    }
+    Ok((!files.is_empty()).then_some(text))
 }
 
 /// The users that a route asks for already.

@@ -118,7 +118,7 @@ pub async fn load(
     if brought.is_empty() && input.is_sound() {
         input.invalid("certificate", "required", "certificate is missing: the chain that was signed");
     }
-    input.finish(&["certificate", "certificate_chain"])?;
+    input.finish(input::LOADED)?;
     let Some(sealed) = row.csr_key_sealed.as_ref() else {
         let message = format!("certificate {} waits for no chain; PATCH replaces chain and key", row.name);
         return Err(Error::Conflict { field: "id", message });

@@ -49,6 +49,13 @@ pub const SHOWN: &[&str] = &[
     "updated_at",
 ];
 
+/// Members of the subject of a request.
+pub const SUBJECT: &[&str] =
+    &["common_name", "organization", "organizational_unit", "locality", "state", "country"];
+
+/// Members of a chain that is loaded.
+pub const LOADED: &[&str] = &["certificate", "certificate_chain"];
+
 /// The members that hold a certificate or a key.
 const BROUGHT: &[&str] = &["certificate", "certificate_chain", "private_key", "pkcs12", "password"];
 

@@ -47,7 +47,7 @@ fn overlay(body: &mut Value, over: Value) {
     }
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
+pub(in crate::cli) fn read(file: &Path) -> Result<String, Failure> {
     if file.as_os_str() == "-" {
         return super::super::read_input(std::io::stdin(), "standard input");
     }
