@@ -24,6 +24,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(show, update, delete))
         .routes(routes!(load))
         .routes(routes!(renew))
+        .routes(routes!(revoke))
 }
 
 /// Lists the certificates that the caller may see.
@@ -152,5 +153,16 @@ async fn renew(
     let is_forced = input.truth("force").or(false);
     input.finish(&["force"])?;
     let view = certificate::renew(&app, &caller, &id, is_forced).await?;
+    Ok(shown(&view, view.revision))
+}
+
+/// Has the ACME authority that signed a certificate declare that it must not be trusted any more.
+#[utoipa::path(
+    post, path = "/api/v1/certificates/{id}/revoke", tag = "certificates", operation_id = "revokeCertificate",
+    params(("id" = String, Path)),
+    responses((status = 200, body = CertificateView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
+)]
+async fn revoke(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Answer {
+    let view = certificate::revoke(&app, &caller, &id).await?;
     Ok(shown(&view, view.revision))
 }

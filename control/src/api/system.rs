@@ -121,7 +121,7 @@ fn is_this_machine(host: &str) -> bool {
     responses((status = 200, content_type = "text/plain", body = String), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
 async fn metrics(State(app): State<Arc<App>>, caller: Caller, headers: HeaderMap) -> Answer {
-    let text = system::metrics(&app, &caller, is_direct(&headers))?;
+    let text = system::metrics(&app, &caller, is_direct(&headers)).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 

@@ -17,7 +17,7 @@ use super::{App, Caller, Error};
 use crate::auth::rbac::{Action, Resource};
 use crate::store;
 use crate::store::identity::{Filter, IdentityRow};
-pub use alter::{delete, load, renew, update};
+pub use alter::{delete, load, renew, revoke, update};
 pub use create::create;
 pub use view::CertificateView;
 

@@ -7,11 +7,13 @@ use config::grant::Grants;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::certificate::view;
 use super::page::time;
 use super::{App, Caller, Error};
 use crate::auth::rbac::{Action, Resource};
 use crate::auth::{Actor, Origin};
 use crate::store;
+use crate::store::identity::IdentityRow;
 
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -75,6 +77,9 @@ pub struct StatsView {
     /// `sqlite` or `postgres`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
+    /// Certificates that end soon or could not be renewed; only for those who may see the whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// The reference's health check: 200 while the store answers. Counts of the whole are root's.
@@ -90,7 +95,47 @@ pub async fn stats(app: &App, caller: &Caller) -> Result<StatsView, Error> {
         objects: may.then(|| state.snapshot.len()),
         gateways: may.then(|| connected(app)),
         database: may.then(|| app.db.engine_name().to_owned()),
+        warnings: if may { warnings(app).await? } else { Vec::new() },
     })
+}
+
+/// Certificates that are warned about at once.
+const WARNINGS_MAX: i64 = 100;
+/// Certificates whose end is a figure: those that end first. More would make every scrape slow.
+const FIGURES_MAX: i64 = 1_000;
+
+/// What somebody should look at.
+async fn warnings(app: &App) -> Result<Vec<String>, Error> {
+    let now = app.clock.now();
+    let then = now.saturating_add(view::WARN_BEFORE);
+    let rows = store::identity::alarming(&mut app.db.read().await?, then, WARNINGS_MAX).await?;
+    let say = |row: &IdentityRow| Some(format!("certificate {}: {}", row.name, view::warning(row, now)?));
+    Ok(rows.iter().filter_map(say).collect())
+}
+
+/// Figures of certificates.
+async fn certificates(app: &App, text: &mut String) -> Result<(), Error> {
+    let rows = store::identity::alarming(&mut app.db.read().await?, i64::MAX, FIGURES_MAX).await?;
+    let mut put = |name: &str, help: &str, value: &dyn Fn(&IdentityRow) -> Option<i64>| {
+        _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+        for row in &rows {
+            let Some(value) = value(row) else { continue };
+            let label: String =
+                row.name.chars().filter(|c| !c.is_control() && !['"', '\\'].contains(c)).collect();
+            let (id, namespace, source) = (row.id, &row.namespace, row.source.as_str());
+            _ = writeln!(
+                text,
+                "{name}{{name=\"{label}\",id=\"{id}\",namespace=\"{namespace}\",source=\"{source}\"}} {value}"
+            );
+        }
+    };
+    put("gatehouse_tls_cert_not_after_timestamp_seconds", "When a certificate ends.", &|row| {
+        row.is_issued().then_some(row.expires_at / 1_000_000)
+    });
+    put("gatehouse_tls_cert_renewal_failed", "Whether the last try for a certificate failed.", &|row| {
+        Some(i64::from(row.last_error.is_some()))
+    });
+    Ok(())
 }
 
 fn connected(app: &App) -> usize {
@@ -179,7 +224,7 @@ fn kind(cause: &sqlx::Error) -> String {
 }
 
 /// Prometheus figures of control. By token, or from this machine itself: neither through a proxy nor by a web page.
-pub fn metrics(app: &App, caller: &Caller, is_direct: bool) -> Result<String, Error> {
+pub async fn metrics(app: &App, caller: &Caller, is_direct: bool) -> Result<String, Error> {
     let is_local = match caller.origin {
         Origin::Socket => true,
         Origin::Peer(peer) => peer.ip().to_canonical().is_loopback() && is_direct,
@@ -204,6 +249,7 @@ pub fn metrics(app: &App, caller: &Caller, is_direct: bool) -> Result<String, Er
         .filter(|(_, said)| said.streams > 0 && said.acked != Some(state.snapshot.generation()))
         .count();
     figure("gatehouse_gateways_behind", "Connected gateways that serve an older generation.", count(behind));
+    certificates(app, &mut text).await?;
     _ = writeln!(text, "# HELP gatehouse_build_info The program.\n# TYPE gatehouse_build_info gauge");
     _ = writeln!(text, "gatehouse_build_info{{version=\"{VERSION}\"}} 1");
     Ok(text)

@@ -391,3 +391,12 @@ pub async fn ending(conn: &mut Conn, then: i64) -> Result<Vec<IdentityId>, Error
     let rows = conn.rows(sql, &args![then]).await?;
     rows.iter().map(|row| text::parsed(row, TABLE, "id", str::parse)).collect()
 }
+
+/// What is to be looked at: the certificates that end before `then` or whose last try failed, the first to end first.
+pub async fn alarming(conn: &mut Conn, then: i64, most: i64) -> Result<Vec<IdentityRow>, Error> {
+    let sql = concat!(
+        columns!(),
+        " AND ((chain <> '' AND expires_at < $1) OR last_error IS NOT NULL) ORDER BY expires_at, id LIMIT $2"
+    );
+    conn.rows(sql, &args![then, most]).await?.iter().map(read).collect()
+}

@@ -304,7 +304,7 @@ bodies! {
 mod tests {
     use super::*;
     use crate::app::route::target;
-    use crate::options::{action, filters, matchers, timeouts, upstream};
+    use crate::options::{action, filters, matchers, timeouts, tls_policy, upstream};
 
     #[test]
     fn the_described_options_have_the_members_that_are_read() {
@@ -312,6 +312,7 @@ mod tests {
             (MatchOptions::FIELDS, matchers::KNOWN),
             (ConditionOptions::FIELDS, matchers::CONDITION),
             (TimeoutOptions::FIELDS, timeouts::KNOWN),
+            (TlsPolicyOptions::FIELDS, tls_policy::KNOWN),
             (RedirectOptions::FIELDS, action::REDIRECT),
             (RespondOptions::FIELDS, action::RESPOND),
             (TargetOptions::FIELDS, target::KNOWN),

@@ -3,6 +3,9 @@
 use config::secret::Secret;
 use config::snapshot::TlsMode;
 
+use super::super::acme::order::{self, Reason};
+use super::super::acme::outside::Outside;
+use super::super::acme::renewal;
 use super::super::change::{Change, Scope};
 use super::super::input::{Input, Members, Said};
 use super::super::page::Precondition;
@@ -152,6 +155,7 @@ pub async fn renew(app: &App, caller: &Caller, id: &str, is_forced: bool) -> Res
     let now = change.now();
     let is_due = !old.is_issued() || old.last_error.is_some() || old.expires_at <= now + WARN_BEFORE;
     let mut row = old.clone();
+    let is_ordered = row.source == Source::Acme;
     match row.source {
         Source::Upload => {
             let message = format!("certificate {} was brought by hand; load or upload a new one", old.name);
@@ -160,15 +164,34 @@ pub async fn renew(app: &App, caller: &Caller, id: &str, is_forced: bool) -> Res
         _ if !is_due && !is_forced => return Ok(view::of(&old, now)),
         Source::SelfSigned => self_signed::issue(app, &mut change, &mut row).await?,
         Source::Acme => {
+            let reason = if row.is_issued() { Reason::Renewal } else { Reason::Request };
+            order::request(&mut change, &row, reason).await?;
             row.next_try = Some(now);
-            if row.status == Status::Failed || row.status == Status::Revoked {
+            if matches!(row.status, Status::Failed | Status::Revoked) {
                 row.status = if row.is_issued() { Status::Active } else { Status::Pending };
             }
             row.stamp = row.stamp.changed(now);
             store::identity::update(change.conn(), &row).await?;
         }
     }
-    finish(change, ("renew", &old, &row), Vec::new()).await
+    let view = finish(change, ("renew", &old, &row), Vec::new()).await?;
+    if is_ordered {
+        app.acme.wake();
+    }
+    Ok(view)
+}
+
+/// Has the ACME authority that signed a certificate declare that it must not be trusted any more.
+pub async fn revoke(app: &App, caller: &Caller, id: &str) -> Result<CertificateView, Error> {
+    caller.allow(Action::Read, Resource::Whoami)?;
+    let row = found(&mut app.db.read().await?, caller, id).await?;
+    caller.allow(Action::Update, Resource::Certificate(&row.namespace))?;
+    if row.source != Source::Acme || !row.is_issued() {
+        let message = format!("certificate {} was not issued by an ACME authority", row.name);
+        return Err(Error::Conflict { field: "id", message });
+    }
+    renewal::revoke(app, caller, &Outside::real(), &row, certs::acme::order::Reason::Unspecified).await?;
+    super::show(app, caller, id).await
 }
 
 /// Takes a certificate away. One that routes use stays, unless `force`: their hosts are served with a leaf of the

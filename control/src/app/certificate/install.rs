@@ -55,6 +55,9 @@ pub(super) fn fill(keys: &dyn Keys, row: &mut IdentityRow, issued: Issued) -> Re
     row.key_sealed = sealed.map_err(|error| Error::Internal(error.to_string()))?;
     row.chain = issued.chain;
     row.names = facts.names;
+    // As rows are read.
+    row.names.sort_by_key(ToString::to_string);
+    row.names.dedup();
     row.not_before = Some(facts.not_before);
     row.expires_at = facts.not_after;
     row.issuer = Some(facts.issuer);
