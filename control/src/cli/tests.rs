@@ -26,24 +26,6 @@ fn every_fixed_form_parses() {
         "gatehouse route add '*' http://10.0.0.5",
         "gatehouse route add app.example.com http://10.0.0.5 --tls upload --certificate web --tls-min 1.3",
         "gatehouse route add app.example.com http://10.0.0.5 --tls acme --client-ca a.pem --client-ca b.pem --client-crl c.pem",
-        "gatehouse cert add chain.pem key.pem",
-        "gatehouse cert add --cert a.pem --chain b.pem --key c.pem --name web --namespace ns1",
-        "gatehouse cert add web.p12 --password-file pw",
-        "gatehouse cert add --acme app.example.com --acme '*.example.com' --challenge dns-01 --account le",
-        "gatehouse cert import web chain.pem key.pem",
-        "gatehouse cert csr --cn app.example.com --san b.example.com --san 10.0.0.1 --org Example --country DE",
-        "gatehouse cert load web --cert a.pem --chain b.pem",
-        "gatehouse cert ls --days 30 -o json",
-        "gatehouse cert list --source acme --status failed",
-        "gatehouse cert show web --part certificate_chain",
-        "gatehouse cert renew",
-        "gatehouse cert renew --force web app.example.com",
-        "gatehouse --renew-ssl",
-        "gatehouse --renew-ssl --force",
-        "gatehouse cert revoke web",
-        "gatehouse cert rm web --force",
-        "gatehouse ca show",
-        "gatehouse ca trust --dry-run",
         "gatehouse route rm app.example.com",
         "gatehouse route delete 01890a5d-ac96-774b-bcce-b302099a8057",
         "gatehouse route add openidc.example.com control",
@@ -90,6 +72,34 @@ fn every_fixed_form_parses() {
         "gatehouse completion bash",
         "gatehouse setup --token t --name admin",
         "gatehouse --url https://c:1880 --ca ca.pem --no-color whoami",
+    ] {
+        if let Err(error) = parse(line) {
+            panic!("{line}\n{error}");
+        }
+    }
+}
+
+#[test]
+fn every_form_about_certificates_parses() {
+    for line in [
+        "gatehouse cert add chain.pem key.pem",
+        "gatehouse cert add --cert a.pem --chain b.pem --key c.pem --name web --namespace ns1",
+        "gatehouse cert add web.p12 --password-file pw",
+        "gatehouse cert add --acme app.example.com --acme '*.example.com' --challenge dns-01 --account le",
+        "gatehouse cert import web chain.pem key.pem",
+        "gatehouse cert csr --cn app.example.com --san b.example.com --san 10.0.0.1 --org Example --country DE",
+        "gatehouse cert load web --cert a.pem --chain b.pem",
+        "gatehouse cert ls --days 30 -o json",
+        "gatehouse cert list --source acme --status failed",
+        "gatehouse cert show web --part certificate_chain",
+        "gatehouse cert renew",
+        "gatehouse cert renew --force web app.example.com",
+        "gatehouse --renew-ssl",
+        "gatehouse --renew-ssl --force",
+        "gatehouse cert revoke web",
+        "gatehouse cert rm web --force",
+        "gatehouse ca show",
+        "gatehouse ca trust --dry-run",
     ] {
         if let Err(error) = parse(line) {
             panic!("{line}\n{error}");

@@ -47,9 +47,9 @@ pub(super) async fn patch(fixture: &Fixture, path: &str, body: Value) -> Answer 
 pub(super) fn published(fixture: &Fixture) -> Vec<Identity> {
     let state = fixture.app.desired.current();
     let identities = state.snapshot.objects().filter(|object| object.key().kind == Kind::IDENTITY);
-    let decoded = identities.map(|object| match object.decode().unwrap() {
-        Published::Identity(identity) => identity,
-        other => panic!("{other:?}"),
+    let decoded = identities.map(|object| {
+        let Published::Identity(identity) = object.decode().unwrap() else { panic!("no identity") };
+        identity
     });
     decoded.collect()
 }

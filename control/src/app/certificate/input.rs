@@ -192,7 +192,7 @@ pub fn challenge(input: &mut Input, names: &[HostPattern]) -> Said<String> {
             input.invalid("challenge", "invalid", message);
             return Said::Nothing;
         }
-        said => said,
+        said @ (Said::This(_) | Said::Null | Said::Nothing) => said,
     };
     let is_dns = matches!(&said, Said::This(text) if text == "dns-01");
     let wildcard = names.iter().find(|name| matches!(name, HostPattern::Wildcard(_)));

@@ -99,7 +99,10 @@ pub fn publish(change: &mut Change<'_>, row: &IdentityRow) -> Result<(), Error> 
 pub async fn republish(change: &mut Change<'_>, id: IdentityId) -> Result<(), Error> {
     match store::identity::by_id(change.conn(), id).await? {
         Some(row) => publish(change, &row),
-        None => Ok(change.remove(Kind::IDENTITY, id.to_bytes())),
+        None => {
+            change.remove(Kind::IDENTITY, id.to_bytes());
+            Ok(())
+        }
     }
 }
 
