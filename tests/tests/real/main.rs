@@ -13,6 +13,7 @@
 
 mod crash;
 mod floods;
+mod https;
 mod mistakes;
 mod programs;
 mod readme;
