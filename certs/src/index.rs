@@ -154,6 +154,7 @@ impl CertIndex {
                 | Value::SshHostKey(_)
                 | Value::Challenge(_)
                 | Value::TicketKey(_)
+                | Value::CookieKey(_)
                 | Value::Forward(_)
                 | Value::Unknown,
             ) => {}

@@ -34,7 +34,9 @@ pub use object::{
     Action, Endpoint, FlowPolicy, Identity, Principal, Redirect, Respond, Route, Service, SshHostKey, SshKey,
     Upstream, Value, Vm,
 };
-pub use tls::{Challenge, ChallengeAnswer, ClientCertificates, TicketKey, TlsMode, TlsPolicy, TlsVersion};
+pub use tls::{
+    Challenge, ChallengeAnswer, ClientCertificates, CookieKey, TicketKey, TlsMode, TlsPolicy, TlsVersion,
+};
 
 /// Number of a snapshot: strictly increasing within a lineage, allocated in the transaction of the change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -95,6 +97,8 @@ impl Kind {
     pub const CHALLENGE: Self = Self(6);
     /// A [`TicketKey`].
     pub const TICKET_KEY: Self = Self(7);
+    /// A [`CookieKey`].
+    pub const COOKIE_KEY: Self = Self(8);
     /// A [`Forward`].
     pub const FORWARD: Self = Self(9);
 }

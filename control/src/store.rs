@@ -9,6 +9,7 @@ pub mod acme_order;
 pub mod audit;
 pub mod challenge;
 pub mod conn;
+pub mod cookie_key;
 pub mod gateway;
 pub mod host_key;
 pub mod identity;

@@ -29,7 +29,7 @@ pub struct Live {
     pub(crate) tls: Arc<Rules>,
     /// The SSH listener's host keys, parsed.
     pub host_keys: Arc<[PrivateKey]>,
-    /// Seals sticky cookies; made from the first host key, so that every gateway reads those of the others.
+    /// Seals sticky cookies; every gateway has the key, so that each reads those of the others.
     pub(crate) seal: Option<Arc<Seal>>,
     key_faults: Arc<[String]>,
     unusable: Unusable,
@@ -65,11 +65,12 @@ impl Live {
     ) -> Result<(Self, Vec<String>), Conflicts> {
         let table = self.table.recompile(&self.snapshot, &snapshot, delta)?;
         let (certs, degraded) = self.certs.rebuild(&self.snapshot, &snapshot, delta);
-        let ((host_keys, key_faults), seal) = if touches(delta, Kind::SSH_HOST_KEY) {
-            (host_keys(&snapshot), seal(&snapshot))
+        let (host_keys, key_faults) = if touches(delta, Kind::SSH_HOST_KEY) {
+            host_keys(&snapshot)
         } else {
-            ((Arc::clone(&self.host_keys), Arc::clone(&self.key_faults)), self.seal.clone())
+            (Arc::clone(&self.host_keys), Arc::clone(&self.key_faults))
         };
+        let seal = if touches(delta, Kind::COOKIE_KEY) { seal(&snapshot) } else { self.seal.clone() };
         let tls = Arc::new(self.tls.recompile(&self.snapshot, &snapshot, &table, delta));
         let unusable = self.unusable.after(&snapshot, delta);
         let certs = Arc::new(certs);
@@ -111,11 +112,12 @@ fn host_keys(snapshot: &Snapshot) -> (Arc<[PrivateKey]>, Arc<[String]>) {
     (keys.into_iter().map(|(_, key)| key).collect(), faults.into())
 }
 
-/// What sticky cookies are sealed with, from the host key with the lowest id.
+/// What sticky cookies are sealed with: the key with the lowest id. Without one each process has its own.
 fn seal(snapshot: &Snapshot) -> Option<Arc<Seal>> {
-    let keys = snapshot.objects().filter(|object| object.key().kind == Kind::SSH_HOST_KEY);
-    let Ok(Value::SshHostKey(key)) = keys.min_by_key(|object| object.key())?.decode() else { return None };
-    Some(Arc::new(Seal::of(key.private_pem.expose().as_bytes())))
+    let keys = snapshot.objects().filter(|object| object.key().kind == Kind::COOKIE_KEY);
+    // What cannot be decoded was refused with the table.
+    let Ok(Value::CookieKey(key)) = keys.min_by_key(|object| object.key())?.decode() else { return None };
+    Some(Arc::new(Seal::of(key.secret.expose())))
 }
 
 /// The one place where the generation in force stands. Empty until a first one arrives. A clone is the same place.
@@ -232,6 +234,36 @@ mod tests {
 
         assert!(Arc::ptr_eq(&live.host_keys, &old.host_keys));
         assert_eq!(degraded.len(), 1);
+    }
+
+    fn cookie_key(id: u8, secret: u8) -> Object {
+        let secret = Secret::new(vec![secret; 32]);
+        let key = config::snapshot::CookieKey { id: KeyId::from_bytes([id; 16]), secret };
+        Object::encode(&Value::CookieKey(key)).unwrap()
+    }
+
+    #[test]
+    fn cookies_are_sealed_with_their_own_key_and_a_new_host_key_changes_nothing() {
+        let endpoint = config::id::EndpointId::from_bytes([1; 16]);
+        let route = config::id::RouteId::from_bytes([2; 16]);
+        let opens = |live: &Live, value: &str| {
+            live.seal.as_ref().unwrap().key(route).unwrap().open(value.as_bytes(), 1).is_some()
+        };
+        let (old, _) = Live::compile(snapshot(1, [host_key(1, &pem()), cookie_key(1, 7)])).unwrap();
+        let value = old.seal.as_ref().unwrap().key(route).unwrap().seal(endpoint, 0).unwrap();
+        let step = |live: &Live, objects: Vec<Object>| {
+            let next = snapshot(live.snapshot.generation().0 + 1, objects);
+            let delta = diff(&live.snapshot, &next);
+            live.recompile(next, &delta).unwrap().0
+        };
+        let other_host = step(&old, vec![host_key(3, &pem()), cookie_key(1, 7)]);
+        assert!(opens(&other_host, &value));
+        let (elsewhere, _) = Live::compile(snapshot(9, [cookie_key(1, 7)])).unwrap();
+        assert!(opens(&elsewhere, &value), "another gateway has the same key");
+        let other_key = step(&other_host, vec![host_key(3, &pem()), cookie_key(1, 8)]);
+        assert!(!opens(&other_key, &value));
+        let none = step(&other_key, vec![host_key(3, &pem())]);
+        assert!(none.seal.is_none(), "nothing else takes its place");
     }
 
     #[test]

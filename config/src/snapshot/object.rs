@@ -11,8 +11,8 @@ use crate::id::{EndpointId, IdentityId, KeyId, RouteId, UserId, VmId};
 use crate::name::{HostPattern, Namespace, NetworkName, PathPrefix, UserName, VmName};
 use crate::secret::Secret;
 use crate::snapshot::{
-    Challenge, Content, Filters, Forward, Kind, Matchers, Object, ObjectKey, TicketKey, Timeouts, TlsMode,
-    TlsPolicy, UpstreamPolicy,
+    Challenge, Content, CookieKey, Filters, Forward, Kind, Matchers, Object, ObjectKey, TicketKey, Timeouts,
+    TlsMode, TlsPolicy, UpstreamPolicy,
 };
 use crate::sync::wire;
 use crate::target::Target;
@@ -34,6 +34,8 @@ pub enum Value {
     Challenge(Challenge),
     /// Kind [`Kind::TICKET_KEY`].
     TicketKey(TicketKey),
+    /// Kind [`Kind::COOKIE_KEY`].
+    CookieKey(CookieKey),
     /// Kind [`Kind::FORWARD`].
     Forward(Forward),
     /// A kind that this program does not know: kept, digested, and otherwise left alone.
@@ -75,6 +77,7 @@ impl Value {
             Self::SshHostKey(key) => (Kind::SSH_HOST_KEY, key.id.to_bytes()),
             Self::Challenge(challenge) => (Kind::CHALLENGE, challenge.id.to_bytes()),
             Self::TicketKey(key) => (Kind::TICKET_KEY, key.id.to_bytes()),
+            Self::CookieKey(key) => (Kind::COOKIE_KEY, key.id.to_bytes()),
             Self::Forward(forward) => (Kind::FORWARD, forward.id.to_bytes()),
             Self::Unknown => return None,
         };

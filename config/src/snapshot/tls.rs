@@ -103,3 +103,13 @@ pub struct TicketKey {
     /// 32 random bytes.
     pub secret: Secret<Vec<u8>>,
 }
+
+/// The secret that sticky cookies are sealed with, the same on every gateway. It does not rotate: a new one balances
+/// every client anew and opens nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CookieKey {
+    /// Stable name.
+    pub id: KeyId,
+    /// 32 random bytes.
+    pub secret: Secret<Vec<u8>>,
+}

@@ -6,10 +6,10 @@ use config::name::{HostName, Namespace, PathPrefix};
 use config::secret::Secret;
 use config::snapshot::{
     ActiveCheck, Balance, BasicAuth, BasicUser, Challenge, ChallengeAnswer, ClientCertificates,
-    ClientIdentity, Content, Edit, Ejection, Endpoint, ErrorPage, FieldEdit, Filters, FlowPolicy, Forward,
-    HashKey, Learned, Maintenance, Matchers, PathRewrite, Ports, Probe, Protocol, ProxyProtocol, RateKey,
-    RateLimit, Redirect, Respond, RetryPolicy, Sticky, Test, TicketKey, Timeouts, TlsPolicy, TlsVersion,
-    Transport, UpstreamPolicy, UpstreamTls, Value, ValueMatch, Verify,
+    ClientIdentity, Content, CookieKey, Edit, Ejection, Endpoint, ErrorPage, FieldEdit, Filters, FlowPolicy,
+    Forward, HashKey, Learned, Maintenance, Matchers, PathRewrite, Ports, Probe, Protocol, ProxyProtocol,
+    RateKey, RateLimit, Redirect, Respond, RetryPolicy, Sticky, Test, TicketKey, Timeouts, TlsPolicy,
+    TlsVersion, Transport, UpstreamPolicy, UpstreamTls, Value, ValueMatch, Verify,
 };
 use config::target::Target;
 use ipnet::IpNet;
@@ -432,6 +432,16 @@ pub(crate) fn ticket_key() -> impl Strategy<Value = Value> {
     (any::<[u8; 16]>(), any::<bool>(), any::<[u8; 32]>()).prop_map(|(id, seals, secret)| {
         Value::TicketKey(TicketKey { id: KeyId::from_bytes(id), seals, secret: Secret::new(secret.to_vec()) })
     })
+}
+
+pub(crate) fn cookie_key() -> impl Strategy<Value = Value> {
+    (any::<[u8; 16]>(), any::<[u8; 32]>()).prop_map(|(id, secret)| {
+        Value::CookieKey(CookieKey { id: KeyId::from_bytes(id), secret: Secret::new(secret.to_vec()) })
+    })
+}
+
+pub(crate) fn golden_cookie_key() -> Value {
+    Value::CookieKey(CookieKey { id: KeyId::from_bytes([13; 16]), secret: Secret::new(vec![0xce; 32]) })
 }
 
 pub(crate) fn golden_tls_policy() -> TlsPolicy {

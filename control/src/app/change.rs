@@ -188,6 +188,7 @@ const fn largest_part(value: &Value) -> &'static str {
         | Value::SshHostKey(_)
         | Value::Challenge(_)
         | Value::TicketKey(_)
+        | Value::CookieKey(_)
         | Value::Forward(_)
         | Value::Unknown => "",
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use config::id::KeyId;
 use config::limits::GENERATIONS_KEPT_MAX;
+use config::secret::Secret;
 use config::snapshot::{Generation, Value};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::change::Scope;
 use super::{Addresses, App, Caller, Error, Parts, certificate, route, ticket_key};
 use crate::publish::{Desired, build};
+use crate::store::cookie_key::CookieKeyRow;
 use crate::store::host_key::HostKeyRow;
 use crate::store::{self, Stamp};
 
@@ -26,7 +28,8 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 const TOKENS_KEPT: i64 = 30 * 24 * 60 * 60 * 1_000_000;
 
 impl App {
-    /// Reads the whole desired state from the store and compiles it; makes the SSH host key on the first start. Cost:
+    /// Reads the whole desired state from the store and compiles it; makes the SSH host key and the key of cookies on
+    /// the first start. Cost:
     /// proportional to the state; once a start.
     ///
     /// Errors: the rows cannot be read, a sealed key does not open, or the state does not compile.
@@ -37,6 +40,7 @@ impl App {
         let (gateways, acme, addresses, writers) = Default::default();
         let app = Self { db, desired, keys, authority, clock, gateways, acme, addresses, writers };
         app.ensure_host_key().await?;
+        app.ensure_cookie_key().await?;
         ticket_key::rotate(&app).await?;
         Ok(app)
     }
@@ -63,6 +67,28 @@ impl App {
         };
         store::host_key::insert(change.conn(), &row).await?;
         change.put(Value::SshHostKey(build::host_key(&row, self.keys.as_ref())?));
+        change.commit().await.map(drop)
+    }
+
+    async fn ensure_cookie_key(&self) -> Result<(), Error> {
+        if !store::cookie_key::all(&mut self.db.read().await?).await?.is_empty() {
+            return Ok(());
+        }
+        let caller = Caller::ourselves("start");
+        let mut change = self.begin(&caller, Scope::Published).await?;
+        if !store::cookie_key::all(change.conn()).await?.is_empty() {
+            return Ok(());
+        }
+        let internal = |error: &dyn std::fmt::Display| Error::Internal(error.to_string());
+        let mut secret = vec![0; 32];
+        aws_lc_rs::rand::fill(&mut secret).map_err(|_| internal(&"the system has no randomness"))?;
+        let secret = Secret::new(secret);
+        let secret_sealed =
+            self.keys.seal(build::COOKIE_PURPOSE, secret.expose()).map_err(|error| internal(&error))?;
+        let id = KeyId::from_uuid(uuid::Uuid::now_v7());
+        let row = CookieKeyRow { id, secret_sealed, created_at: change.now() };
+        store::cookie_key::insert(change.conn(), &row).await?;
+        change.put(Value::CookieKey(build::cookie_key(&row, self.keys.as_ref())?));
         change.commit().await.map(drop)
     }
 

@@ -6,8 +6,8 @@ use config::id::{ChallengeId, IdentityId, RouteId, UserId, VmId};
 use config::name::HostName;
 use config::secret::Secret;
 use config::snapshot::{
-    Action, Challenge, ChallengeAnswer, Endpoint, Identity, Kind, Object, ObjectKey, Principal, Route,
-    Service, Snapshot, SshHostKey, SshKey, TicketKey, Upstream, UpstreamPolicy, Value, Vm,
+    Action, Challenge, ChallengeAnswer, CookieKey, Endpoint, Identity, Kind, Object, ObjectKey, Principal,
+    Route, Service, Snapshot, SshHostKey, SshKey, TicketKey, Upstream, UpstreamPolicy, Value, Vm,
 };
 use config::target::Target;
 
@@ -15,6 +15,7 @@ use crate::app::{Error, Keys};
 use crate::options::action::Answer;
 use crate::options::upstream::tls::KEY_PURPOSE;
 use crate::store::challenge::{AnswerRow, ChallengeRow};
+use crate::store::cookie_key::CookieKeyRow;
 use crate::store::host_key::HostKeyRow;
 use crate::store::identity::{IdentityRow, Source};
 use crate::store::route::{EndpointRow, Own, RouteRow};
@@ -28,6 +29,8 @@ use crate::store::{self, Conn, Slice};
 pub const IDENTITY_PURPOSE: &str = "identity-key";
 /// What SSH host keys are sealed for.
 pub const HOST_KEY_PURPOSE: &str = "ssh-host-key";
+/// What cookie keys are sealed for.
+pub const COOKIE_PURPOSE: &str = "cookie-key";
 /// What ticket keys are sealed for.
 pub const TICKET_PURPOSE: &str = "ticket-key";
 /// What keys of TLS-ALPN-01 certificates are sealed for.
@@ -169,6 +172,12 @@ pub fn ticket_key(row: &TicketKeyRow, keys: &dyn Keys) -> Result<TicketKey, Erro
     Ok(TicketKey { id: row.id, seals: row.stage == Stage::Current, secret })
 }
 
+/// The key of sticky cookies as gateways see it.
+pub fn cookie_key(row: &CookieKeyRow, keys: &dyn Keys) -> Result<CookieKey, Error> {
+    let secret = keys.unseal(COOKIE_PURPOSE, &row.secret_sealed);
+    Ok(CookieKey { id: row.id, secret: secret.map_err(|why| sealed("cookie key", &row.id, &why))? })
+}
+
 /// An answer to a challenge as gateways see it.
 pub fn challenge(row: &ChallengeRow, keys: &dyn Keys) -> Result<Challenge, Error> {
     let answer = match &row.answer {
@@ -221,6 +230,11 @@ pub async fn one(conn: &mut Conn, keys: &dyn Keys, key: ObjectKey) -> Result<Opt
             let row = rows.iter().find(|row| row.id.to_bytes() == key.id);
             row.map(|row| ticket_key(row, keys)).transpose()?.map(Value::TicketKey)
         }
+        Kind::COOKIE_KEY => {
+            let rows = store::cookie_key::all(conn).await?;
+            let row = rows.iter().find(|row| row.id.to_bytes() == key.id);
+            row.map(|row| cookie_key(row, keys)).transpose()?.map(Value::CookieKey)
+        }
         _ => None,
     })
 }
@@ -271,6 +285,9 @@ pub async fn snapshot(conn: &mut Conn, keys: &dyn Keys) -> Result<Snapshot, Erro
     }
     for row in store::challenge::all(conn).await? {
         put(Some(Value::Challenge(challenge(&row, keys)?)));
+    }
+    for row in store::cookie_key::all(conn).await? {
+        put(Some(Value::CookieKey(cookie_key(&row, keys)?)));
     }
     for row in store::ticket_key::all(conn).await? {
         put(Some(Value::TicketKey(ticket_key(&row, keys)?)));

@@ -1,8 +1,8 @@
 //! The cookie that keeps a client at its endpoint: the endpoint's id, sealed, so that nobody learns or chooses one.
 //!
-//! The key is made from what every gateway of a control has and keeps: the first SSH host key of the snapshot. A cookie
-//! thus holds across workers, gateways and restarts, and a new host key only means that clients are balanced anew. While
-//! there is none, the key is this process's own. The cookie passes on to the origin, which can read nothing in it.
+//! The key is made from a secret that control made for this alone, which every gateway has. A cookie thus holds across
+//! workers, gateways and restarts, and a lost secret only means that clients are balanced anew. While there is none, the
+//! key is this process's own. The cookie passes on to the origin, which can read nothing in it.
 
 use std::fmt::{self, Write as _};
 
@@ -47,7 +47,7 @@ impl Seal {
 
     /// The key of one route: a cookie of another is foreign. `None` never happens; it would leave the route without
     /// stickiness.
-    pub(super) fn key(&self, route: RouteId) -> Option<Key> {
+    pub(crate) fn key(&self, route: RouteId) -> Option<Key> {
         let info = [&b"route"[..], &route.to_bytes()];
         let mut bytes = [0; 32];
         self.0.expand(&info, HKDF_SHA256).ok()?.fill(&mut bytes).ok()?;
@@ -56,11 +56,11 @@ impl Seal {
 }
 
 /// Seals and opens the cookies of one route.
-pub(super) struct Key(RandomizedNonceKey);
+pub(crate) struct Key(RandomizedNonceKey);
 
 impl Key {
     /// The value that names `endpoint` until `expires`, in seconds since 1970; 0 is for ever.
-    pub(super) fn seal(&self, endpoint: EndpointId, expires: u64) -> Option<String> {
+    pub(crate) fn seal(&self, endpoint: EndpointId, expires: u64) -> Option<String> {
         let mut sealed = Vec::with_capacity(SEALED_BYTES);
         sealed.extend_from_slice(&endpoint.to_bytes());
         sealed.extend_from_slice(&expires.to_be_bytes());
@@ -69,7 +69,7 @@ impl Key {
     }
 
     /// The endpoint that a value names; `None` for one that is forged, foreign or expired.
-    pub(super) fn open(&self, value: &[u8], now: u64) -> Option<EndpointId> {
+    pub(crate) fn open(&self, value: &[u8], now: u64) -> Option<EndpointId> {
         // What was never ours costs nothing.
         let mut sealed = [0; TEXT_BYTES];
         if value.len() > TEXT_BYTES {

@@ -18,7 +18,10 @@ use crate::snapshot::object::Malformed;
 use crate::snapshot::{Identity, Kind, Object, Principal, SshHostKey, SshKey, Value, Vm};
 use crate::sync::wire::forward::{decode_forward, encode_forward};
 use crate::sync::wire::route::{decode_route, encode_route};
-use crate::sync::wire::tls::{decode_challenge, decode_ticket_key, encode_challenge, encode_ticket_key};
+use crate::sync::wire::tls::{
+    decode_challenge, decode_cookie_key, decode_ticket_key, encode_challenge, encode_cookie_key,
+    encode_ticket_key,
+};
 
 /// What an absent network means.
 const NETWORK_ABSENT: &str = "default";
@@ -97,6 +100,7 @@ pub(crate) fn encode(value: &Value) -> Option<Object> {
         }
         Value::Challenge(challenge) => encode_challenge(challenge).encode_to_vec(),
         Value::TicketKey(key) => encode_ticket_key(key).encode_to_vec(),
+        Value::CookieKey(key) => encode_cookie_key(key).encode_to_vec(),
         Value::Forward(forward) => encode_forward(forward).encode_to_vec(),
         Value::Unknown => return None,
     };
@@ -126,6 +130,7 @@ fn read(object: &Object) -> Result<Value, String> {
         }
         Kind::CHALLENGE => Value::Challenge(decode_challenge(ChallengeId::from_bytes(id), parse(bytes)?)?),
         Kind::TICKET_KEY => Value::TicketKey(decode_ticket_key(KeyId::from_bytes(id), parse(bytes)?)?),
+        Kind::COOKIE_KEY => Value::CookieKey(decode_cookie_key(KeyId::from_bytes(id), parse(bytes)?)?),
         Kind::FORWARD => Value::Forward(decode_forward(ForwardId::from_bytes(id), parse(bytes)?)?),
         Kind(_) => Value::Unknown,
     })

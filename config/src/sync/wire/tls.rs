@@ -1,4 +1,4 @@
-//! Policies of TLS, challenges and ticket keys.
+//! Policies of TLS, challenges, and the keys of tickets and cookies.
 
 use std::fmt;
 
@@ -8,7 +8,9 @@ use super::object::in_field;
 use crate::id::{ChallengeId, KeyId};
 use crate::name::HostName;
 use crate::secret::Secret;
-use crate::snapshot::{Challenge, ChallengeAnswer, ClientCertificates, TicketKey, TlsPolicy, TlsVersion};
+use crate::snapshot::{
+    Challenge, ChallengeAnswer, ClientCertificates, CookieKey, TicketKey, TlsPolicy, TlsVersion,
+};
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct WireTlsPolicy {
@@ -62,6 +64,19 @@ pub(super) struct WireTicketKey {
 impl fmt::Debug for WireTicketKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WireTicketKey").field("seals", &self.seals).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+pub(super) struct WireCookieKey {
+    #[prost(bytes = "vec", tag = "1")]
+    secret: Vec<u8>,
+}
+
+impl fmt::Debug for WireCookieKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WireCookieKey").finish_non_exhaustive()
     }
 }
 
@@ -136,4 +151,16 @@ pub(super) fn decode_ticket_key(id: KeyId, wire: WireTicketKey) -> Result<Ticket
         return Err(format!("a ticket key has 32 bytes, this one {}", secret.expose().len()));
     }
     Ok(TicketKey { id, seals: wire.seals, secret })
+}
+
+pub(super) fn encode_cookie_key(key: &CookieKey) -> WireCookieKey {
+    WireCookieKey { secret: key.secret.expose().clone() }
+}
+
+pub(super) fn decode_cookie_key(id: KeyId, wire: WireCookieKey) -> Result<CookieKey, String> {
+    let secret = Secret::new(wire.secret);
+    if secret.expose().len() != 32 {
+        return Err(format!("a cookie key has 32 bytes, this one {}", secret.expose().len()));
+    }
+    Ok(CookieKey { id, secret })
 }
