@@ -164,3 +164,32 @@ impl App {
         change.commit().await.map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use config::snapshot::{Kind, Object};
+
+    use super::*;
+    use crate::app::testing::Fixture;
+
+    fn published(app: &App) -> Vec<Object> {
+        let snapshot = Arc::clone(&app.desired.current().snapshot);
+        snapshot.objects().filter(|object| object.key().kind == Kind::COOKIE_KEY).cloned().collect()
+    }
+
+    #[tokio::test]
+    async fn the_key_of_cookies_is_made_once_kept_sealed_and_published() {
+        let fixture = Fixture::new().await;
+        let first = published(&fixture.app);
+        assert_eq!(first.len(), 1);
+        let Value::CookieKey(key) = first[0].decode().unwrap() else { panic!("another kind") };
+        let rows = store::cookie_key::all(&mut fixture.app.db.read().await.unwrap()).await.unwrap();
+        assert_eq!(rows.len(), 1);
+        let is_bare = rows[0].secret_sealed.windows(32).any(|bytes| bytes == &key.secret.expose()[..]);
+        assert!(!is_bare, "it is sealed");
+
+        let again = fixture.reopened().await;
+
+        assert_eq!(published(&again), first);
+    }
+}
