@@ -132,7 +132,7 @@ fn gateway_settings(data: &Path, name: &str, sync: String, token: Option<String>
         access_log: settings::AccessLog::off(),
         trusted_proxies: Vec::new(),
         proxy_protocol: Vec::new(),
-        unknown_sni: config::settings::UnknownSni::Fallback,
+        unknown_sni: settings::UnknownSni::Fallback,
         drain: Duration::from_secs(1),
         log: quiet(),
         mode: Mode::Development,
