@@ -32,7 +32,7 @@ pub enum IdentityError {
         "the private key cannot be read: {why}; it must be PKCS#8 DER of RSA, ECDSA P-256/384/521 or Ed25519"
     )]
     Key { why: String },
-    #[error("the private key does not belong to the leaf certificate")]
+    #[error("the private key does not match the leaf certificate")]
     KeyMismatch,
 }
 

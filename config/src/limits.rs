@@ -39,8 +39,17 @@ pub const CLIENT_AUTHORITIES_MAX: usize = 64;
 pub const CLIENT_AUTHORITIES_BYTES_MAX: usize = 256 * 1024;
 /// What a person brings as a certificate, chain and key together, in bytes: ten times a long chain with an RSA key.
 pub const UPLOAD_BYTES_MAX: usize = 256 * 1024;
-/// A PKCS#12 archive in bytes. Each of its parts may ask for a million rounds of key derivation.
+/// A PKCS#12 archive in bytes: ten times one with a long chain.
 pub const ARCHIVE_BYTES_MAX: usize = 64 * 1024;
+/// Rounds that one part of an archive may ask for: about a second, and more than any program writes (OpenSSL 2048, Windows
+/// and Java 10 000, what OWASP asks for 600 000).
+pub const ARCHIVE_ROUNDS_MAX: u64 = 1_000_000;
+/// Parts of an archive with a key derivation of their own: its MAC, its certificates and its key are three.
+pub const ARCHIVE_DERIVATIONS_MAX: usize = 8;
+/// Memory that scrypt may ask for in an archive, in bytes: four times the parameters that programs write.
+pub const ARCHIVE_SCRYPT_BYTES_MAX: u64 = 64 << 20;
+/// Lanes of scrypt in an archive: they are worked through one after another.
+pub const ARCHIVE_SCRYPT_PARALLEL_MAX: u64 = 4;
 /// PEM blocks in one upload: chain and key, and what `openssl` adds to them.
 pub const PEM_BLOCKS_MAX: usize = 32;
 /// Ports of one forward: a row for passive FTP or a media server fits; each is a socket in every worker.

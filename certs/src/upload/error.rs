@@ -37,7 +37,7 @@ pub enum UploadError {
     #[error("the chain has more than {CHAIN_MAX} certificates; leave out what does not belong to it")]
     ChainTooLong,
     #[error(
-        "the private key does not belong to the certificate of {subject:?}; bring the key that it was requested with"
+        "the private key does not match the certificate of {subject:?}; bring the key that it was requested with"
     )]
     KeyMismatch { subject: String },
     #[error("the chain is reversed: it begins with {first:?} and ends with the leaf; put the leaf first")]

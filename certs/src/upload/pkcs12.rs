@@ -1,5 +1,7 @@
 //! PKCS#12 archives (RFC 7292).
 
+mod cost;
+
 use config::limits;
 use p12_keystore::Pkcs12Archive;
 use p12_keystore::error::Error;
@@ -17,6 +19,7 @@ pub(super) fn read(archive: &[u8], password: &str) -> Result<(Vec<Vec<u8>>, Keys
     if archive.len() > limits::ARCHIVE_BYTES_MAX {
         return Err(UploadError::ArchiveTooLarge { max: limits::ARCHIVE_BYTES_MAX });
     }
+    cost::bounded(archive).map_err(|why| UploadError::Archive { why })?;
     let archive = Pkcs12Archive::from_pkcs12(archive, password).map_err(|error| refusal(&error))?;
     let keys = archive.keys.iter().map(|bag| Key::parse(bag.key.as_der(), Form::Pkcs8)).collect();
     Ok((archive.certs.iter().map(|bag| bag.cert.as_der().to_vec()).collect(), keys))

@@ -184,6 +184,24 @@ fn certificates_of_an_archive_are_put_in_order_and_strangers_left_out() {
 }
 
 #[test]
+fn an_archive_that_asks_for_millions_of_rounds_is_refused_before_any() {
+    let Chain { der, key } = chain();
+    let certificates = der.iter().map(|der| Certificate::from_der(der).unwrap());
+    let entry = PrivateKeyChain::new("id", PrivateKey::from_der(&key).unwrap(), certificates);
+    for (encryption, mac) in [(70_000, 1), (1, 70_000)] {
+        let mut store = KeyStore::new();
+        store.add_entry("x", KeyStoreEntry::PrivateKeyChain(entry.clone()));
+        let writer = store.writer("p").encryption_iterations(encryption).mac_iterations(mac);
+        let mut archive = writer.write().unwrap();
+        let at = archive.windows(5).position(|part| part == [2, 3, 0x01, 0x11, 0x70]).unwrap();
+        archive[at + 2] = 0x7f;
+        let error = read(&[&archive], Some("p"), NOW).unwrap_err();
+        assert!(error.to_string().contains("more than a million rounds"), "{error}");
+        assert_eq!(error.code(), "bad_archive");
+    }
+}
+
+#[test]
 fn an_encrypted_key_is_told_how_to_become_a_plain_one() {
     let certificate = fixture!("plain.pem");
     for key in [fixture!("encrypted_pkcs8.pem"), fixture!("encrypted_old.pem")] {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a program may take to be ready.
@@ -52,11 +53,18 @@ impl Drop for Program {
 }
 
 /// A port of 127.0.0.1 that nobody has, neither over TCP nor over UDP.
+///
+/// Below those that the system gives to outgoing connections, and each only once: a port stays free until its program binds.
 pub(crate) fn free_port() -> u16 {
-    for _ in 0..100 {
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = tcp.local_addr().unwrap().port();
-        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 10_000;
+    const SPAN: u16 = 20_000;
+    // Tests of other processes begin elsewhere.
+    let begin = u16::try_from(std::process::id().wrapping_mul(7919) % u32::from(SPAN)).unwrap();
+    for _ in 0..SPAN {
+        let port = FIRST + (begin + NEXT.fetch_add(1, Ordering::Relaxed) % SPAN) % SPAN;
+        let tcp = TcpListener::bind(("127.0.0.1", port));
+        if tcp.is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
