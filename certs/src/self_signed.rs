@@ -2,8 +2,10 @@
 //!
 //! One authority a database: gateways, their stream, self-signed routes and, later, users are all signed by it, so
 //! people trust one certificate (INVENTORY E-16). ECDSA P-256 throughout: every client that speaks TLS 1.2 takes it,
-//! and a signature costs tens of microseconds. Time is a parameter, in Unix seconds.
+//! and a signature costs tens of microseconds. An authority that was made elsewhere may sign too ([`Authority::import`]),
+//! with whatever key it has. Time is a parameter, in Unix seconds.
 
+mod import;
 pub(crate) mod pem;
 mod request;
 
@@ -15,11 +17,14 @@ use config::secret::Secret;
 use rcgen::string::Ia5String;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData,
-    SanType, SerialNumber,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, SanType,
+    SerialNumber, SignatureAlgorithm,
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::describe::KeyKind;
 
 pub use request::Request;
 
@@ -43,6 +48,10 @@ pub enum AuthorityError {
     Certificate { why: String },
     #[error("the certificate given for the authority may not sign others (it is not a CA)")]
     NotAnAuthority,
+    #[error(
+        "the key of the authority is {kind}; it must be RSA of 2048 to 8192 bits, ECDSA P-256/384/521 or Ed25519"
+    )]
+    KeyKind { kind: KeyKind },
     #[error("the key of the authority does not belong to its certificate")]
     KeyMismatch,
     #[error("a certificate needs at least one name or address")]
@@ -80,15 +89,22 @@ pub struct ClientName<'a> {
 /// A signed certificate with its key.
 #[derive(Debug, Clone)]
 pub struct Leaf {
-    /// DER, leaf first. The authority itself is left out: whoever trusts it has it.
+    /// DER, leaf first, then intermediates. A root is left out: whoever trusts it has it.
     pub chain: Vec<Vec<u8>>,
+    /// Its last second, in Unix seconds: never after that of the authority.
+    pub ends: u64,
     /// PKCS#8 DER.
     pub key: Secret<Vec<u8>>,
 }
 
-/// The internal authority: a certificate and the key it signs with.
+/// An authority: a certificate, the key it signs with and, if it is an intermediate, who stands above it.
 pub struct Authority {
     certificate: CertificateDer<'static>,
+    /// DER, from who signed the authority upwards.
+    above: Vec<Vec<u8>>,
+    /// What a leaf carries: intermediates, this one among them.
+    carried: Vec<Vec<u8>>,
+    ends: u64,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -110,21 +126,48 @@ impl Authority {
     pub fn from_parts(cert_der: &[u8], key_pkcs8: &Secret<Vec<u8>>) -> Result<Self, AuthorityError> {
         let unreadable = |why: &dyn ToString| AuthorityError::Certificate { why: why.to_string() };
         let certificate = CertificateDer::from(cert_der.to_vec());
-        let pkcs8 = PrivatePkcs8KeyDer::from(key_pkcs8.expose().as_slice());
-        let key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ECDSA_P256_SHA256)
-            .map_err(|_| AuthorityError::KeyMismatch)?;
         let (_, parsed) = X509Certificate::from_der(cert_der).map_err(|error| unreadable(&error))?;
         if !parsed.is_ca() {
             return Err(AuthorityError::NotAnAuthority);
         }
+        let pkcs8 = PrivatePkcs8KeyDer::from(key_pkcs8.expose().as_slice());
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, signature_algorithm(&parsed)?)
+            .map_err(|_| AuthorityError::KeyMismatch)?;
         if parsed.public_key().raw != key.subject_public_key_info() {
             return Err(AuthorityError::KeyMismatch);
         }
+        let ends = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or_default();
+        let carried = if is_root(&parsed) { Vec::new() } else { vec![cert_der.to_vec()] };
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|error| unreadable(&error))?;
-        Ok(Self { certificate, issuer })
+        Ok(Self { certificate, above: Vec::new(), carried, ends, issuer })
     }
 
-    /// The certificate that people and gateways trust, in DER.
+    /// The same with the certificates above it, in DER, from who signed it upwards. What cannot be read is not carried.
+    #[must_use]
+    pub fn with_chain(mut self, above: Vec<Vec<u8>>) -> Self {
+        let intermediate =
+            |der: &&Vec<u8>| X509Certificate::from_der(der).is_ok_and(|(_, one)| !is_root(&one));
+        self.carried.extend(above.iter().filter(intermediate).cloned());
+        self.above = above;
+        self
+    }
+
+    /// The certificates above it, in DER, from who signed it upwards; empty for a root.
+    pub fn chain(&self) -> &[Vec<u8>] {
+        &self.above
+    }
+
+    /// The certificate that users have to trust, as PEM: the uppermost that is known.
+    pub fn trusted_pem(&self) -> String {
+        pem::certificate(self.above.last().map_or(&self.certificate, Vec::as_slice))
+    }
+
+    /// Its last second, in Unix seconds.
+    pub const fn ends(&self) -> u64 {
+        self.ends
+    }
+
+    /// Its own certificate, in DER.
     pub fn certificate_der(&self) -> &[u8] {
         &self.certificate
     }
@@ -145,12 +188,12 @@ impl Authority {
         let common_name = names.iter().find_map(plain_text).ok_or(AuthorityError::NoNames)?;
         let mut params = leaf_params(&common_name, now, days, ExtendedKeyUsagePurpose::ServerAuth)?;
         params.subject_alt_names = names;
-        self.sign_with_new_key(&params)
+        self.sign_with_new_key(params, now, days)
     }
 
     /// Signs a client leaf with a new key.
     pub fn issue_client(&self, name: ClientName<'_>, now: u64, days: u64) -> Result<Leaf, AuthorityError> {
-        self.sign_with_new_key(&client_params(name, now, days)?)
+        self.sign_with_new_key(client_params(name, now, days)?, now, days)
     }
 
     /// Signs a gateway's key. Nothing but the public key is taken from the request: names and uses are ours to give.
@@ -177,10 +220,23 @@ impl Authority {
         Ok(vec![signed.der().to_vec()])
     }
 
-    fn sign_with_new_key(&self, params: &CertificateParams) -> Result<Leaf, AuthorityError> {
+    fn sign_with_new_key(
+        &self,
+        mut params: CertificateParams,
+        now: u64,
+        days: u64,
+    ) -> Result<Leaf, AuthorityError> {
         let key = new_key()?;
+        let mut ends = last_second(now, days.clamp(1, LEAF_DAYS_MAX));
+        // Nobody trusts a leaf for longer than its authority. One that has ended is signed with all the same: whoever
+        // looks sees what it is, and the rest goes on.
+        if self.ends > now && self.ends < ends {
+            ends = self.ends;
+            lives(&mut params, backdated(now), ends);
+        }
         let signed = params.signed_by(&key, &self.issuer).map_err(AuthorityError::Sign)?;
-        Ok(Leaf { chain: vec![signed.der().to_vec()], key: Secret::new(key.serialize_der()) })
+        let chain = std::iter::once(signed.der().to_vec()).chain(self.carried.iter().cloned()).collect();
+        Ok(Leaf { chain, ends, key: Secret::new(key.serialize_der()) })
     }
 }
 
@@ -200,7 +256,24 @@ pub fn throw_away() -> Result<Leaf, AuthorityError> {
     params.subject_alt_names = vec![dns(NOBODY)?];
     params.use_authority_key_identifier_extension = false;
     let signed = params.self_signed(&key).map_err(AuthorityError::Sign)?;
-    Ok(Leaf { chain: vec![signed.der().to_vec()], key: Secret::new(key.serialize_der()) })
+    Ok(Leaf { chain: vec![signed.der().to_vec()], ends: u64::MAX, key: Secret::new(key.serialize_der()) })
+}
+
+fn signature_algorithm(
+    authority: &X509Certificate<'_>,
+) -> Result<&'static SignatureAlgorithm, AuthorityError> {
+    match KeyKind::of(authority.public_key()) {
+        KeyKind::Rsa(2048..=8192) => Ok(&PKCS_RSA_SHA256),
+        KeyKind::EcdsaP256 => Ok(&PKCS_ECDSA_P256_SHA256),
+        KeyKind::EcdsaP384 => Ok(&PKCS_ECDSA_P384_SHA384),
+        KeyKind::EcdsaP521 => Ok(&PKCS_ECDSA_P521_SHA512),
+        KeyKind::Ed25519 => Ok(&PKCS_ED25519),
+        kind @ (KeyKind::Rsa(_) | KeyKind::Other(_)) => Err(AuthorityError::KeyKind { kind }),
+    }
+}
+
+fn is_root(certificate: &X509Certificate<'_>) -> bool {
+    certificate.subject().as_raw() == certificate.issuer().as_raw()
 }
 
 fn new_key() -> Result<KeyPair, AuthorityError> {
@@ -227,11 +300,8 @@ fn client_params(name: ClientName<'_>, now: u64, days: u64) -> Result<Certificat
 }
 
 fn params(common_name: &str, now: u64, days: u64) -> Result<CertificateParams, AuthorityError> {
-    let now = now.min(NOW_MAX);
-    let date = |seconds: u64| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
     let mut params = CertificateParams::default();
-    params.not_before = date(now.saturating_sub(BACKDATED_SECONDS));
-    params.not_after = date(now + days.min(AUTHORITY_DAYS) * 86_400);
+    lives(&mut params, backdated(now), last_second(now, days.min(AUTHORITY_DAYS)));
     params.serial_number = Some(serial()?);
     params.use_authority_key_identifier_extension = true;
     params.distinguished_name = DistinguishedName::new();
@@ -239,6 +309,20 @@ fn params(common_name: &str, now: u64, days: u64) -> Result<CertificateParams, A
     let common_name: String = common_name.chars().take(64).collect();
     params.distinguished_name.push(DnType::CommonName, common_name);
     Ok(params)
+}
+
+fn last_second(now: u64, days: u64) -> u64 {
+    now.min(NOW_MAX) + days * 86_400
+}
+
+/// Sets from when to when, both in Unix seconds.
+fn lives(params: &mut CertificateParams, begins: u64, ends: u64) {
+    let date = |seconds: u64| rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds);
+    (params.not_before, params.not_after) = (date(begins), date(ends));
+}
+
+const fn backdated(now: u64) -> u64 {
+    if now < NOW_MAX { now.saturating_sub(BACKDATED_SECONDS) } else { NOW_MAX - BACKDATED_SECONDS }
 }
 
 /// 127 random bits, positive and not zero (RFC 5280 § 4.1.2.2).

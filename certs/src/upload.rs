@@ -5,6 +5,7 @@
 //! parameter in Unix seconds. No message holds a byte of a key. Cost: a point multiplication or an RSA check; for PKCS#12
 //! also its rounds of key derivation, up to seconds: run that one on a blocking thread.
 
+mod authority;
 mod chain;
 mod error;
 mod key;
@@ -17,6 +18,7 @@ use config::secret::Secret;
 
 use crate::describe::Description;
 
+pub(crate) use authority::authority;
 pub use error::{UploadError, Warning};
 pub(crate) use key::Key;
 
@@ -80,17 +82,7 @@ pub fn pem(texts: &[&[u8]], now: i64) -> Result<Uploaded, UploadError> {
 
 /// Reads files of DER: certificates in the order of the chain, leaf first, and one key in any place.
 pub fn der(files: &[&[u8]], now: i64) -> Result<Uploaded, UploadError> {
-    bounded(files)?;
-    let mut certificates = Vec::new();
-    let mut keys = Vec::new();
-    for file in files.iter().filter(|file| !file.is_empty()) {
-        let form = key::form_of(file);
-        if form == key::Form::Certificate {
-            certificates.push(file.to_vec());
-        } else {
-            keys.push(Key::parse(file, form));
-        }
-    }
+    let (certificates, keys) = der_parts(files)?;
     let key = key_of(&certificates, keys)?;
     chain::check(certificates, key, now)
 }
@@ -143,6 +135,26 @@ fn pem_parts(texts: &[&[u8]]) -> Result<(Vec<Vec<u8>>, Keys), UploadError> {
         }
     }
     Ok((certificates, keys))
+}
+
+fn der_parts(files: &[&[u8]]) -> Result<(Vec<Vec<u8>>, Keys), UploadError> {
+    bounded(files)?;
+    let mut certificates = Vec::new();
+    let mut keys = Vec::new();
+    for file in files.iter().filter(|file| !file.is_empty()) {
+        let form = key::form_of(file);
+        if form == key::Form::Certificate {
+            certificates.push(file.to_vec());
+        } else {
+            keys.push(Key::parse(file, form));
+        }
+    }
+    Ok((certificates, keys))
+}
+
+/// Certificates and keys of files that are PEM or DER.
+fn parts(files: &[&[u8]]) -> Result<(Vec<Vec<u8>>, Keys), UploadError> {
+    if files.iter().any(|file| pem::is_pem(file)) { pem_parts(files) } else { der_parts(files) }
 }
 
 /// The one key. The same twice (in the chain's file and in its own) is one.

@@ -146,7 +146,7 @@ fn a_request_that_was_changed_on_its_way_is_refused() {
 
 #[test]
 fn a_request_for_another_kind_of_key_is_refused() {
-    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
     let csr = CertificateParams::default().serialize_request(&key).unwrap();
     let name = ClientName { common_name: "gate-1", uri: "urn:gatehouse:gateway:1" };
     let error = authority().sign_gateway_csr(csr.der(), name, NOW, 90).unwrap_err();

@@ -20,13 +20,13 @@ const SOON_DAYS: i64 = 30;
 const LONG_DAYS: i64 = 398;
 
 /// A certificate with the bytes it was read from.
-struct One<'a> {
+pub(super) struct One<'a> {
     der: &'a [u8],
-    read: X509Certificate<'a>,
+    pub(super) read: X509Certificate<'a>,
 }
 
 impl One<'_> {
-    fn subject(&self) -> String {
+    pub(super) fn subject(&self) -> String {
         distinguished(self.read.subject())
     }
 
@@ -34,7 +34,7 @@ impl One<'_> {
         distinguished(self.read.issuer())
     }
 
-    fn is_self_issued(&self) -> bool {
+    pub(super) fn is_self_issued(&self) -> bool {
         self.read.subject().as_raw() == self.read.issuer().as_raw()
     }
 
@@ -112,7 +112,7 @@ pub(super) fn sort(certificates: Vec<Vec<u8>>, key: &Key) -> Result<(Vec<Vec<u8>
     Ok((sorted, unused))
 }
 
-fn read(certificates: &[Vec<u8>]) -> Result<Vec<One<'_>>, UploadError> {
+pub(super) fn read(certificates: &[Vec<u8>]) -> Result<Vec<One<'_>>, UploadError> {
     if certificates.is_empty() {
         return Err(UploadError::NoCertificate);
     }
@@ -133,7 +133,7 @@ fn unreadable(place: usize, error: &IdentityError) -> UploadError {
     UploadError::Certificate { place: place + 1, why }
 }
 
-fn leaf_first<'a, 'b>(chain: &'a [One<'b>], key: &Key) -> Result<&'a One<'b>, UploadError> {
+pub(super) fn leaf_first<'a, 'b>(chain: &'a [One<'b>], key: &Key) -> Result<&'a One<'b>, UploadError> {
     let first = chain.first().ok_or(UploadError::NoCertificate)?;
     let Some(place) = chain.iter().position(|one| one.is_of(key)) else {
         let leaf = chain.iter().find(|one| !one.read.is_ca()).unwrap_or(first);
@@ -153,7 +153,7 @@ fn leaf_first<'a, 'b>(chain: &'a [One<'b>], key: &Key) -> Result<&'a One<'b>, Up
 }
 
 /// Checks that the certificate at `place` (0 is the leaf) signed the one before it.
-fn link(chain: &[One<'_>], place: usize) -> Result<(), UploadError> {
+pub(super) fn link(chain: &[One<'_>], place: usize) -> Result<(), UploadError> {
     let (Some(child), Some(issuer)) = (place.checked_sub(1).and_then(|at| chain.get(at)), chain.get(place))
     else {
         return Ok(());
@@ -268,20 +268,22 @@ fn judge_issuer(
 
 /// A root's signature over itself proves nothing and is not looked at.
 fn judge_signatures(chain: &[One<'_>]) -> Result<(), UploadError> {
-    for (place, one) in chain.iter().enumerate() {
-        let algorithm = match one.read.signature_algorithm.algorithm.to_id_string().as_str() {
-            "1.2.840.113549.1.1.2" => "MD2",
-            "1.2.840.113549.1.1.4" => "MD5",
-            "1.2.840.113549.1.1.5" | "1.2.840.10045.4.1" | "1.2.840.10040.4.3" | "1.3.14.3.2.29" => "SHA-1",
-            _ => continue,
-        };
-        if place == 0 || !one.is_self_issued() {
-            return Err(UploadError::WeakSignature { place: place + 1, subject: one.subject(), algorithm });
-        }
-    }
-    Ok(())
+    let each = chain.iter().enumerate();
+    each.filter(|(place, one)| *place == 0 || !one.is_self_issued())
+        .try_for_each(|(place, one)| strong_signature(place, one))
 }
 
-fn damaged(place: usize, error: x509_parser::error::X509Error) -> UploadError {
+/// Refuses a certificate that was signed over a hash for which others can be found.
+pub(super) fn strong_signature(place: usize, one: &One<'_>) -> Result<(), UploadError> {
+    let algorithm = match one.read.signature_algorithm.algorithm.to_id_string().as_str() {
+        "1.2.840.113549.1.1.2" => "MD2",
+        "1.2.840.113549.1.1.4" => "MD5",
+        "1.2.840.113549.1.1.5" | "1.2.840.10045.4.1" | "1.2.840.10040.4.3" | "1.3.14.3.2.29" => "SHA-1",
+        _ => return Ok(()),
+    };
+    Err(UploadError::WeakSignature { place: place + 1, subject: one.subject(), algorithm })
+}
+
+pub(super) fn damaged(place: usize, error: x509_parser::error::X509Error) -> UploadError {
     UploadError::Certificate { place: place + 1, why: error.to_string() }
 }

@@ -71,6 +71,26 @@ pub enum UploadError {
     )]
     Authority { subject: String },
     #[error(
+        "certificate {place}, {subject:?}, is no authority (basicConstraints lacks CA:TRUE); bring one that may sign others"
+    )]
+    NotAuthority { place: usize, subject: String },
+    #[error(
+        "certificate {place}, {subject:?}, may not sign certificates (key usage lacks keyCertSign); bring one that may"
+    )]
+    NoCertSign { place: usize, subject: String },
+    #[error(
+        "certificate {place}, {subject:?}, allows a path length of {allowed}, but {below} authorities stand below it; have \
+         the authority issued by one that allows more"
+    )]
+    PathLength { place: usize, subject: String, allowed: u32, below: usize },
+    #[error(
+        "the name of the authority, {subject:?}, is empty or cannot be repeated in what it signs (a part occurs twice or \
+         has several values); use an authority with a plain name"
+    )]
+    AuthorityName { subject: String },
+    #[error("the authority cannot sign here: {why}")]
+    AuthorityUnfit { why: String },
+    #[error(
         "the certificate of {subject:?} names no host (subjectAltName), and a common name does not count; request one \
          with its names"
     )]
@@ -128,6 +148,11 @@ impl UploadError {
                 "chain_broken"
             }
             Self::Authority { .. } => "is_authority",
+            Self::NotAuthority { .. } => "not_authority",
+            Self::NoCertSign { .. } => "no_cert_sign",
+            Self::PathLength { .. } => "path_length",
+            Self::AuthorityName { .. } => "authority_name",
+            Self::AuthorityUnfit { .. } => "authority_unfit",
             Self::NoNames { .. } => "no_names",
             Self::NotForServers { .. } => "not_for_servers",
             Self::WeakKey { .. } => "weak_key",
