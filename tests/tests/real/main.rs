@@ -11,6 +11,17 @@
     reason = "a test stops at the first surprise"
 )]
 
+// The authority and the name server that `certs` is tried against.
+#[allow(dead_code, reason = "shared with certs' own tests, a part is used here")]
+#[path = "../../../certs/tests/support/bind.rs"]
+mod bind;
+#[allow(dead_code, reason = "shared with certs' own tests, a part is used here")]
+#[path = "../../../certs/tests/support/pebble.rs"]
+mod pebble;
+#[allow(dead_code, reason = "shared with certs' own tests, a part is used here")]
+#[path = "../../../certs/tests/support/program.rs"]
+mod program;
+
 mod crash;
 mod floods;
 mod https;
