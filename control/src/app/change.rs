@@ -36,6 +36,7 @@ pub struct Change<'a> {
     now: i64,
     upserts: Vec<Value>,
     removals: Vec<ObjectKey>,
+    has_ordered: bool,
     _turn: OwnedMutexGuard<()>,
 }
 
@@ -63,7 +64,19 @@ impl App {
         };
         let (upserts, removals) = (Vec::new(), Vec::new());
         let now = self.clock.now();
-        Ok(Change { app: self, caller, conn, scope, generation, now, upserts, removals, _turn: turn })
+        let has_ordered = false;
+        Ok(Change {
+            app: self,
+            caller,
+            conn,
+            scope,
+            generation,
+            now,
+            upserts,
+            removals,
+            has_ordered,
+            _turn: turn,
+        })
     }
 }
 
@@ -105,6 +118,11 @@ impl Change<'_> {
         self.removals.push(ObjectKey { kind, id });
     }
 
+    /// Has those who carry orders on look at them once this is committed.
+    pub(super) const fn ordered(&mut self) {
+        self.has_ordered = true;
+    }
+
     /// Writes the audit row. `before` and `after` are what the API shows, so they hold no secret.
     pub async fn audit<T: Serialize>(
         &mut self,
@@ -122,7 +140,16 @@ impl Change<'_> {
     /// Compiles, commits and puts in force.
     ///
     /// Errors: it does not compile (nothing is changed), or the store fails.
-    pub async fn commit(mut self) -> Result<Generation, Error> {
+    pub async fn commit(self) -> Result<Generation, Error> {
+        let (app, has_ordered) = (self.app, self.has_ordered);
+        let generation = self.write().await?;
+        if has_ordered {
+            app.acme.wake();
+        }
+        Ok(generation)
+    }
+
+    async fn write(mut self) -> Result<Generation, Error> {
         if self.scope == Scope::Private {
             self.conn.commit().await?;
             return Ok(self.generation);

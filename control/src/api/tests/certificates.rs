@@ -280,3 +280,15 @@ async fn lists_are_filtered_paged_and_of_ones_own_tenants() {
     let answer = fixture.post(token(&tenant), "/api/v1/routes", body).await.expect(422);
     assert_eq!(answer.violations(), ["certificate unknown"]);
 }
+
+/// An account that names are proved with at port 80, and wildcards in the zone.
+pub(super) async fn account(fixture: &Fixture) {
+    let dns = json!({
+        "provider": "rfc2136", "server": "127.0.0.1:5353", "key_name": "gatehouse.", "secret": "dHNpZy1zZWNyZXQ="
+    });
+    let body = json!({
+        "name": "le", "directory": "letsencrypt-staging", "contacts": ["ops@gatehouse.test.dev"], "agree_tos": true,
+        "challenge": "http-01", "dns": dns
+    });
+    fixture.post(LOCAL, "/api/v1/acme/accounts", body).await.expect(201);
+}

@@ -5,8 +5,8 @@ use config::name::HostPattern;
 use config::snapshot::TlsVersion;
 use serde_json::{Value, json};
 
-use super::certificates::{ANY, LIST, patch, path, published, route, upload, uploaded};
-use crate::api::testing::LOCAL;
+use super::certificates::{ANY, LIST, account, patch, path, published, route, upload, uploaded};
+use crate::api::testing::{Answer, LOCAL};
 use crate::app::Caller;
 use crate::app::certificate::install::{self, Issued};
 use crate::app::change::Scope;
@@ -45,6 +45,7 @@ async fn upload_finds_the_certificate_that_covers_the_host() {
 #[tokio::test]
 async fn a_certificate_that_is_named_has_to_fit() {
     let fixture = Fixture::new().await;
+    account(&fixture).await;
     let made = uploaded(&fixture, &["app.example.com"]).await;
     let ordered = json!({"source": "acme", "names": ["b.example.com"]});
     let ordered = fixture.post(LOCAL, LIST, ordered).await.expect(201).json();
@@ -71,6 +72,7 @@ async fn a_certificate_that_is_named_has_to_fit() {
 #[tokio::test]
 async fn routes_of_one_host_agree_and_off_mixes() {
     let fixture = Fixture::new().await;
+    account(&fixture).await;
     uploaded(&fixture, &["app.example.com"]).await;
     let first = route(&fixture, "app.example.com", json!({"tls": "upload"})).await.expect(201).json();
     route(&fixture, "app.example.com", json!({"path": "/plain"})).await.expect(201);
@@ -93,6 +95,7 @@ async fn routes_of_one_host_agree_and_off_mixes() {
 #[tokio::test]
 async fn an_order_is_served_by_a_leaf_of_ours_until_its_chain_is_there() {
     let fixture = Fixture::new().await;
+    account(&fixture).await;
     let made = route(&fixture, "app.example.com", json!({"tls": "acme"})).await.expect(201).json();
     let ordered =
         fixture.get(LOCAL, &format!("{LIST}/{}", made["certificate"].as_str().unwrap())).await.json();
@@ -131,16 +134,24 @@ async fn an_order_is_served_by_a_leaf_of_ours_until_its_chain_is_there() {
 #[tokio::test]
 async fn an_order_that_came_to_nothing_goes_with_its_last_route() {
     let fixture = Fixture::new().await;
+    let answer = route(&fixture, "app.example.com", json!({"tls": "acme"})).await.expect(422);
+    assert!(answer.text.contains("gatehouse acme account add"), "without an account: {}", answer.text);
+    account(&fixture).await;
     let made = route(&fixture, "app.example.com", json!({"tls": "acme"})).await.expect(201).json();
+    let orders = |answer: Answer| answer.json()["items"].as_array().unwrap().len();
+    let open = "/api/v1/acme/orders?state=open";
+    assert_eq!(orders(fixture.get(LOCAL, open).await), 1, "it is ordered with the route");
     let off = patch(&fixture, &route_path(&made), json!({"tls": "off"})).await.expect(200).json();
     assert_eq!(off["certificate"], Value::Null);
     assert_eq!(published(&fixture), []);
     assert_eq!(fixture.get(LOCAL, LIST).await.json()["items"], json!([]));
+    assert_eq!(orders(fixture.get(LOCAL, open).await), 0, "and given up with it");
 }
 
 #[tokio::test]
 async fn a_wildcard_and_the_catch_all_need_more_than_a_route() {
     let fixture = Fixture::new().await;
+    account(&fixture).await;
     let answer = route(&fixture, "*.example.com", json!({"tls": "acme"})).await.expect(422);
     assert_eq!(answer.violations(), ["tls needs_dns_01"]);
     assert!(answer.text.contains("needs DNS-01"));

@@ -42,8 +42,8 @@ impl Reason {
     }
 }
 
-/// Opens an order for a certificate, or gives the one that is under way for the same names. Call
-/// [`super::Nudge::wake`] after the commit.
+/// Opens an order for a certificate, or gives the one that is under way for the same names. It is carried on as soon as the
+/// change is committed.
 ///
 /// Errors: no account is known; a wildcard without DNS-01; another certificate's order for the same names is under way.
 pub async fn request(
@@ -86,6 +86,7 @@ pub async fn request(
         stamp: Stamp::new(now),
     };
     store::acme_order::insert(change.conn(), &row).await?;
+    change.ordered();
     let message = format!("ordered from {} by {}", account.directory, row.challenge);
     store::acme_order::log(change.conn(), row.id, now, &message).await?;
     change.audit(note("create", &row), None, Some(&view::of(&row, Vec::new()))).await?;

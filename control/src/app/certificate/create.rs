@@ -3,6 +3,7 @@
 use certs::request::Wanted;
 use config::name::{HostPattern, Namespace};
 
+use super::super::acme::order;
 use super::super::change::{Change, Note, Scope};
 use super::super::input::{Input, Members, Said};
 use super::super::route::namespace;
@@ -41,7 +42,7 @@ pub async fn create(app: &App, caller: &Caller, members: Members) -> Result<Cert
             return upload(app, caller, (input, brought), (namespace, name, note)).await;
         }
         Some(Kind::Request(subject)) => (request(app, (&mut input, subject), namespace).await?, Vec::new()),
-        Some(Kind::Order) => (order(app, &mut input, namespace)?, Vec::new()),
+        Some(Kind::Order) => (ordered(app, &mut input, namespace)?, Vec::new()),
     };
     if let Some(name) = name {
         row.name = name;
@@ -152,7 +153,7 @@ async fn request(
     Ok(row)
 }
 
-fn order(app: &App, input: &mut Input, namespace: Namespace) -> Result<IdentityRow, Error> {
+fn ordered(app: &App, input: &mut Input, namespace: Namespace) -> Result<IdentityRow, Error> {
     let names = input::names(input);
     let hosts = input::hosts(&names);
     if hosts.len() < names.len() {
@@ -183,6 +184,9 @@ async fn finish(
     warnings: Vec<String>,
 ) -> Result<CertificateView, Error> {
     store::identity::insert(change.conn(), row).await?;
+    if row.source == Source::Acme {
+        order::request(&mut change, row, order::Reason::Request).await?;
+    }
     let mut view = view::of(row, change.now());
     view.warnings = warnings;
     change.audit(note("create", row), None, Some(&view)).await?;

@@ -4,6 +4,7 @@ use config::id::IdentityId;
 use config::secret::Secret;
 use config::snapshot::{Kind, Value};
 
+use super::super::acme::order;
 use super::super::change::Change;
 use super::super::{App, Error, Keys};
 use super::{leaf, self_signed};
@@ -109,6 +110,7 @@ pub async fn republish(change: &mut Change<'_>, id: IdentityId) -> Result<(), Er
 /// Takes a row away and withdraws what was published of it.
 pub async fn remove(change: &mut Change<'_>, id: IdentityId) -> Result<(), Error> {
     let now = change.now();
+    order::forget(change, id).await?;
     store::identity::delete(change.conn(), id, now).await?;
     change.remove(Kind::IDENTITY, id.to_bytes());
     Ok(())

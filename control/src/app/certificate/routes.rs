@@ -7,9 +7,10 @@ use config::id::IdentityId;
 use config::name::HostPattern;
 use config::snapshot::TlsMode;
 
+use super::super::acme;
 use super::super::change::Change;
 use super::super::input::{Input, Said};
-use super::super::{App, Caller, Error};
+use super::super::{App, Caller, Error, Violation};
 use super::{install, self_signed};
 use crate::store::identity::{IdentityRow, Source, Status};
 use crate::store::route::RouteRow;
@@ -201,16 +202,7 @@ async fn order(
             input.invalid("tls", "no_name", message);
             return Ok(None);
         }
-        HostPattern::Wildcard(_) => {
-            let message = format!(
-                "a wildcard needs DNS-01: order {host} with it first (`gatehouse cert add --acme '{host}' \
-                 --challenge dns-01`)",
-                host = row.host
-            );
-            input.invalid("tls", "needs_dns_01", message);
-            return Ok(None);
-        }
-        HostPattern::Exact(_) => {}
+        HostPattern::Exact(_) | HostPattern::Wildcard(_) => {}
     }
     let names = vec![row.host.clone()];
     let mut made = IdentityRow::new(Source::Acme, row.namespace.clone(), names, change.now());
@@ -218,7 +210,27 @@ async fn order(
     made.owner.clone_from(&row.owner);
     made.next_try = Some(change.now());
     store::identity::insert(change.conn(), &made).await?;
-    Ok(Some(made))
+    match acme::order::request(change, &made, acme::order::Reason::Request).await {
+        Ok(_) => Ok(Some(made)),
+        Err(Error::Invalid(violations)) => {
+            for violation in violations {
+                input.invalid("tls", violation.code, hinted(&row.host, violation));
+            }
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What to do about an order that cannot be opened for a route, where there is more to do than to say it otherwise.
+fn hinted(host: &HostPattern, violation: Violation) -> String {
+    if violation.code != "needs_dns_01" {
+        return violation.message;
+    }
+    format!(
+        "{}; order it with an account for DNS-01 first: gatehouse cert add --acme '{host}' --challenge dns-01",
+        violation.message
+    )
 }
 
 /// Notes that no uploaded certificate covers a host, and names what the ones there are for.
