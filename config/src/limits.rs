@@ -56,6 +56,35 @@ pub const PEM_BLOCKS_MAX: usize = 32;
 pub const FORWARD_PORTS_MAX: usize = 1_024;
 /// Networks that one forward lets in.
 pub const FORWARD_SOURCES_MAX: usize = 64;
+/// Ports of a forward up to which each is a socket in every worker; of a wider row each port is one worker's, which
+/// spreads it just as well and takes a socket for each port only.
+pub const FORWARD_PORTS_SHARED_MAX: usize = 16;
+/// Sockets that all forwards of one gateway listen with; it has fewer where it may open few files.
+pub const FORWARD_SOCKETS_MAX: usize = 65_536;
+/// Share of the open files for the sockets that forwards listen with, and the same for UDP sessions: one in so many.
+pub const FORWARD_FILES_SHARE: usize = 8;
+/// UDP sessions of one gateway, all forwards together: each is an open file and about 2 KiB.
+pub const UDP_SESSIONS_MAX: usize = 32_768;
+/// Longest silence of a forwarded connection in milliseconds, where the forward says nothing: 24 h, as of a tunnel.
+pub const FORWARD_TCP_IDLE_MS: u64 = TUNNEL_IDLE_MS;
+/// Longest silence of a UDP session in milliseconds, where the forward says nothing: name servers and games answer or
+/// knock within it, and it is what most firewalls grant.
+pub const FORWARD_UDP_IDLE_MS: u64 = 60 * 1000;
+/// Datagrams one socket takes before it lets the other tasks of its thread run.
+pub const UDP_BATCH_MAX: usize = 64;
+/// Largest datagram in bytes, and one more: what UDP can carry over IPv4 is 65 507, over IPv6 65 527.
+pub const UDP_BUFFER_BYTES: usize = 65_536;
+/// Bytes of datagrams that one UDP session keeps while its target's name is looked up.
+pub const UDP_WAITING_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of datagrams that all UDP sessions of one worker keep meanwhile.
+pub const UDP_WAITING_WORKER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes the kernel may queue for a UDP socket that a forward listens with; it cuts this to its own `rmem_max`.
+pub const UDP_SOCKET_BYTES: usize = 1024 * 1024;
+/// Time for the sockets of a deleted forward to be closed before its generation is acknowledged, in milliseconds: a
+/// worker closes them in its next turn.
+pub const FORWARD_CLOSE_DEADLINE_MS: u64 = 5_000;
+/// Forwards with metrics of their own.
+pub const METRIC_FORWARDS_MAX: usize = 1_000;
 /// Weight of an endpoint: the least and the most.
 pub const WEIGHT: (u16, u16) = (1, 256);
 /// Keys of learned stickiness on one route: default (HAProxy's `size 30k` of INVENTORY B-44) and most.

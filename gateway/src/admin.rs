@@ -1,4 +1,4 @@
-//! The gateway's own admin endpoint, on loopback: health, readiness, metrics, generation, listeners, sessions.
+//! The gateway's own admin endpoint, on loopback: health, readiness, metrics, generation, listeners, port forwards, sessions.
 //!
 //! It needs no credentials, so it listens on loopback alone and answers only requests addressed to loopback: a web page
 //! that points its own name at 127.0.0.1 gets nothing.
@@ -6,11 +6,13 @@
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
 use config::id::SessionId;
 use config::limits;
+use config::snapshot::Forward;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HOST};
@@ -21,6 +23,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::forward;
 use crate::telemetry::page;
 use crate::worker::Shared;
 
@@ -97,12 +100,13 @@ fn answer(shared: &Shared, method: &Method, path: &str, host: Option<&str>) -> A
         }
         (&Method::GET, "/generation") => json(StatusCode::OK, &generation(shared)),
         (&Method::GET, "/listeners") => json(StatusCode::OK, &listeners(shared)),
+        (&Method::GET, "/forwards") => json(StatusCode::OK, &forwards(shared)),
         (&Method::GET, "/sessions") => json(StatusCode::OK, &json!({ "items": shared.sessions.list() })),
         (&Method::DELETE, _) if id.is_some() => end_session(shared, id.unwrap_or_default()),
         (
             _,
             "/livez" | "/readyz" | "/healthz" | "/ping" | "/metrics" | "/generation" | "/listeners"
-            | "/sessions",
+            | "/forwards" | "/sessions",
         ) => text(StatusCode::METHOD_NOT_ALLOWED, "this resource has no such method\n".into()),
         _ => text(StatusCode::NOT_FOUND, "there is nothing here\n".into()),
     }
@@ -143,6 +147,25 @@ fn listeners(shared: &Shared) -> Value {
         })
         .collect();
     json!({ "items": items })
+}
+
+/// Every port forward, open or paused, with what came in by it.
+fn forwards(shared: &Shared) -> Value {
+    let paused = shared.forwards.paused.load();
+    let live = shared.current.pin();
+    let mut all: Vec<_> = live.iter().flat_map(|live| live.forwards.iter()).collect();
+    all.sort_unstable_by_key(|forward| forward.id);
+    let item = |forward: &Arc<Forward>| {
+        let flows = shared.forwards.of(forward.id);
+        let [up, down] = flows.bytes.each_ref().map(|bytes| bytes.load(Relaxed));
+        json!({ "id": forward.id.to_string(), "namespace": forward.namespace.as_str(),
+                "protocol": forward::name(forward.transport), "listen": forward.listen,
+                "first_port": forward.ports.first, "last_port": forward.ports.last,
+                "target": forward.endpoint.target.to_string(), "paused": paused.get(&forward.id),
+                "open_flows": flows.open(), "flows": flows.begun.load(Relaxed),
+                "bytes_up": up, "bytes_down": down })
+    };
+    json!({ "items": all.into_iter().map(item).collect::<Vec<_>>() })
 }
 
 fn text(status: StatusCode, body: String) -> Answer {

@@ -25,6 +25,10 @@ pub struct Bounds {
     pub sessions_max: usize,
     /// Open sessions of one principal.
     pub sessions_per_principal_max: usize,
+    /// UDP sessions of port forwards.
+    pub udp_sessions_max: usize,
+    /// Sockets that port forwards listen with.
+    pub forward_sockets_max: usize,
 }
 
 impl Default for Bounds {
@@ -34,18 +38,27 @@ impl Default for Bounds {
             connections_per_source_max: limits::CONNECTIONS_PER_SOURCE_MAX,
             sessions_max: limits::SESSIONS_MAX,
             sessions_per_principal_max: limits::SESSIONS_PER_PRINCIPAL_MAX,
+            udp_sessions_max: limits::UDP_SESSIONS_MAX,
+            forward_sockets_max: limits::FORWARD_SOCKETS_MAX,
         }
     }
 }
 
 impl Bounds {
-    /// The bounds of a process that may open this many files: a connection takes two, its own and the one upstream, and
-    /// running out of them would hit listeners, logs and the checkpoint too.
+    /// The bounds of a process that may open this many files: port forwards get a share to listen and one for UDP
+    /// sessions; of the rest a connection takes two, its own and the one upstream. Running out of them would hit
+    /// listeners, logs and the checkpoint too.
     pub fn for_open_files(max: Option<u64>) -> Self {
         let bounds = Self::default();
         let files = max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
-        let room = files.saturating_sub(limits::OPEN_FILES_RESERVED) / 2;
-        Self { connections_max: bounds.connections_max.min(room.max(1)), ..bounds }
+        let room = files.saturating_sub(limits::OPEN_FILES_RESERVED);
+        let share = room / limits::FORWARD_FILES_SHARE;
+        Self {
+            connections_max: bounds.connections_max.min(((room - 2 * share) / 2).max(1)),
+            udp_sessions_max: bounds.udp_sessions_max.min(share.max(1)),
+            forward_sockets_max: bounds.forward_sockets_max.min(share.max(1)),
+            ..bounds
+        }
     }
 }
 
@@ -247,6 +260,7 @@ mod tests {
             connections_per_source_max,
             sessions_max: 3,
             sessions_per_principal_max: 2,
+            ..Bounds::default()
         };
         Guard::new(bounds)
     }
@@ -268,7 +282,11 @@ mod tests {
         assert_eq!(Bounds::for_open_files(None).connections_max, limits::CONNECTIONS_MAX);
         assert_eq!(Bounds::for_open_files(Some(1 << 30)).connections_max, limits::CONNECTIONS_MAX);
         let few = limits::OPEN_FILES_RESERVED as u64 + 1_000;
-        assert_eq!(Bounds::for_open_files(Some(few)).connections_max, 500);
+        let bounds = Bounds::for_open_files(Some(few));
+        assert_eq!(
+            (bounds.connections_max, bounds.udp_sessions_max, bounds.forward_sockets_max),
+            (375, 125, 125)
+        );
         assert_eq!(Bounds::for_open_files(Some(3)).connections_max, 1);
     }
 

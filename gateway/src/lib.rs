@@ -24,6 +24,7 @@ pub mod buffers;
 pub mod checkpoint;
 pub mod drain;
 pub mod fault;
+pub mod forward;
 pub mod guard;
 pub mod http;
 pub mod listener;

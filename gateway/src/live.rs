@@ -13,6 +13,7 @@ use config::snapshot::{Kind, Snapshot, SshHostKey, Value};
 use config::table::{Conflicts, RouteTable};
 use russh::keys::PrivateKey;
 
+use crate::forward::Forwards;
 use crate::tls::rules::Rules;
 use crate::upstream::sticky::Seal;
 use unusable::Unusable;
@@ -31,6 +32,8 @@ pub struct Live {
     pub host_keys: Arc<[PrivateKey]>,
     /// Seals sticky cookies; every gateway has the key, so that each reads those of the others.
     pub(crate) seal: Option<Arc<Seal>>,
+    /// Port forwards.
+    pub forwards: Arc<Forwards>,
     key_faults: Arc<[String]>,
     unusable: Unusable,
 }
@@ -49,8 +52,9 @@ impl Live {
         let seal = seal(&snapshot);
         let tls = Arc::new(Rules::compile(&snapshot, &table));
         let unusable = Unusable::of(&table);
+        let forwards = Arc::new(Forwards::compile(&snapshot));
         let certs = Arc::new(certs);
-        let live = Self { snapshot, table, certs, tls, host_keys, seal, key_faults, unusable };
+        let live = Self { snapshot, table, certs, tls, host_keys, seal, forwards, key_faults, unusable };
         let degraded = live.with_other_faults(degraded);
         Ok((live, degraded))
     }
@@ -73,8 +77,9 @@ impl Live {
         let seal = if touches(delta, Kind::COOKIE_KEY) { seal(&snapshot) } else { self.seal.clone() };
         let tls = Arc::new(self.tls.recompile(&self.snapshot, &snapshot, &table, delta));
         let unusable = self.unusable.after(&snapshot, delta);
+        let forwards = Arc::new(self.forwards.recompile(&self.snapshot, &snapshot, delta));
         let certs = Arc::new(certs);
-        let live = Self { snapshot, table, certs, tls, host_keys, seal, key_faults, unusable };
+        let live = Self { snapshot, table, certs, tls, host_keys, seal, forwards, key_faults, unusable };
         let degraded = live.with_other_faults(degraded);
         Ok((live, degraded))
     }

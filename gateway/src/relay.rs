@@ -53,6 +53,12 @@ impl Counts {
         self.down.load(Ordering::Relaxed)
     }
 
+    /// Counts bytes that went through.
+    pub(crate) fn add(&self, up: u64, down: u64) {
+        self.up.fetch_add(up, Ordering::Relaxed);
+        self.down.fetch_add(down, Ordering::Relaxed);
+    }
+
     /// The counts as they are now, with the reason of the end.
     pub fn totals(&self, reason: EndReason) -> Totals {
         Totals { up: self.up(), down: self.down(), reason }

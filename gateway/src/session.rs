@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use config::id::{EndpointId, RouteId, SessionId, UserId, VmId};
+use config::id::{EndpointId, ForwardId, RouteId, SessionId, UserId, VmId};
 use config::snapshot::{FlowPolicy, Snapshot};
 use dashmap::DashMap;
 use serde::Serialize;
@@ -34,6 +34,8 @@ pub struct Subject {
     pub principal: Option<UserId>,
     /// The route it came by.
     pub route: Option<RouteId>,
+    /// The port forward it came by.
+    pub forward: Option<ForwardId>,
     /// The endpoint it goes to.
     pub endpoint: Option<EndpointId>,
     /// The VM it goes to.
@@ -46,6 +48,8 @@ pub struct Subject {
 pub enum SessionKind {
     /// An upgraded HTTP connection.
     Upgrade,
+    /// A connection, or a client's datagrams, that came by a port forward.
+    Forward,
     /// A `direct-tcpip` channel.
     Jump,
     /// A connection whose TLS is the upstream's.
@@ -80,6 +84,8 @@ pub struct SessionInfo {
     pub principal: Option<String>,
     /// Id of the route it came by.
     pub route: Option<String>,
+    /// Id of the port forward it came by.
+    pub forward: Option<String>,
     /// Id of the endpoint it goes to.
     pub endpoint: Option<String>,
     /// Id of the VM it goes to.
@@ -237,6 +243,7 @@ impl Entry {
             peer: self.subject.peer.to_string(),
             principal: self.subject.principal.map(|id| id.to_string()),
             route: self.subject.route.map(|id| id.to_string()),
+            forward: self.subject.forward.map(|id| id.to_string()),
             endpoint: self.subject.endpoint.map(|id| id.to_string()),
             vm: self.subject.vm.map(|id| id.to_string()),
             started_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
@@ -280,6 +287,21 @@ impl SessionHandle {
             }
         };
         relay::counted(downstream, upstream, limits, &self.entry.counts, ended).await
+    }
+
+    /// Counts bytes that were moved without [`SessionHandle::relay`].
+    pub(crate) fn carried(&self, up: u64, down: u64) {
+        self.entry.counts.add(up, down);
+    }
+
+    /// What went through so far.
+    pub(crate) fn totals(&self, reason: EndReason) -> Totals {
+        self.entry.counts.totals(reason)
+    }
+
+    /// Whether the session is to end at once.
+    pub(crate) fn ends_now(&self) -> bool {
+        self.entry.order.borrow().is_some_and(|order| order.at <= Instant::now())
     }
 
     /// Resolves when the session is to end, with the reason.

@@ -5,6 +5,7 @@
 //! under the endpoint's id, which outlives generations and is new when the target changes, and under the [`way`] they
 //! were made: a swap can neither lose an idle connection nor hand out one that leads elsewhere or was made otherwise.
 
+pub(crate) mod bare;
 mod budget;
 mod dial;
 mod h2;

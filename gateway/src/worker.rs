@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::drain::Drain;
+use crate::forward;
 use crate::guard::{Bounds, Guard};
 use crate::listener::supervisor::Listed;
 use crate::listener::{Kind, accept};
@@ -57,6 +58,8 @@ pub struct Shared {
     pub health: Arc<crate::upstream::health::Health>,
     /// Every address this gateway listens on: never dialled (INVENTORY 2.2, rule 3).
     pub own_addresses: ArcSwap<Vec<SocketAddr>>,
+    /// What is counted, bounded and paused of the port forwards.
+    pub forwards: forward::State,
     /// The public listeners, open or paused.
     pub listeners: ArcSwap<Vec<Listed>>,
     /// The admin endpoint, once it listens.
@@ -99,6 +102,7 @@ impl Shared {
             access,
             health: Arc::default(),
             own_addresses: ArcSwap::default(),
+            forwards: forward::State::new(&bounds),
             listeners: ArcSwap::default(),
             admin: ArcSwapOption::default(),
         })
@@ -127,6 +131,8 @@ pub struct Worker {
     pub buffers: crate::buffers::Buffers,
     /// This thread's pipes.
     pub(crate) pipes: crate::splice::Pipes,
+    /// This thread's UDP sessions.
+    pub(crate) forwards: forward::udp::Halls,
     /// What this thread keeps for its HTTP connections.
     pub http: crate::http::Store,
     live: RefCell<LiveCache>,
@@ -144,6 +150,7 @@ impl Worker {
             watch: Watch::default(),
             buffers: crate::buffers::Buffers::default(),
             pipes: crate::splice::Pipes::default(),
+            forwards: forward::udp::Halls::default(),
             http: crate::http::Store::default(),
             live: RefCell::new(shared.current.cache()),
             shared,
@@ -161,6 +168,8 @@ impl Worker {
 pub(crate) enum Command {
     /// Accept on a socket.
     Listen(Listen),
+    /// Carry what comes in on a socket of a port forward.
+    Door(Box<forward::doors::Door>),
     /// Close idle connections to these endpoints: they are in no route any more.
     Retire(Arc<HashSet<EndpointId>>),
     /// Change which endpoints are asked whether they are well; for the first worker.
@@ -233,6 +242,10 @@ async fn obey(worker: Rc<Worker>, mut orders: mpsc::Receiver<Command>) {
     while let Some(order) = orders.recv().await {
         let Listen { kind, socket, close, alive } = match order {
             Command::Listen(listen) => listen,
+            Command::Door(door) => {
+                forward::serve(&worker, *door);
+                continue;
+            }
             Command::Retire(ids) => {
                 worker.upstream.retire(&ids);
                 continue;

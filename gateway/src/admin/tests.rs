@@ -66,6 +66,7 @@ fn sessions_are_listed_and_ended() {
         peer: ([192, 0, 2, 1], 1).into(),
         principal: None,
         route: None,
+        forward: None,
         endpoint: None,
         vm: None,
     };

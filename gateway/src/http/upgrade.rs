@@ -52,6 +52,7 @@ pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
         peer: connection.meta.peer,
         principal: None,
         route: Some(route),
+        forward: None,
         endpoint: Some(tunnel.endpoint),
         vm: tunnel.vm,
     };

@@ -1,13 +1,15 @@
 //! What the step from one generation to the next means for an open session (DESIGN D5).
 //!
-//! The strictest of everything that concerns a session wins: its route, its VM, and the person behind it.
+//! The strictest of everything that concerns a session wins: its route or forward, its VM, and the person behind it.
 
 use std::collections::HashMap;
 
 use config::grant::Role;
-use config::id::{RouteId, UserId, VmId};
+use config::id::{ForwardId, RouteId, UserId, VmId};
 use config::limits;
-use config::snapshot::{FlowPolicy, Kind, Object, ObjectKey, Principal, Route, Snapshot, Value, Vm};
+use config::snapshot::{
+    FlowPolicy, Forward, Kind, Object, ObjectKey, Principal, Route, Snapshot, Transport, Value, Vm,
+};
 
 use super::{SessionKind, Subject};
 
@@ -16,11 +18,12 @@ pub(super) struct Step<'a> {
     old: &'a Snapshot,
     new: &'a Snapshot,
     routes: HashMap<RouteId, FlowPolicy>,
+    forwards: HashMap<ForwardId, FlowPolicy>,
 }
 
 impl<'a> Step<'a> {
     pub(super) fn new(old: &'a Snapshot, new: &'a Snapshot) -> Self {
-        Self { old, new, routes: HashMap::new() }
+        Self { old, new, routes: HashMap::new(), forwards: HashMap::new() }
     }
 
     /// What becomes of a session with this subject.
@@ -28,7 +31,34 @@ impl<'a> Step<'a> {
         let by_route = subject.route.map_or(FlowPolicy::Keep, |id| self.route(id));
         let by_vm = subject.vm.map_or(FlowPolicy::Keep, |id| self.vm(id));
         let by_principal = subject.principal.map_or(FlowPolicy::Keep, |id| self.principal(id, subject));
-        strictest(by_route, strictest(by_vm, by_principal))
+        let by_forward = subject.forward.map_or(FlowPolicy::Keep, |id| self.forward(id));
+        strictest(strictest(by_route, by_forward), strictest(by_vm, by_principal))
+    }
+
+    fn forward(&mut self, id: ForwardId) -> FlowPolicy {
+        let (old, new) = (self.old, self.new);
+        *self.forwards.entry(id).or_insert_with(|| {
+            let key = ObjectKey { kind: Kind::FORWARD, id: id.to_bytes() };
+            match (old.get(key), new.get(key)) {
+                // Not in the old one: an earlier step has spoken already.
+                (None, _) => FlowPolicy::Keep,
+                (Some(before), Some(after)) if before == after => FlowPolicy::Keep,
+                (Some(before), Some(after)) => {
+                    let (before, after) = (read_forward(before), read_forward(after));
+                    after.map_or(FlowPolicy::Keep, |after| {
+                        if leads_elsewhere(before.as_ref(), &after) {
+                            FlowPolicy::Cut
+                        } else {
+                            after.on_change
+                        }
+                    })
+                }
+                (Some(before), None) => {
+                    let unread = FlowPolicy::Drain { ms: limits::DRAIN_ON_DELETE_MS };
+                    read_forward(before).map_or(unread, |forward| forward.on_delete)
+                }
+            }
+        })
     }
 
     fn route(&mut self, id: RouteId) -> FlowPolicy {
@@ -75,7 +105,7 @@ impl<'a> Step<'a> {
                 .is_some_and(|vm| principal.grants.allows(Role::Operator, &vm.namespace)),
             // A literal address is root's alone (DESIGN §12).
             (None, SessionKind::Jump) => principal.grants.is_root(),
-            (None, SessionKind::Upgrade | SessionKind::Passthrough) => true,
+            (None, SessionKind::Upgrade | SessionKind::Passthrough | SessionKind::Forward) => true,
         }
     }
 }
@@ -100,6 +130,19 @@ fn vm_key(id: VmId) -> ObjectKey {
 
 fn route(object: &Object) -> Option<Route> {
     if let Ok(Value::Route(route)) = object.decode() { Some(route) } else { None }
+}
+
+fn read_forward(object: &Object) -> Option<Forward> {
+    if let Ok(Value::Forward(forward)) = object.decode() { Some(forward) } else { None }
+}
+
+/// Whether the datagrams of a client would go to another place now: a session of UDP has no end of its own, so one that
+/// stayed would keep the client away from there for ever.
+fn leads_elsewhere(before: Option<&Forward>, after: &Forward) -> bool {
+    after.transport == Transport::Udp
+        && before.is_none_or(|before| {
+            before.endpoint.target != after.endpoint.target || before.ports.first != after.ports.first
+        })
 }
 
 fn read_vm(object: &Object) -> Option<Vm> {

@@ -79,6 +79,7 @@ fn upgrade() -> Subject {
         peer: "192.0.2.1:4711".parse().unwrap(),
         principal: None,
         route: Some(ROUTE),
+        forward: None,
         endpoint: Some(ENDPOINT),
         vm: None,
     }
@@ -89,6 +90,7 @@ fn jump() -> Subject {
         kind: SessionKind::Jump,
         principal: Some(USER),
         route: None,
+        forward: None,
         endpoint: None,
         vm: Some(VM),
         ..upgrade()

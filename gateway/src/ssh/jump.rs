@@ -128,6 +128,7 @@ impl Asked {
             peer: self.connection.peer,
             principal: Some(self.who.user),
             route: None,
+            forward: None,
             endpoint: None,
             vm: target.vm,
         };

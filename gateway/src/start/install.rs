@@ -13,6 +13,7 @@ use config::sync::message::{FORMATS, Hello, Listening, Report};
 use config::table::Conflicts;
 
 use super::run::Listeners;
+use crate::forward::Doors;
 use crate::listener::Wanted;
 use crate::live::Live;
 use crate::sync::{Installer, Link};
@@ -25,6 +26,7 @@ use crate::worker::Shared;
 pub(crate) struct Install {
     pub(crate) shared: Arc<Shared>,
     pub(crate) listeners: Listeners,
+    pub(crate) doors: Arc<tokio::sync::Mutex<Doors>>,
     /// Random number of this start of the process.
     pub(crate) boot: u64,
 }
@@ -98,6 +100,8 @@ impl Install {
         let (live, mut degraded) = self.compile(Arc::clone(&snapshot), delta).await?;
         // Bind before the swap: a request routed by the new generation must find its port open.
         degraded.extend(self.bind().await);
+        let mut doors = self.doors.lock().await;
+        degraded.extend(doors.open(&live.forwards, &snapshot, Instant::now()).await);
         let live = Arc::new(live);
         match self.shared.current.replace(Arc::clone(&live)) {
             Some(before) => {
@@ -106,6 +110,9 @@ impl Install {
             }
             None => self.watch(watch::of_whole(&live.table)).await,
         }
+        // After open flows heard what becomes of them: those of UDP stand on these sockets.
+        doors.close().await;
+        drop(doors);
         let (generation, objects, took) = (snapshot.generation(), snapshot.len(), began.elapsed());
         tracing::info!(%generation, objects, degraded = degraded.len(), ?took, "in force");
         for what in &degraded {

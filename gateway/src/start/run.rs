@@ -15,6 +15,7 @@ use super::install::Install;
 use super::{End, StartError};
 use crate::admin;
 use crate::checkpoint::Checkpoint;
+use crate::forward::{Doors, doors};
 use crate::listener::Wanted;
 use crate::listener::bind::Bound;
 use crate::listener::ports::Ports;
@@ -44,6 +45,7 @@ struct Up {
     workers: Arc<[Handle]>,
     threads: Vec<JoinHandle<()>>,
     listeners: Listeners,
+    doors: Arc<Mutex<Doors>>,
 }
 
 impl Process {
@@ -66,8 +68,13 @@ impl Process {
             Err(error) => return drop(started.send(Err(error))),
         };
         let opened = async {
-            let restored = restore(&shared, &up.listeners).await?;
-            Ok((restored, up.listen(&shared).await?))
+            let mut restored = restore(&shared, &up).await?;
+            let admin = up.listen(&shared).await?;
+            // The gateway's own listeners first: a forward that wants the port of one is paused, and nothing else.
+            let paused = up.doors.lock().await.start().await;
+            shared.gauges.degrade(&paused);
+            restored.1.degraded.extend(paused);
+            Ok((restored, admin))
         };
         let (restored, admin) = match opened.await {
             Ok(opened) => opened,
@@ -79,8 +86,11 @@ impl Process {
             }
         };
         let address = admin.as_ref().map(|(address, _)| *address);
-        let background =
-            [tokio::spawn(follow(restored)), tokio::spawn(serve_admin(admin, Arc::clone(&shared)))];
+        let background = [
+            tokio::spawn(follow(restored)),
+            tokio::spawn(serve_admin(admin, Arc::clone(&shared))),
+            tokio::spawn(doors::supervise(Arc::clone(&up.doors))),
+        ];
         let _ = started.send(Ok(address));
         tokio::select! {
             () = stop.cancelled() => {}
@@ -113,7 +123,8 @@ impl Up {
         }
         let workers: Arc<[Handle]> = handles.into();
         let supervisor = Supervisor::new(Arc::clone(&workers), Ports::load(directory.path()));
-        Ok(Self { workers, threads, listeners: Arc::new(Mutex::new(supervisor)) })
+        let doors = Arc::new(Mutex::new(Doors::new(Arc::clone(shared), Arc::clone(&workers))));
+        Ok(Self { workers, threads, listeners: Arc::new(Mutex::new(supervisor)), doors })
     }
 
     /// Opens the public listeners and the admin endpoint; all of them, or an error that names every one that failed.
@@ -141,6 +152,7 @@ impl Up {
         shared.drain.begin();
         let finish = async {
             self.listeners.lock().await.close_all().await;
+            self.doors.lock().await.close_all().await;
             shared.guard.idle().await;
         };
         tokio::select! {
@@ -209,7 +221,7 @@ async fn serve_admin(admin: Option<(SocketAddr, Bound)>, shared: Arc<Shared>) {
 }
 
 /// Opens the checkpoint and puts what it holds in force, before anything listens.
-async fn restore(shared: &Arc<Shared>, listeners: &Listeners) -> Result<(Install, sync::Start), StartError> {
+async fn restore(shared: &Arc<Shared>, up: &Up) -> Result<(Install, sync::Start), StartError> {
     let settings = &shared.settings;
     let opened = Checkpoint::open(&settings.data);
     let (checkpoint, saved, notes) =
@@ -217,8 +229,12 @@ async fn restore(shared: &Arc<Shared>, listeners: &Listeners) -> Result<(Install
     for note in notes {
         tracing::warn!("{note}");
     }
-    let install =
-        Install { shared: Arc::clone(shared), listeners: Arc::clone(listeners), boot: rand::random() };
+    let install = Install {
+        shared: Arc::clone(shared),
+        listeners: Arc::clone(&up.listeners),
+        doors: Arc::clone(&up.doors),
+        boot: rand::random(),
+    };
     let mut start = sync::Start {
         data: settings.data.clone(),
         control: settings.control.clone(),

@@ -50,6 +50,15 @@ impl Gauges {
         self.applied.notify_waiters();
     }
 
+    /// More of the generation in force turned out to be paused.
+    pub fn degrade(&self, more: &[String]) {
+        if !more.is_empty() {
+            let mut degraded = Vec::clone(&self.degraded.load());
+            degraded.extend_from_slice(more);
+            self.degraded.store(degraded.into());
+        }
+    }
+
     /// A generation was refused.
     pub fn refused(&self) {
         self.refused.store(true, Relaxed);

@@ -1,5 +1,6 @@
 //! The metrics page in the Prometheus text form: base units, bounded label sets, no host or path labels.
 
+mod forwards;
 mod process;
 mod requests;
 mod world;
@@ -21,6 +22,7 @@ pub fn render(shared: &Shared) -> String {
     trouble(&mut page, shared);
     state(&mut page, shared);
     world::render(&mut page, shared);
+    forwards::render(&mut page, shared);
     process::render(&mut page);
     page.0
 }

@@ -127,6 +127,7 @@ async fn carry(
         peer: meta.peer,
         principal: None,
         route: Some(route.id),
+        forward: None,
         endpoint: Some(endpoint.id),
         vm: endpoint.vm,
     };

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use config::snapshot::{Protocol, ProxyProtocol};
+use config::snapshot::{Endpoint, Protocol, ProxyProtocol};
 use config::target::Target;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -44,7 +44,7 @@ async fn open_all(
         }
         None => None,
     };
-    let (mut io, place) = connect(worker, call).await?;
+    let (mut io, place) = connect(worker, call.endpoint, &own_addresses(worker)).await?;
     if let Some(version) = way.and_then(|way| way.proxy) {
         introduce(&mut io, version, call).await?;
     }
@@ -56,19 +56,22 @@ async fn open_all(
     Ok((stream, place))
 }
 
-async fn connect(worker: &Rc<Worker>, call: &Call<'_>) -> Result<(TcpStream, Option<Box<Place>>), Fault> {
-    let endpoint = call.endpoint;
-    let own = own_addresses(worker);
+/// A bare connection to an endpoint, at none of our `own` addresses.
+pub(super) async fn connect(
+    worker: &Rc<Worker>,
+    endpoint: &Endpoint,
+    own: &[SocketAddr],
+) -> Result<(TcpStream, Option<Box<Place>>), Fault> {
     let (host, port) = match &endpoint.target {
         Target::Address(address) => {
-            let io = dial::dial_address(*address, endpoint.loopback_ok, &own).await?;
+            let io = dial::dial_address(*address, endpoint.loopback_ok, own).await?;
             return Ok((io, None));
         }
         Target::Name { host, port } => (host, *port),
     };
     let (name, ips) = resolve::addresses(worker, host).await?;
     let addresses: Vec<SocketAddr> = ips.iter().map(|ip: &IpAddr| SocketAddr::new(*ip, port)).collect();
-    let (io, address) = dial::first_of(&addresses, endpoint.loopback_ok, &own).await?;
+    let (io, address) = dial::first_of(&addresses, endpoint.loopback_ok, own).await?;
     Ok((io, Some(Box::new(Place { name, ip: address.ip() }))))
 }
 

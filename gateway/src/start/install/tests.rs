@@ -17,7 +17,9 @@ fn fixture() -> Fixture {
     let shared = Shared::new(testing::settings(dir.path()), 1);
     let supervisor = Supervisor::new(Vec::new().into(), Ports::load(dir.path()));
     let listeners = Arc::new(tokio::sync::Mutex::new(supervisor));
-    Fixture { install: Install { shared, listeners, boot: 7 }, _dir: dir }
+    let doors = Doors::new(Arc::clone(&shared), Vec::new().into());
+    let doors = Arc::new(tokio::sync::Mutex::new(doors));
+    Fixture { install: Install { shared, listeners, doors, boot: 7 }, _dir: dir }
 }
 
 fn route(id: u8, host: &str) -> Object {

@@ -64,6 +64,8 @@ pub enum Protocol {
     Http11,
     Http2,
     Tls,
+    Tcp,
+    Udp,
 }
 
 impl Protocol {
@@ -74,6 +76,8 @@ impl Protocol {
             Self::Http11 => "HTTP/1.1",
             Self::Http2 => "HTTP/2.0",
             Self::Tls => "TLS",
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
         }
     }
 }
@@ -224,7 +228,9 @@ impl<'a> Record<'a> {
                 0 => Protocol::Http10,
                 1 => Protocol::Http11,
                 2 => Protocol::Http2,
-                _ => Protocol::Tls,
+                3 => Protocol::Tls,
+                4 => Protocol::Tcp,
+                _ => Protocol::Udp,
             },
             host,
             method,

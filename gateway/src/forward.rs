@@ -1,0 +1,93 @@
+//! Port forwards: ports of the gate that lead to ports of a machine, for connections and for datagrams.
+//!
+//! [`plan`] says which forward has which port in a generation; [`doors`] opens and closes the sockets, bind before swap,
+//! close after it; [`tcp`] and [`udp`] carry what comes in. A socket knows its address alone: whose it is, it asks the
+//! generation in force for each new flow, so a change is in force with the swap and a socket outlives the forwards that
+//! have it in turn. Open flows are sessions ([`crate::session`]) and end by the same rules as all of them.
+//!
+//! A forward that cannot have its port is paused alone, and its reason says who is in the way: an older forward, the
+//! gateway itself, or another program.
+
+mod bind;
+pub(crate) mod doors;
+pub(crate) mod flows;
+pub(crate) mod plan;
+mod record;
+mod tcp;
+pub(crate) mod udp;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use config::snapshot::{Forward, Transport};
+use ipnet::IpNet;
+
+use crate::worker::Worker;
+use bind::Open;
+use doors::Door;
+
+pub(crate) use doors::Doors;
+pub use flows::{Flows, Refused, State};
+pub use plan::Forwards;
+
+/// One address and port of a transport: a socket, or a few that share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Spot {
+    pub(crate) transport: Transport,
+    pub(crate) ip: IpAddr,
+    pub(crate) port: u16,
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = std::net::SocketAddr::new(self.ip, self.port);
+        write!(f, "{address}/{}", name(self.transport))
+    }
+}
+
+/// The word for it in metrics and messages.
+pub(crate) const fn name(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+    }
+}
+
+/// Serves a socket until it is to be closed.
+pub(crate) fn serve(worker: &Rc<Worker>, door: Door) {
+    let Door { spot, socket, close, alive } = door;
+    let started = match socket {
+        Open::Tcp(listener) => tokio::net::TcpListener::from_std(listener).map(|listener| {
+            let accept = tcp::Loop { spot, listener, close, _alive: alive };
+            drop(tokio::task::spawn_local(tcp::run(Rc::clone(worker), accept)));
+        }),
+        Open::Udp(socket) => udp::Hall::open(worker, spot, socket).map(|hall| {
+            drop(tokio::task::spawn_local(udp::run(hall, close, alive)));
+        }),
+    };
+    if let Err(cause) = started {
+        tracing::error!(%spot, %cause, "a worker cannot watch a socket of a forward");
+    }
+}
+
+/// Whether a client may come in.
+fn may_come(sources: &[IpNet], client: IpAddr) -> bool {
+    let client = client.to_canonical();
+    sources.is_empty() || sources.iter().any(|network| network.contains(&client))
+}
+
+/// The endpoint that `port` of the gate leads to.
+fn endpoint_of(forward: &Forward, port: u16) -> Option<config::snapshot::Endpoint> {
+    use config::target::Target;
+    let target_port = forward.target_port(port)?;
+    let mut endpoint = forward.endpoint.clone();
+    match &mut endpoint.target {
+        Target::Address(address) => address.set_port(target_port),
+        Target::Name { port, .. } => *port = target_port,
+    }
+    Some(endpoint)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+use std::net::{SocketAddr, TcpListener as StdListener, UdpSocket as StdUdp};
+use std::sync::Arc;
+use std::time::Instant;
+
+use config::id::ForwardId;
+use config::limits;
+use config::snapshot::{Forward, Ports, Transport};
+use tokio::net::TcpStream;
+
+use super::stage::{Client, LOCAL, Stage, connect, echo, free_port, free_ports, say, tcp, udp, udp_echo};
+use crate::guard::Bounds;
+use crate::listener::Kind;
+use crate::listener::supervisor::Listed;
+
+fn id(id: u8) -> ForwardId {
+    ForwardId::from_bytes([id; 16])
+}
+
+#[tokio::test]
+async fn the_younger_of_two_is_paused_naming_the_older_and_takes_over_when_it_goes() {
+    let (stage, port) = (Stage::new().await, free_port());
+    let (one, two) = (tcp(1, port, echo(LOCAL).await), tcp(2, port, echo(LOCAL).await));
+
+    let degraded = stage.forwards([one, two.clone()]).await;
+    assert_eq!(degraded, [format!("forward {}: a port of it is taken by forward {}", id(2), id(1))]);
+    say(&mut connect(port).await, b"x").await.unwrap();
+    assert_eq!(stage.flows(2).open(), 0);
+
+    // The socket goes from one to the other without being closed.
+    assert!(stage.forwards([two]).await.is_empty());
+    let mut client = connect(port).await;
+    say(&mut client, b"x").await.unwrap();
+    assert_eq!(stage.flows(2).open(), 1);
+}
+
+#[tokio::test]
+async fn a_port_that_another_program_has_pauses_alone_and_comes_back() {
+    for transport in [Transport::Tcp, Transport::Udp] {
+        let (stage, first) = (Stage::new().await, free_ports(2));
+        let at = SocketAddr::from((LOCAL, first));
+        let theirs: Box<dyn std::any::Any> = match transport {
+            Transport::Tcp => Box::new(StdListener::bind(at).unwrap()),
+            Transport::Udp => Box::new(StdUdp::bind(at).unwrap()),
+        };
+        let taken = match transport {
+            Transport::Tcp => tcp(1, first, echo(LOCAL).await),
+            Transport::Udp => udp(1, first, udp_echo(LOCAL, b"").await),
+        };
+        let degraded = stage.forwards([taken.clone(), tcp(2, first + 1, echo(LOCAL).await)]).await;
+
+        assert_eq!(degraded.len(), 1, "{degraded:?}");
+        let start = format!(
+            "forward {}: {at}/{} is taken by another program (",
+            id(1),
+            super::super::name(transport)
+        );
+        assert!(degraded[0].starts_with(&start) && degraded[0].contains("os error 98"), "{degraded:?}");
+        say(&mut connect(first + 1).await, b"x").await.unwrap();
+
+        let mut doors = stage.install.doors.lock().await;
+        let due = doors.retry_at().unwrap();
+        doors.retry(due).await;
+        assert!(doors.retry_at().unwrap() > due + limits::LISTENER_RETRY.0, "it waits longer each time");
+        drop(theirs);
+        doors.retry(Instant::now() + limits::LISTENER_RETRY.1).await;
+        assert!(doors.retry_at().is_none() && stage.shared.forwards.paused.load().is_empty());
+        drop(doors);
+        match transport {
+            Transport::Tcp => drop(say(&mut connect(first).await, b"x").await.unwrap()),
+            Transport::Udp => drop(Client::of(at).await.ask(b"x").await.unwrap()),
+        }
+        // The next generation says so as well.
+        let other = tcp(2, first + 1, echo(LOCAL).await);
+        assert!(stage.forwards([taken, other]).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_port_of_the_gateway_itself_is_told_apart() {
+    let (stage, port) = (Stage::new().await, free_port());
+    let own = SocketAddr::from(([0, 0, 0, 0], port));
+    stage.shared.listeners.store(Arc::new(vec![Listed { kind: Kind::Https, address: own, paused: None }]));
+
+    let both = [tcp(1, port, echo(LOCAL).await), udp(2, port, udp_echo(LOCAL, b"").await)];
+    let degraded = stage.forwards(both).await;
+
+    let expected = format!("127.0.0.1:{port}/tcp is used by the gateway itself: its https listener");
+    assert_eq!(degraded, [format!("forward {}: {expected}", id(1))]);
+    assert!(stage.install.doors.lock().await.retry_at().is_none(), "that does not change by itself");
+    // The same number of the other transport is another port.
+    Client::of((LOCAL, port)).await.ask(b"x").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_of_no_interface_pauses_and_says_so() {
+    let (stage, port) = (Stage::new().await, free_port());
+    let elsewhere = Some("192.0.2.77".parse().unwrap());
+    let degraded = stage.forwards([Forward { listen: elsewhere, ..tcp(1, port, echo(LOCAL).await) }]).await;
+    assert!(degraded[0].contains("this machine has no such address"), "{degraded:?}");
+}
+
+#[tokio::test]
+async fn one_taken_port_of_a_row_leaves_the_others_open() {
+    let (stage, first) = (Stage::new().await, free_ports(3));
+    let _theirs = StdListener::bind((LOCAL, first + 1)).unwrap();
+    let target = free_ports(3);
+    let ports = Ports { first, last: first + 2 };
+    let _origin = StdListener::bind((LOCAL, target + 2)).unwrap();
+
+    let degraded = stage.forwards([Forward { ports, ..tcp(1, first, (LOCAL, target).into()) }]).await;
+
+    assert!(degraded[0].contains(&format!("127.0.0.1:{}/tcp is taken", first + 1)), "{degraded:?}");
+    connect(first + 2).await;
+}
+
+#[tokio::test]
+async fn moving_between_one_address_and_all_of_them_is_no_conflict_with_oneself() {
+    for make in [tcp, udp] {
+        let (stage, port) = (Stage::new().await, free_port());
+        let target: SocketAddr = (LOCAL, 9).into();
+        for listen in [None, Some(LOCAL), Some("0.0.0.0".parse().unwrap()), None] {
+            let degraded = stage.forwards([Forward { listen, ..make(1, port, target) }]).await;
+            assert!(degraded.is_empty(), "{listen:?}: {degraded:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn sockets_of_forwards_are_bounded() {
+    let bounds = Bounds { forward_sockets_max: 3, ..Bounds::default() };
+    let (stage, first) = (Stage::with(2, bounds).await, free_ports(2));
+    let (one, two) = (tcp(1, first, echo(LOCAL).await), tcp(2, first + 1, echo(LOCAL).await));
+
+    let degraded = stage.forwards([one, two.clone()]).await;
+    assert!(degraded[0].contains("forwards listen with 3 sockets already"), "{degraded:?}");
+    stage.forwards([]).await;
+
+    assert!(stage.forwards([two]).await.is_empty(), "what closed makes room");
+}
+
+#[tokio::test]
+async fn stopping_closes_the_ports_and_a_later_generation_does_not_open_them() {
+    let (stage, port) = (Stage::new().await, free_port());
+    let forward = tcp(1, port, echo(LOCAL).await);
+    stage.forwards([forward.clone()]).await;
+    let mut open = connect(port).await;
+    say(&mut open, b"x").await.unwrap();
+
+    stage.install.doors.lock().await.close_all().await;
+    stage.forwards([forward]).await;
+
+    assert!(TcpStream::connect((LOCAL, port)).await.is_err());
+    assert_eq!(say(&mut open, b"still").await.unwrap(), b"still");
+    stage.stop().await;
+}
+
+#[tokio::test]
+async fn a_forward_that_comes_and_goes_a_hundred_times_leaves_nothing() {
+    let (stage, port) = (Stage::new().await, free_port());
+    let target = echo(LOCAL).await;
+    for _ in 0..100 {
+        assert!(stage.forwards([tcp(1, port, target)]).await.is_empty());
+        assert!(stage.forwards([]).await.is_empty());
+    }
+    assert!(StdListener::bind((LOCAL, port)).is_ok());
+    assert!(stage.shared.forwards.all().is_empty());
+}

@@ -1,0 +1,116 @@
+//! The socket that clients send to. One of every address also says which of them a client used, so that the answer
+//! comes from there: a client takes no answer from another one.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::AsRawFd as _;
+
+use nix::libc;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, recvmsg, sendmsg,
+};
+use rustix::net::SendFlags;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+/// A socket that clients send to.
+pub(super) struct Gate {
+    socket: UdpSocket,
+    /// Room for what the kernel says about a datagram, where it is asked.
+    control: Option<RefCell<Vec<u8>>>,
+}
+
+impl Gate {
+    /// A gate of a socket that is bound to this address.
+    pub(super) fn new(socket: std::net::UdpSocket, ip: IpAddr) -> io::Result<Self> {
+        // What the kernel says was asked for before the bind; the room is for the larger of the two families.
+        let control = ip.is_unspecified().then(|| RefCell::new(nix::cmsg_space!(libc::in6_pktinfo)));
+        Ok(Self { socket: UdpSocket::from_std(socket)?, control })
+    }
+
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.socket.readable().await
+    }
+
+    /// A datagram's length, who sent it, and to which address of ours, where there are several.
+    pub(super) fn try_recv(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, Option<IpAddr>)> {
+        let Some(control) = &self.control else {
+            return self.socket.try_recv_from(buffer).map(|(count, client)| (count, client, None));
+        };
+        let fd = self.socket.as_raw_fd();
+        let mut control = control.borrow_mut();
+        // Its length is what is offered to the kernel.
+        let room = control.capacity();
+        control.resize(room, 0);
+        self.socket.try_io(Interest::READABLE, || {
+            let mut parts = [IoSliceMut::new(buffer)];
+            let came = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), MsgFlags::empty())?;
+            let client = came.address.as_ref().and_then(address);
+            let client = client.ok_or_else(|| io::Error::other("a datagram of nobody"))?;
+            Ok((came.bytes, client, came.cmsgs()?.find_map(local)))
+        })
+    }
+
+    /// Sends to a client, from the address that it uses. Allocates for a socket with several, and for no other.
+    ///
+    /// Never waits: what does not fit is lost, as on any way of a datagram.
+    pub(super) fn send(&self, datagram: &[u8], to: SocketAddr, from: Option<IpAddr>) -> io::Result<usize> {
+        let Some(from) = from else {
+            return Ok(rustix::net::sendto(&self.socket, datagram, SEND, &to)?);
+        };
+        let fd = self.socket.as_raw_fd();
+        let to = SockaddrStorage::from(to);
+        let parts = [IoSlice::new(datagram)];
+        let sent = match from {
+            IpAddr::V4(ip) => {
+                let info = libc::in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                let said = [ControlMessage::Ipv4PacketInfo(&info)];
+                sendmsg(fd, &parts, &said, MsgFlags::MSG_DONTWAIT, Some(&to))
+            }
+            IpAddr::V6(ip) => {
+                let info =
+                    libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: ip.octets() }, ipi6_ifindex: 0 };
+                let said = [ControlMessage::Ipv6PacketInfo(&info)];
+                sendmsg(fd, &parts, &said, MsgFlags::MSG_DONTWAIT, Some(&to))
+            }
+        };
+        Ok(sent?)
+    }
+}
+
+/// Sends on a connected socket. Not by its readiness, of which a new socket knows nothing yet.
+pub(super) fn send(socket: &UdpSocket, datagram: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, datagram, SEND)?)
+}
+
+fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
+    storage.family()?;
+    if let Some(v4) = storage.as_sockaddr_in() {
+        Some(SocketAddr::V4(SocketAddrV4::from(*v4)))
+    } else {
+        storage.as_sockaddr_in6().map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6)))
+    }
+}
+
+/// The address to answer from; none for a datagram to a group.
+#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else was asked for")]
+fn local(said: ControlMessageOwned) -> Option<IpAddr> {
+    match said {
+        // Not `ipi_addr`, which may be a broadcast address.
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            Some(IpAddr::V4(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes())))
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) => {
+            let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+            (!ip.is_multicast()).then_some(IpAddr::V6(ip))
+        }
+        _ => None,
+    }
+}
