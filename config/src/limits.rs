@@ -494,8 +494,6 @@ pub const ACME_ORDERS_AT_ONCE_MAX: usize = 8;
 pub const ACME_POLLS_MAX: u32 = 120;
 /// First and longest pause in seconds before a step of an order is taken again.
 pub const ACME_RETRY_SECONDS: (u64, u64) = (30, 60 * 60);
-/// First and longest pause in seconds before a failed order is begun anew.
-pub const ACME_ANEW_SECONDS: (u64, u64) = (15 * 60, 24 * 60 * 60);
 /// Contacts of an account with a certificate authority.
 pub const ACME_ACCOUNT_CONTACTS_MAX: usize = 8;
 /// Time that open connections of control get at a stop, in milliseconds; they are short, and the gateways reconnect.

@@ -5,6 +5,7 @@
 //! transaction. Start at [`Db`].
 
 pub mod acme_account;
+pub mod acme_ledger;
 pub mod acme_order;
 pub mod audit;
 pub mod challenge;
@@ -15,6 +16,7 @@ pub mod host_key;
 pub mod identity;
 pub mod internal_key;
 pub mod join_token;
+pub mod lease;
 pub mod meta;
 pub mod migrate;
 pub mod open;

@@ -173,6 +173,17 @@ pub async fn open_of_account(conn: &mut Conn, account: AcmeAccountId) -> Result<
     row.map(|row| row.text("names")).transpose()
 }
 
+/// The certificates that orders are under way for, and whether the last step of that failed.
+pub async fn certificates(conn: &mut Conn) -> Result<Vec<(IdentityId, bool)>, Error> {
+    let sql = "SELECT certificate_id, last_error FROM acme_orders WHERE finished_at IS NULL LIMIT 100000";
+    let rows = conn.rows(sql, &[]).await?;
+    let read = |row: &Row| {
+        let id = text::parsed(row, TABLE, "certificate_id", str::parse)?;
+        Ok((id, row.text_or("last_error")?.is_some()))
+    };
+    rows.iter().map(read).collect()
+}
+
 /// Those whose next step is to be taken, the longest due first. One that waits until after `latest` does so because the
 /// clock was ahead, and is due as well.
 pub async fn due(conn: &mut Conn, now: i64, latest: i64) -> Result<Vec<AcmeOrderId>, Error> {

@@ -17,6 +17,7 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/0005_certificates.sql"),
     include_str!("../../migrations/0006_acme.sql"),
     include_str!("../../migrations/0008_cookie_keys.sql"),
+    include_str!("../../migrations/0009_acme_ledger.sql"),
 ];
 
 /// The schema this program reads and writes.

@@ -10,7 +10,7 @@ use control::keys::RootKeys;
 
 use crate::engines::Place;
 
-async fn start(place: &Place) -> Arc<App> {
+pub(crate) async fn start(place: &Place) -> Arc<App> {
     let db = place.open().await;
     let given = Secret::new("a secret of thirty-two characters or more".to_owned());
     let keys: Arc<dyn Keys> = Arc::new(RootKeys::open(place.directory.path(), Some(&given)).unwrap());

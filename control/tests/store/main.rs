@@ -12,6 +12,7 @@
 
 mod app;
 mod engines;
+mod lease;
 mod rows;
 mod sqlite;
 
@@ -36,6 +37,8 @@ async fn every_case(engine: &Engine) {
         rows::values_come_back_as_they_went,
         rows::a_list_keeps_to_its_namespaces_and_pages,
         rows::the_change_log_names_each_object_once,
+        lease::one_control_holds_a_lease_and_an_older_one_writes_nothing,
+        lease::two_controls_make_one_set_of_ticket_keys,
         app::a_restart_builds_the_same_snapshot,
         app::two_controls_on_one_database_follow_each_other,
         app::concurrent_changes_are_all_in_force_in_order,

@@ -4,6 +4,7 @@
 //! and writes down how each ended before it takes the next.
 
 pub mod job;
+mod preflight;
 mod state;
 pub mod steps;
 mod view;
@@ -200,9 +201,15 @@ pub async fn forget(change: &mut Change<'_>, certificate: IdentityId) -> Result<
     Ok(())
 }
 
-/// Ends an order and takes its answers back.
+/// Ends an order and takes its answers back. One whose request was not handed in yet becomes no certificate, and is not
+/// counted as one.
 async fn end(change: &mut Change<'_>, row: &mut OrderRow, why: &str) -> Result<(), Error> {
     let (seen, now) = (row.stamp.revision, change.now());
+    if let (Some(intent), true) =
+        (Left::parse(&row.progress)?.intent, Step::parse(&row.step).is_some_and(|step| step < Step::Finalize))
+    {
+        store::acme_ledger::failed(change.conn(), &intent).await?;
+    }
     row.step = Step::Cancelled.as_str().to_owned();
     (row.finished_at, row.key_sealed) = (Some(now), None);
     row.stamp = row.stamp.changed(now);

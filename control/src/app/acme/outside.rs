@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use certs::acme::Method;
 use certs::acme::order::{ChallengeTask, Progress, Reason};
+use certs::acme::preflight::Finding;
 use certs::acme::renewal_info::Window;
 use config::name::HostPattern;
 use config::secret::Secret;
@@ -30,6 +31,8 @@ pub struct Fault {
 pub enum Then {
     /// The same step is taken again later.
     Again,
+    /// The same step is taken again when an authority's limit leaves room: nothing failed.
+    Held,
     /// The authority gave the order up: the next attempt begins with a new one.
     Anew,
     /// The authority does not know the account any more: it is registered again.
@@ -119,13 +122,24 @@ pub struct Wanted {
     pub replaces: Option<Vec<u8>>,
 }
 
+/// Where the gateways listen for the web.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Own {
+    /// Their single addresses, sorted.
+    pub addresses: Vec<std::net::IpAddr>,
+    /// Whether a name that points elsewhere cannot lead to them.
+    pub is_complete: bool,
+}
+
 /// An authority that speaks ACME. Each call asks where the order stands first, so each may be repeated.
 #[async_trait]
 pub trait Ca: Send + Sync {
     /// Makes an account.
     async fn register(&self, authority: &Authority, new: &Registration) -> Result<Registered, Fault>;
     /// What would make the authority refuse, found out before it is bothered.
-    async fn preflight(&self, access: &Access, wanted: &Wanted) -> Result<(), Fault>;
+    async fn preflight(&self, access: &Access, wanted: &Wanted, own: &Own) -> Result<Vec<Finding>, Fault>;
+    /// What is seen of published answers from here, at the addresses where the authority will look.
+    async fn reach(&self, authority: &Authority, tasks: &[ChallengeTask]) -> Vec<Finding>;
     /// Opens an order and gives its URL.
     async fn start(&self, access: &Access, wanted: &Wanted) -> Result<String, Fault>;
     /// What has to be answered.

@@ -4,14 +4,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use certs::acme::order::{self, ChallengeTask, Progress, Reason};
-use certs::acme::preflight::{self, Facts, Severity};
+use certs::acme::preflight::{self, Facts, Finding};
 use certs::acme::renewal_info::{self, Window};
 use certs::acme::{Account, Directory, ExternalBinding, Method, NewAccount};
 use certs::dns::{Delegated, DnsError, Hook, Lookup, Rfc2136, TsigKey, propagation};
 use config::limits;
 
 use super::account::{Dns, Provider};
-use super::outside::{Access, Authority, Ca, Fault, Records, Registered, Registration, Txt, Wanted};
+use super::outside::{Access, Authority, Ca, Fault, Own, Records, Registered, Registration, Txt, Wanted};
+
+/// Addresses of a name at which a published answer is looked for.
+const LOOKS_MAX: usize = 4;
+/// How long all these looks may take: they only warn, and the order waits for them.
+const LOOKS_LAST: Duration = Duration::from_secs(20);
 
 /// The network.
 #[derive(Debug)]
@@ -51,8 +56,7 @@ impl Ca for Real {
         Ok(Registered { credentials, url: account.url().to_owned() })
     }
 
-    /// Names that point elsewhere are no fault here: gateways may stand behind an address that we do not know.
-    async fn preflight(&self, access: &Access, wanted: &Wanted) -> Result<(), Fault> {
+    async fn preflight(&self, access: &Access, wanted: &Wanted, own: &Own) -> Result<Vec<Finding>, Fault> {
         let account = account(access).await?;
         let offer = account.directory().offer().await?;
         let lookup = lookup(&access.authority.resolvers)?;
@@ -61,19 +65,27 @@ impl Ca for Real {
             method: wanted.method,
             caa_identities: &offer.caa_identities,
             account_url: account.url(),
-            own_addresses: &[],
-            must_point_here: false,
+            own_addresses: &own.addresses,
+            must_point_here: own.is_complete,
         };
-        let found = preflight::check(&wanted.names, &facts).await;
-        for warning in found.iter().filter(|finding| finding.severity == Severity::Warning) {
-            tracing::info!(name = warning.name, finding = warning.text, "seen before an order");
+        Ok(preflight::check(&wanted.names, &facts).await)
+    }
+
+    /// On port 80, whatever port the gateways have: that is where authorities look (RFC 8555 § 8.3).
+    async fn reach(&self, authority: &Authority, tasks: &[ChallengeTask]) -> Vec<Finding> {
+        let Ok(lookup) = lookup(&authority.resolvers) else { return Vec::new() };
+        let (mut found, until) = (Vec::new(), tokio::time::Instant::now() + LOOKS_LAST);
+        for task in tasks {
+            let look = async {
+                let addresses = lookup.addresses(task.host.as_str()).await.unwrap_or_default();
+                preflight::fetch(task, addresses.get(..LOOKS_MAX).unwrap_or(&addresses), 80).await
+            };
+            match tokio::time::timeout_at(until, look).await {
+                Ok(seen) => found.extend(seen),
+                Err(_) => break,
+            }
         }
-        let errors: Vec<_> = found.iter().filter(|finding| finding.severity == Severity::Error).collect();
-        if errors.is_empty() {
-            return Ok(());
-        }
-        let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
-        Err(Fault::again(texts.join("; ")))
+        found
     }
 
     async fn start(&self, access: &Access, wanted: &Wanted) -> Result<String, Fault> {

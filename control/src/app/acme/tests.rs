@@ -2,5 +2,7 @@
 
 mod fake;
 mod faults;
+mod limits;
 mod orders;
+mod preflight;
 mod renewals;

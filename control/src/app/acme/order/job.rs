@@ -1,12 +1,18 @@
 //! Carrying orders on: a step, what became of it in the row, the next step.
 //!
 //! Before a step the log is written, so a store that takes nothing stops an order before the authority is bothered.
+//!
+//! One moment cannot be made up for: control is killed after the authority opened an order and before its URL was
+//! written down. The list of an account's orders would tell it (RFC 8555 § 7.1.2.1), but neither Let's Encrypt nor pebble
+//! has one. The request is in the ledger by then, so it counts; it is made again, and public authorities answer with the
+//! pending order that they have for the same names. One that does not has two, of which the first lapses unused.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use certs::renewal::Failures;
 use config::id::AcmeOrderId;
 use config::limits;
 use tokio::task::JoinSet;
@@ -14,12 +20,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::super::certificate::install;
 use super::super::super::change::{Change, Scope};
+use super::super::super::page::time;
 use super::super::super::{App, Caller, Error, challenge};
+use super::super::budget;
 use super::super::outside::{Fault, Outside, Then};
 use super::steps::{self, Next, StepError, Work};
 use super::{Left, Step};
-use crate::store;
 use crate::store::acme_order::OrderRow;
+use crate::store::{self, Conn};
 
 /// What became of an order after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +60,7 @@ pub(in super::super) async fn run(app: Arc<App>, outside: Outside, stop: Cancell
         tokio::select! {
             () = stop.cancelled() => return,
             _ = often.tick() => {}
-            () = app.acme.woken() => {}
+            () = app.acme.orders.notified() => {}
             Some(done) = jobs.join_next() => match done {
                 Ok(id) => drop(busy.remove(&id)),
                 // A job that panicked says not which it was.
@@ -112,6 +120,10 @@ pub async fn step(app: &App, outside: &Outside, id: AcmeOrderId) -> Result<Outco
     if work.left.polls == 0 {
         note(app, &work.row, before.intent()).await?;
     }
+    if before == Step::Start && work.left.intent.is_some() && work.row.last_error.is_none() {
+        note(app, &work.row, "the answer to an earlier request for this order was lost; it is made again")
+            .await?;
+    }
     match steps::take(app, outside, &mut work).await {
         Ok(Next::Written) => Ok(Outcome::Continue),
         Ok(Next::Go) => moved(app, work, before.next()).await,
@@ -138,7 +150,10 @@ async fn load(app: &App, id: AcmeOrderId) -> Result<Option<Work>, Error> {
     drop(conn);
     let left = Left::parse(&row.progress)?;
     match (account, certificate) {
-        (Some(account), Some(certificate)) => Ok(Some(Work { row, left, account, certificate })),
+        (Some(account), Some(certificate)) => {
+            let lease = app.acme.lease();
+            Ok(Some(Work { row, left, account, certificate, lease }))
+        }
         (account, _) => {
             let gone = if account.is_none() { "its account is gone" } else { "its certificate is gone" };
             let caller = Caller::ourselves("acme");
@@ -178,6 +193,16 @@ async fn write(app: &App, mut work: Work, line: Option<String>) -> Result<bool, 
     Ok(stands)
 }
 
+/// Writes the row; false when somebody else's stands, or another control works on orders now.
+pub(in super::super) async fn stands(conn: &mut Conn, work: &Work, seen: i64) -> Result<bool, Error> {
+    if let Some(lease) = work.lease
+        && !store::lease::fence(conn, lease).await?
+    {
+        return Ok(false);
+    }
+    Ok(store::acme_order::update(conn, &work.row, seen).await?)
+}
+
 async fn put(change: &mut Change<'_>, work: &mut Work, line: Option<String>) -> Result<bool, Error> {
     let (seen, now) = (work.row.stamp.revision, change.now());
     if Step::parse(&work.row.step).is_some_and(Step::is_last) {
@@ -185,7 +210,7 @@ async fn put(change: &mut Change<'_>, work: &mut Work, line: Option<String>) -> 
     }
     work.row.stamp = work.row.stamp.changed(now);
     work.row.progress = work.left.to_text()?;
-    let stands = store::acme_order::update(change.conn(), &work.row, seen).await?;
+    let stands = stands(change.conn(), work, seen).await?;
     if let (true, Some(line)) = (stands, line) {
         store::acme_order::log(change.conn(), work.row.id, now, &line).await?;
     }
@@ -196,8 +221,12 @@ async fn put(change: &mut Change<'_>, work: &mut Work, line: Option<String>) -> 
 async fn failed(app: &App, outside: &Outside, mut work: Work, fault: Fault) -> Result<Outcome, Error> {
     tracing::warn!(order = %work.row.id, names = store::acme_order::names_key(&work.row.names), why = fault.message,
         "an order did not go on; what is served stays as it is, and it is tried again");
-    work.row.attempts = work.row.attempts.saturating_add(1);
-    let pause = pause(&work.row, fault.then).max(fault.after.unwrap_or_default());
+    let now = app.clock.now();
+    if fault.then != Then::Held {
+        work.row.attempts = work.row.attempts.saturating_add(1);
+    }
+    let pause = pause(app, &work, &fault, now);
+    let intent = work.left.intent.clone();
     if fault.then == Then::Anew {
         steps::clean(app, outside, &mut work).await;
         work.left = Left::default();
@@ -208,8 +237,13 @@ async fn failed(app: &App, outside: &Outside, mut work: Work, fault: Fault) -> R
     let caller = Caller::ourselves("acme");
     let mut change = app.begin(&caller, scope).await?;
     match fault.then {
-        Then::Again => {}
-        Then::Anew => challenge::remove(&mut change, &work.row.id.to_string()).await?,
+        Then::Again | Then::Held => {}
+        Then::Anew => {
+            challenge::remove(&mut change, &work.row.id.to_string()).await?;
+            if let Some(intent) = intent {
+                store::acme_ledger::failed(change.conn(), &intent).await?;
+            }
+        }
         Then::Register => {
             store::acme_account::unregistered(change.conn(), work.account.id).await?;
             // What was begun belongs to an account that is no more.
@@ -218,33 +252,60 @@ async fn failed(app: &App, outside: &Outside, mut work: Work, fault: Fault) -> R
         }
     }
     work.row.next_try = change.now().saturating_add(micros(pause));
-    work.row.last_error = Some(fault.message.clone());
-    let line = format!("{}; tried again in {} s", fault.message, pause.as_secs());
-    if put(&mut change, &mut work, Some(line)).await?
-        && let Some(mut row) = store::identity::by_id(change.conn(), work.row.certificate).await?
-    {
-        install::failed(&mut change, &mut row, &fault.message, work.row.next_try).await?;
+    let message = shown(&fault, work.row.next_try);
+    work.row.last_error = Some(message.clone());
+    let line = format!("{message}; tried again in {} s", pause.as_secs());
+    if !put(&mut change, &mut work, Some(line)).await? {
+        return Ok(Outcome::Over);
+    }
+    if let Some(mut row) = store::identity::by_id(change.conn(), work.row.certificate).await? {
+        install::failed(&mut change, &mut row, &message, work.row.next_try).await?;
     }
     change.commit().await?;
     Ok(Outcome::Waits)
+}
+
+/// What went wrong, and until when the authority wants to be left alone if it says so.
+fn shown(fault: &Fault, next_try: i64) -> String {
+    match (fault.then, fault.after) {
+        (Then::Again | Then::Anew | Then::Register, Some(_)) => {
+            format!("held back until {} by the authority: {}", time(next_try), fault.message)
+        }
+        (Then::Held, _) | (_, None) => fault.message.clone(),
+    }
 }
 
 fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// How long an order waits after a failure: doubled each time, and a tenth more or less so that orders which failed
-/// together are not tried together. An order that has to begin anew waits longer, since public authorities count failed
-/// validations (Let's Encrypt: five an hour for a name).
-fn pause(row: &OrderRow, then: Then) -> Duration {
-    let (first, longest) = match then {
-        Then::Again | Then::Register => limits::ACME_RETRY_SECONDS,
-        Then::Anew => limits::ACME_ANEW_SECONDS,
+/// How long an order waits after a failure, and never less than the authority asks for.
+///
+/// One that begins anew costs the authority an order and counts as a failure there (Let's Encrypt: five an hour for a
+/// name), so it waits as [`certs::renewal::next_try`] says. A step that is taken again within the same order costs it
+/// nothing: seconds at first, doubled each time, and a tenth more or less so that orders which failed together are not
+/// tried together.
+fn pause(app: &App, work: &Work, fault: &Fault, now: i64) -> Duration {
+    let asked = fault.after.unwrap_or_default();
+    let attempts = u32::try_from(work.row.attempts.clamp(1, 32)).unwrap_or(1);
+    let own = match fault.then {
+        Then::Held => Duration::from_secs(1),
+        Then::Anew => {
+            let now = budget::seconds(now);
+            let failures = Failures { count: attempts, last: now, retry_after: None };
+            let item = budget::item(&work.certificate, 0, None, failures);
+            let at = certs::renewal::next_try(&item, now, budget::seed(app));
+            Duration::from_secs(u64::try_from(at.saturating_sub(now)).unwrap_or(0))
+        }
+        Then::Again | Then::Register => {
+            let (first, longest) = limits::ACME_RETRY_SECONDS;
+            let doubled = first.saturating_mul(1_u64.checked_shl(attempts - 1).unwrap_or(u64::MAX));
+            let seconds = doubled.min(longest);
+            let mut hash = DefaultHasher::new();
+            (work.row.id, work.row.attempts).hash(&mut hash);
+            let tenth = (seconds / 10).max(1);
+            Duration::from_secs(seconds - tenth / 2 + hash.finish() % tenth)
+        }
     };
-    let doublings = u32::try_from(row.attempts.clamp(1, 32) - 1).unwrap_or(0);
-    let seconds = first.saturating_mul(1u64.checked_shl(doublings).unwrap_or(u64::MAX)).min(longest);
-    let mut hash = DefaultHasher::new();
-    (row.id, row.attempts).hash(&mut hash);
-    let tenth = (seconds / 10).max(1);
-    Duration::from_secs(seconds - tenth / 2 + hash.finish() % tenth)
+    own.max(asked).max(Duration::from_secs(1))
 }

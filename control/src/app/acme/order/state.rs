@@ -124,6 +124,8 @@ impl Step {
 pub struct Left {
     /// The request, as DER in base64.
     pub csr: Option<String>,
+    /// The ledger's entry of the request for an order; without [`Left::order`] its answer is not known.
+    pub intent: Option<String>,
     /// URL of the order at the authority.
     pub order: Option<String>,
     /// The generation that holds the answers.

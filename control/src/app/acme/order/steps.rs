@@ -14,12 +14,14 @@ use super::super::super::certificate::install::{self, Issued};
 use super::super::super::change::Scope;
 use super::super::super::{App, Caller, Error, challenge};
 use super::super::account::{CREDENTIALS_PURPOSE, DNS_PURPOSE, EAB_PURPOSE};
+use super::super::budget;
 use super::super::outside::{Access, Authority, Fault, Outside, Place, Registration, Txt, Wanted};
-use super::{Left, Step};
+use super::{Left, Step, preflight};
 use crate::publish::await_acknowledged;
 use crate::store::acme_account::AccountRow;
 use crate::store::acme_order::OrderRow;
 use crate::store::identity::IdentityRow;
+use crate::store::lease::Lease;
 use crate::store::{self, text};
 
 /// What the keys of certificates to be are sealed for.
@@ -36,6 +38,8 @@ pub struct Work {
     pub account: AccountRow,
     /// The certificate that it is for.
     pub certificate: IdentityRow,
+    /// On the strength of what it is worked on; `None` where nobody else could.
+    pub lease: Option<Lease>,
 }
 
 /// How a step ended.
@@ -87,7 +91,7 @@ impl Work {
             .ok_or_else(|| Fault::anew("the order at the authority is not known").into())
     }
 
-    fn wanted(&self) -> Result<Wanted, Error> {
+    pub(super) fn wanted(&self) -> Result<Wanted, Error> {
         Ok(Wanted {
             names: self.row.names.clone(),
             method: self.method()?,
@@ -102,13 +106,11 @@ pub async fn take(app: &App, outside: &Outside, work: &mut Work) -> Result<Next,
         .ok_or_else(|| Error::Internal(format!("{:?} is no step of an order", work.row.step)))?;
     match step {
         Step::Register => register(app, outside, work).await,
-        Step::Preflight => {
-            outside.ca.preflight(&access(app, work)?, &work.wanted()?).await?;
-            Ok(Next::Go)
-        }
+        Step::Preflight => preflight::look(app, outside, work).await,
         Step::Prepare => prepare(app, work),
         Step::Start => {
             if work.left.order.is_none() {
+                budget::book(app, work).await?;
                 work.left.order = Some(outside.ca.start(&access(app, work)?, &work.wanted()?).await?);
             }
             Ok(Next::Go)
@@ -164,7 +166,7 @@ pub fn access_of(app: &App, account: &AccountRow) -> Result<Access, StepError> {
     Ok(Access { authority: authority(account), credentials })
 }
 
-fn access(app: &App, work: &Work) -> Result<Access, StepError> {
+pub(super) fn access(app: &App, work: &Work) -> Result<Access, StepError> {
     access_of(app, &work.account)
 }
 
@@ -267,6 +269,7 @@ async fn confirm(app: &App, outside: &Outside, work: &mut Work) -> Result<Next, 
         await_acknowledged(app, Generation(generation), outside.acknowledged_within)
             .await
             .map_err(Fault::from)?;
+        preflight::reach(app, outside, work).await?;
     }
     if !work.left.records.is_empty() {
         outside.records.put(&place(app, &work.account)?, &work.left.records).await?;
@@ -329,11 +332,12 @@ async fn put_in_force(app: &App, work: &mut Work) -> Result<Next, StepError> {
     work.row.stamp = work.row.stamp.changed(now);
     work.left.generation = None;
     work.row.progress = work.left.to_text()?;
-    if !store::acme_order::update(change.conn(), &work.row, seen).await? {
+    if !super::job::stands(change.conn(), work, seen).await? {
         return Err(Fault::again("somebody else works on this order").into());
     }
     store::acme_order::log(change.conn(), work.row.id, now, "the certificate is in force").await?;
     change.commit().await?;
+    app.acme.issued();
     Ok(Next::Written)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use certs::acme::Method;
 use certs::acme::order::{Answer, ChallengeTask, Progress, Reason};
+use certs::acme::preflight::Finding;
 use certs::acme::renewal_info::Window;
 use config::id::{AcmeOrderId, GatewayId};
 use config::name::{GatewayName, HostName, HostPattern, Namespace};
@@ -19,7 +20,7 @@ use serde_json::json;
 use crate::api::testing::LOCAL;
 use crate::app::acme::order::{self, Step, job};
 use crate::app::acme::outside::{
-    Access, Authority, Ca, Fault, Outside, Place, Records, Registered, Registration, Txt, Wanted,
+    Access, Authority, Ca, Fault, Outside, Own, Place, Records, Registered, Registration, Txt, Wanted,
 };
 use crate::app::change::Scope;
 use crate::app::testing::Fixture;
@@ -55,6 +56,16 @@ pub(super) struct State {
     /// Seconds since 1970.
     pub(super) now: i64,
     pub(super) revoked: usize,
+    /// What stands against an order.
+    pub(super) findings: Vec<Finding>,
+    /// What is seen of published answers.
+    pub(super) unreachable: Vec<Finding>,
+    /// Names whose answers were looked at.
+    pub(super) looked_at: Vec<String>,
+    /// The addresses that names were held against.
+    pub(super) own: Option<Own>,
+    /// It opens a new order each time, even when one is pending for the same names.
+    pub(super) is_forgetful: bool,
 }
 
 #[derive(Clone, Default)]
@@ -117,15 +128,26 @@ impl Ca for Fake {
         Ok(Registered { credentials, url: format!("https://ca.test/acct/{}", state.accounts) })
     }
 
-    async fn preflight(&self, _: &Access, _: &Wanted) -> Result<(), Fault> {
-        self.call("preflight").map(drop)
+    async fn preflight(&self, _: &Access, _: &Wanted, own: &Own) -> Result<Vec<Finding>, Fault> {
+        let mut state = self.call("preflight")?;
+        state.own = Some(own.clone());
+        Ok(state.findings.clone())
+    }
+
+    async fn reach(&self, _: &Authority, tasks: &[ChallengeTask]) -> Vec<Finding> {
+        let mut state = self.state();
+        state.looked_at = tasks.iter().map(|task| task.host.to_string()).collect();
+        state.unreachable.clone()
     }
 
     /// Gives a pending order for the same names again, as public authorities do.
     async fn start(&self, access: &Access, wanted: &Wanted) -> Result<String, Fault> {
         assert_eq!(access.credentials.expose(), b"fake-credentials");
         let mut state = self.call("start")?;
-        let is_same = |order: &Ordered| order.names == wanted.names && order.csr.is_none() && !order.failed;
+        let is_forgetful = state.is_forgetful;
+        let is_same = |order: &Ordered| {
+            !is_forgetful && order.names == wanted.names && order.csr.is_none() && !order.failed
+        };
         let place = state.orders.iter().position(is_same).unwrap_or_else(|| {
             state.orders.push(Ordered { names: wanted.names.clone(), ..Ordered::default() });
             state.orders.len() - 1

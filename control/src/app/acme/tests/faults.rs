@@ -46,6 +46,9 @@ async fn what_the_authority_says_about_waiting_is_kept() {
     world.ca.state().faults.push_back(("start", error(Kind::RateLimited, Some(hours))));
     let waits = world.drive(id).await;
     assert!(waits.next_try >= world.app.clock.now() + 7 * 3600 * 1_000_000);
+    let why = waits.last_error.unwrap();
+    assert!(why.starts_with("held back until 2026-01-01T07:00:00"), "{why}");
+    assert!(why.contains("rate") || why.contains("in its words"), "{why}");
     world.ca.state().faults.push_back(("start", error(Kind::RateLimited, None)));
     let waits = world.drive(id).await;
     assert!(waits.next_try >= world.app.clock.now() + 3600 * 1_000_000, "an hour when it names no time");
@@ -81,7 +84,7 @@ async fn a_validation_that_never_comes_to_an_end_begins_anew_later() {
     let waits = world.row(id).await;
     assert!(waits.last_error.unwrap().contains("never looked at the names"));
     assert_eq!(waits.step, "preflight");
-    assert!(waits.next_try >= world.app.clock.now() + 14 * 60 * 1_000_000);
+    assert!(waits.next_try >= world.app.clock.now() + 10 * 60 * 1_000_000);
 }
 
 #[tokio::test]
