@@ -44,19 +44,35 @@ pub(crate) struct Incoming {
     state: State,
     /// Whether nothing passes on before the stream's end was seen.
     is_held: bool,
+    /// Bytes of raw data until the length that was said; without one, more than there will be.
+    left: u64,
 }
 
 impl Incoming {
     pub(crate) fn new(head: Vec<u8>, body: RecvStream, delimiter: Delimiter) -> Self {
         let state = if body.is_end_stream() { State::Over } else { State::Data };
-        Self { front: head, at: 0, data: Bytes::new(), body, delimiter, state, is_held: false }
+        Self {
+            front: head,
+            at: 0,
+            data: Bytes::new(),
+            body,
+            delimiter,
+            state,
+            is_held: false,
+            left: u64::MAX,
+        }
     }
 
-    /// Holds the head back until the stream ends, for a message that says it has no body: where data comes after all,
-    /// the crate refuses the stream (RFC 9113 § 8.1.1), and nobody has seen a valid message without a body.
-    pub(crate) fn held_until_end(self) -> Self {
-        let is_held = self.state != State::Over;
-        Self { is_held, ..self }
+    /// Keeps the end of a message back until the stream ends: its last byte, or its head where it says that there is no
+    /// body. If more comes after all, the crate refuses the stream (RFC 9113 § 8.1.1), and nobody has seen a valid
+    /// message. Chunks need none of it, for their end is written last.
+    pub(crate) fn of_length(mut self, length: Option<u64>) -> Self {
+        match length {
+            Some(0) => self.is_held = self.state != State::Over,
+            Some(length) if self.delimiter == Delimiter::Head => self.left = length,
+            Some(_) | None => {}
+        }
+        self
     }
 
     /// Whether everything was passed on.
@@ -91,8 +107,9 @@ impl Incoming {
     fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.state {
             State::Data => match std::task::ready!(self.body.poll_data(context)) {
-                Some(Ok(data)) if self.is_held && !data.is_empty() => {
-                    return Poll::Ready(Err(bad("there is data in a message that said it has none")));
+                Some(Ok(data)) if data.is_empty() => {}
+                Some(Ok(_)) if self.is_held || !self.data.is_empty() => {
+                    return Poll::Ready(Err(bad("there is more data than the message said")));
                 }
                 Some(Ok(data)) => self.data = data,
                 Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
@@ -131,7 +148,11 @@ impl Incoming {
             } else if self.data.is_empty() {
                 return;
             } else if self.delimiter == Delimiter::Head {
-                let count = self.data.len().min(room.remaining());
+                let count = self.passable().min(room.remaining());
+                if count == 0 {
+                    return;
+                }
+                self.left = self.left.saturating_sub(count as u64);
                 self.take(count, |bytes| room.put_slice(bytes));
             } else if room.remaining() < CHUNK_ROOM_MIN {
                 let mut front = std::mem::take(&mut self.front);
@@ -153,6 +174,15 @@ impl Incoming {
                 });
             }
         }
+    }
+
+    /// Bytes of raw data that may go on: not the last one of the message while more could come.
+    fn passable(&self) -> usize {
+        let len = self.data.len();
+        if (len as u64) < self.left || self.state == State::Over || self.body.is_end_stream() {
+            return len;
+        }
+        usize::try_from(self.left.saturating_sub(1)).unwrap_or(len)
     }
 
     fn take(&mut self, count: usize, put: impl FnOnce(&[u8])) {

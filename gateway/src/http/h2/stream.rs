@@ -63,10 +63,9 @@ impl StreamIo {
                 (Delimiter::Head, Some(fault))
             }
         };
-        let says_empty = parts.headers.get(http::header::CONTENT_LENGTH).is_some_and(is_nothing);
-        let request = Incoming::new(head, body, delimiter);
+        let length = parts.headers.get(http::header::CONTENT_LENGTH).and_then(length);
         let io = Self {
-            request: if says_empty { request.held_until_end() } else { request },
+            request: Incoming::new(head, body, delimiter).of_length(length),
             respond,
             answer: Answer::Head(Vec::new()),
             is_head: parts.method == Method::HEAD,
@@ -122,9 +121,10 @@ impl StreamIo {
     }
 }
 
-/// Whether a length says that there is no body.
-fn is_nothing(length: &http::HeaderValue) -> bool {
-    !length.is_empty() && length.as_bytes().iter().all(|digit| *digit == b'0')
+/// The number that a length says, if it is one; the door judges the field.
+fn length(said: &http::HeaderValue) -> Option<u64> {
+    let said = said.to_str().ok()?;
+    said.parse().ok().filter(|_| said.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// Size of a usual request head in bytes: room for it is made at once.

@@ -208,6 +208,32 @@ fn a_body_behind_a_length_of_nothing_lets_no_empty_request_through() {
 }
 
 #[test]
+fn data_beyond_a_length_never_leaves_a_whole_request_at_the_origin() {
+    on_a_worker(async |stage| {
+        for beyond in [&b"x"[..], b""] {
+            let mut client = Raw::of(&stage).await;
+            let mut fields = and(&[("content-length", b"5")]);
+            fields[0].1 = b"POST";
+            client.send(&super::raw::frame(1, super::raw::END_HEADERS, 1, &super::raw::block(&fields))).await;
+            client.send(&super::raw::frame(super::raw::DATA, 0, 1, b"hello")).await;
+            let mut origin = stage.accept().await;
+            assert!(origin.until("\r\n\r\n").await.to_ascii_lowercase().contains("content-length: 5\r\n"));
+            // All but the last byte flows while the stream is open.
+            assert_eq!(origin.exactly(4).await, "hell");
+            client.send(&super::raw::frame(super::raw::DATA, super::raw::END_STREAM, 1, beyond)).await;
+            if beyond.is_empty() {
+                assert_eq!(origin.exactly(1).await, "o");
+                origin.send(OK).await;
+                assert_eq!(client.verdict(1).await, Verdict::Status(200));
+            } else {
+                assert!(matches!(client.verdict(1).await, Verdict::Reset(1)));
+                assert_eq!(origin.rest_and_end().await.0, "", "nothing makes the request whole");
+            }
+        }
+    });
+}
+
+#[test]
 fn trailers_that_are_announced_behind_a_length_reach_the_origin_and_others_are_dropped() {
     on_a_worker(async |stage| {
         for (announced, end) in [(true, "5\r\nhello\r\n0\r\nsum: 7\r\n\r\n"), (false, "hello")] {
