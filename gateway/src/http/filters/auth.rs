@@ -18,7 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use config::limits;
 use config::secret::Secret;
-use config::snapshot::{BasicAuth, Route};
+use config::snapshot::{BasicAuth, BasicUser, Route};
 use tokio::time::Instant;
 
 use super::super::client::Client;
@@ -118,8 +118,7 @@ impl<IO> Connection<IO> {
         if digest.is_some_and(|digest| passwords.knows(&digest, Instant::now())) {
             return Ok(None);
         }
-        // An unknown name is checked against somebody's password all the same, so that it takes as long.
-        let hash = user.or(auth.users.first()).map(|user| user.password_hash.clone());
+        let hash = user.or_else(|| stand_in(auth, name)).map(|user| user.password_hash.clone());
         let question = Question {
             hash: hash.unwrap_or(Secret::new(String::new())),
             password: Secret::new(credentials.get(name.len() + 1..).unwrap_or_default().to_vec()),
@@ -211,6 +210,17 @@ fn is_affordable(hash: &PasswordHash) -> bool {
         && within("p", lanes)
 }
 
+/// Whose password an unknown name is checked against, so that it takes as long as a known one.
+///
+/// Hashes of different cost take different times. Each name therefore has its own stand-in, the same one every time and
+/// with every worker, and chosen by what no stranger knows: else a cost that nobody else has would tell who exists.
+fn stand_in<'a>(auth: &'a BasicAuth, name: &[u8]) -> Option<&'a BasicUser> {
+    let secret = auth.users.first()?.password_hash.expose().as_bytes();
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), name);
+    let number = tag.as_ref().iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte));
+    auth.users.get(usize::try_from(number % auth.users.len() as u64).ok()?)
+}
+
 fn unauthorized(rule: &'static str) -> Refusal {
     Fault::downstream(Kind::Unauthorized, rule).into()
 }
@@ -270,6 +280,24 @@ mod tests {
             passwords.remember(passwords.digest("$hash", &number.to_be_bytes()), now);
         }
         assert_eq!(passwords.until.borrow().len(), limits::PASSWORDS_REMEMBERED_MAX);
+    }
+
+    #[test]
+    fn an_unknown_name_costs_what_some_user_costs_and_the_same_every_time() {
+        let user = |name: &str| BasicUser {
+            name: name.into(),
+            password_hash: Secret::new(format!("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$hash-of-{name}")),
+        };
+        let auth = BasicAuth { realm: "r".into(), users: [user("ann"), user("bob"), user("eve")].into() };
+        let mut seen = std::collections::BTreeSet::new();
+        for number in 0..100 {
+            let name = format!("nobody-{number}");
+            let first = stand_in(&auth, name.as_bytes()).unwrap();
+            assert_eq!(first, stand_in(&auth.clone(), name.as_bytes()).unwrap());
+            seen.insert(first.name.clone());
+        }
+        assert_eq!(seen.len(), 3, "costs of unknown names are spread as those of known ones");
+        assert!(stand_in(&BasicAuth { users: Box::default(), ..auth }, b"nobody").is_none());
     }
 
     #[test]
