@@ -10,8 +10,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::listener::Kind;
+use crate::listener::accept::admit;
 use crate::live::Live;
-use crate::worker::testing;
+use crate::worker::{Shared, testing};
 
 struct Trusting;
 
@@ -34,7 +36,12 @@ struct Gate {
 impl Gate {
     async fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
-        let (worker, key) = (testing::worker(data.path()), new_key());
+        let settings = testing::settings(data.path());
+        Self::with(data, settings).await
+    }
+
+    async fn with(data: tempfile::TempDir, settings: config::settings::Gateway) -> Self {
+        let (worker, key) = (Worker::new(Shared::new(settings, 1), 0), new_key());
         let snapshot = Arc::new(generation(&key, echo().await));
         worker.shared.current.replace(Arc::new(Live::compile(snapshot).unwrap().0));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -42,15 +49,21 @@ impl Gate {
         let serving = Rc::clone(&worker);
         tokio::task::spawn_local(async move {
             while let Ok((tcp, peer)) = listener.accept().await {
-                let permit = serving.shared.guard.admit_connection(peer.ip()).unwrap();
-                tokio::task::spawn_local(serve(Rc::clone(&serving), tcp, peer, permit));
+                admit(&serving, Kind::Ssh, tcp, peer);
             }
         });
         Self { worker, address, key, _data: data }
     }
 
     async fn log_in(&self) -> client::Handle<Trusting> {
-        let mut session = client::connect(Arc::default(), self.address, Trusting).await.unwrap();
+        self.log_in_behind(b"").await
+    }
+
+    /// Logs in on a connection on which somebody said `first` before.
+    async fn log_in_behind(&self, first: &[u8]) -> client::Handle<Trusting> {
+        let mut tcp = TcpStream::connect(self.address).await.unwrap();
+        tcp.write_all(first).await.unwrap();
+        let mut session = client::connect_stream(Arc::default(), tcp, Trusting).await.unwrap();
         let key = PrivateKeyWithHashAlg::new(Arc::new(self.key.clone()), None);
         assert!(session.authenticate_publickey("openidcs", key).await.unwrap().success());
         session
@@ -170,5 +183,28 @@ fn connections_that_have_not_authenticated_are_bounded() {
 
         assert_eq!(refused.read(&mut [0; 64]).await.unwrap(), 0);
         assert!(!session.is_closed());
+    });
+}
+
+#[test]
+fn a_proxy_says_who_jumps_and_is_closed_if_it_does_not() {
+    on_a_worker(async {
+        let data = tempfile::tempdir().unwrap();
+        let mut settings = testing::settings(data.path());
+        settings.proxy_protocol = vec!["127.0.0.0/8".parse().unwrap()];
+        let gate = Gate::with(data, settings).await;
+        let long = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x01\x0a\0\0\x01\x12\x67\0\x16";
+        for header in [&b"PROXY TCP4 192.0.2.1 10.0.0.1 4711 22\r\n"[..], long] {
+            let session = gate.log_in_behind(header).await;
+            let channel = session.channel_open_direct_tcpip("web-01", 22, "127.0.0.1", 1).await.unwrap();
+            let open = gate.worker.shared.sessions.list();
+            assert_eq!(open.iter().map(|one| one.peer.as_str()).collect::<Vec<_>>(), ["192.0.2.1:4711"]);
+            drop((channel, session));
+            gate.worker.shared.guard.idle().await;
+        }
+
+        let mut silent = TcpStream::connect(gate.address).await.unwrap();
+        silent.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").await.unwrap();
+        assert_eq!(silent.read(&mut [0; 64]).await.unwrap_or_default(), 0, "no greeting for it");
     });
 }

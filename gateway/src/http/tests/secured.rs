@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use config::snapshot::{Route, Value};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -126,6 +127,38 @@ fn a_body_that_ends_with_the_connection_ends_in_order_only_when_whole() {
             let end = within(client.read(&mut [0; 8])).await.map_err(|cause| cause.kind());
             let expected = if is_whole { Ok(0) } else { Err(std::io::ErrorKind::UnexpectedEof) };
             assert_eq!(end, expected);
+        }
+    });
+}
+
+/// RFC 6797 § 7.2: over plain HTTP nobody says it, and where the route says it the origin does not.
+#[test]
+fn hsts_is_told_over_tls_alone_and_the_routes_own_goes_before_the_origins() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\nStrict-Transport-Security: max-age=7\r\nConnection: close\r\n\
+                          Content-Length: 0\r\n\r\n";
+    let told = |head: &str| -> Vec<String> {
+        let lines = head.lines().map(str::to_ascii_lowercase);
+        lines.filter_map(|line| line.strip_prefix("strict-transport-security: ").map(str::to_owned)).collect()
+    };
+    on_a_worker(async |stage| {
+        for (number, hsts_seconds, expected) in [(8, Some(300), "max-age=300"), (9, None, "max-age=7")] {
+            let route = Route { hsts_seconds, ..stage.route("app.example", "/") };
+            stage.generation(number, [Value::Route(route)]);
+
+            let mut client = connect(&stage).await;
+            client.write_all(GET.as_bytes()).await.unwrap();
+            let mut origin = stage.accept().await;
+            origin.message().await;
+            origin.send(ANSWER).await;
+            let head = read_to(&mut client, b"\r\n\r\n").await;
+            assert_eq!(told(std::str::from_utf8(&head).unwrap()), [expected]);
+
+            let mut client = stage.connect().await;
+            client.send(GET).await;
+            let mut origin = stage.accept().await;
+            origin.message().await;
+            origin.send(ANSWER).await;
+            assert_eq!(told(&client.until("\r\n\r\n").await), [""; 0], "{hsts_seconds:?}");
         }
     });
 }

@@ -159,6 +159,39 @@ fn an_origin_proves_itself_by_a_chain_for_the_name_or_address_that_is_asked_for(
     assert!(why.contains("UnknownIssuer") || why.contains("ca-certificates"), "{why}");
 }
 
+/// The system's authorities are read once for a process: the test asks in one of its own, whose system has ours.
+#[test]
+fn an_origin_proves_itself_to_the_systems_authorities() {
+    const LEAF: &str = "GATEHOUSE_TEST_LEAF";
+    if let Some(dir) = std::env::var_os(LEAF) {
+        let read = |name| std::fs::read(std::path::Path::new(&dir).join(name)).unwrap();
+        let leaf = Leaf { der: read("leaf"), key: read("key") };
+        assert_eq!(refused(&leaf, &policy(Verify::System, Some("app.example"))), None);
+        let stranger = Authority::new().leaf(&["app.example"], |_| {});
+        let why = refused(&stranger, &policy(Verify::System, Some("app.example"))).unwrap();
+        assert!(why.contains("UnknownIssuer"), "{why}");
+        return;
+    }
+    let (authority, dir) = (Authority::new(), tempfile::tempdir().unwrap());
+    let leaf = authority.leaf(&["app.example"], |_| {});
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &authority.der);
+    let pem = format!("-----BEGIN CERTIFICATE-----\n{encoded}\n-----END CERTIFICATE-----\n");
+    for (name, bytes) in [("leaf", &leaf.der[..]), ("key", &leaf.key), ("roots.pem", pem.as_bytes())] {
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    }
+
+    let (_, module) = module_path!().split_once("::").unwrap();
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("{module}::an_origin_proves_itself_to_the_systems_authorities")])
+        .env("SSL_CERT_FILE", dir.path().join("roots.pem"))
+        .env_remove("SSL_CERT_DIR")
+        .env(LEAF, dir.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
 #[test]
 fn a_certificate_out_of_its_time_is_refused() {
     let authority = Authority::new();
