@@ -28,15 +28,34 @@ pub fn bin(name: &str) -> PathBuf {
 impl Up {
     /// Starts in a new directory with every listener on any free port of loopback.
     pub fn start() -> Self {
+        Self::start_anew(|_| {})
+    }
+
+    /// Starts in a new directory with a gateway of one worker, for tests that count turns: each worker takes its own.
+    pub fn start_single() -> Self {
+        Self::start_anew(|command| {
+            command.env("GATEHOUSE_GATEWAY__WORKERS", "1");
+        })
+    }
+
+    fn start_anew(change: impl FnOnce(&mut Command)) -> Self {
         let directory = tempfile::Builder::new().prefix("gh").tempdir().unwrap();
-        let mut up = Self::start_in(directory.path(), &[]);
+        let mut command = Self::command(directory.path());
+        change(&mut command);
+        let mut up = Self::start_by(command, directory.path());
         up._directory = Some(directory);
         up
     }
 
     /// Starts in `data`; `extra` comes after the listeners.
     pub fn start_in(data: &Path, extra: &[&str]) -> Self {
-        let mut child = Self::command(data).args(extra).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = Self::command(data);
+        command.args(extra);
+        Self::start_by(command, data)
+    }
+
+    fn start_by(mut command: Command, data: &Path) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let line = first_line(child.stdout.take().unwrap());
         let ready: Value = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("the ready line {line:?} is not JSON: {error}"));

@@ -135,7 +135,7 @@ async fn steady_requests(http: SocketAddr, done: Arc<AtomicBool>) -> u64 {
 /// Scenario 24, the balancer's half; joining a second gateway is in `programs.rs`.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pool_is_checked_shared_in_turn_and_an_origin_that_comes_back_is_used_again() {
-    let up = Up::start();
+    let up = Up::start_single();
     let (one, two) = (Origin::start("one").await, Origin::start("two").await);
     up.cli(&[
         "route",
@@ -174,7 +174,7 @@ async fn a_pool_is_checked_shared_in_turn_and_an_origin_that_comes_back_is_used_
 /// Scenario 24, stickiness (INVENTORY B-44).
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_a_response_told_keeps_its_path_at_the_origin_until_it_expires() {
-    let up = Up::start();
+    let up = Up::start_single();
     let (one, two) = (Origin::start("one").await, Origin::start("two").await);
     up.cli(&[
         "route",
