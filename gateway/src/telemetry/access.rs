@@ -5,6 +5,7 @@
 //! long, or when a ring is half full: under load there is one system call for thousands of records, none of them in the
 //! request's way. A full ring loses the record and counts it.
 
+mod compact;
 mod form;
 mod record;
 mod redact;
@@ -110,7 +111,7 @@ impl Access {
             common.rings.get(index).is_some_and(|sender| !sender.is_taken.swap(true, SeqCst))
         };
         let way = common.filter(is_free).map(|common| (common, index));
-        let room = if way.is_some() { record::ENCODED_BYTES_MAX } else { 0 };
+        let room = if way.is_some() { compact::ENCODED_BYTES_MAX } else { 0 };
         Recorder { way, encoded: RefCell::new(Vec::with_capacity(room)) }
     }
 
