@@ -405,6 +405,14 @@ pub const DRAIN_DEADLINE_MS: u64 = 30_000;
 /// Drain of a deleted object's flows when its policy names no other, in milliseconds (DESIGN D5).
 pub const DRAIN_ON_DELETE_MS: u32 = 30_000;
 
+/// Ports that forwards get when they name none, both ends included: above the services that have a number, below
+/// those that Linux takes for outgoing connections (32768 to 60999).
+pub const FORWARD_AUTO_PORTS: (u16, u16) = (20_000, 29_999);
+/// Forwards in one import: all of them are one transaction and one generation.
+pub const FORWARD_IMPORT_ROWS_MAX: usize = 5_000;
+/// Time for the target of a forward to answer when it is looked into, in milliseconds: a person waits.
+pub const DIAGNOSE_DIAL_MS: u64 = 3_000;
+
 /// Largest request body of the admin API in bytes.
 pub const API_BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Longest time a body takes to reach the admin API; one that drips in would hold a connection for ever.

@@ -7,6 +7,7 @@ mod acme;
 mod acme_order;
 mod certificate;
 pub mod extract;
+mod forward;
 mod gateway;
 pub mod layer;
 pub mod problem;
@@ -51,6 +52,7 @@ fn resources() -> OpenApiRouter<Arc<App>> {
         .merge(route::router())
         .merge(certificate::router())
         .merge(vm::router())
+        .merge(forward::router())
         .merge(user::router())
         .merge(token::router())
         .merge(gateway::router())

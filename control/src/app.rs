@@ -11,6 +11,7 @@ pub mod challenge;
 pub mod change;
 pub mod error;
 pub mod explain;
+pub mod forward;
 pub mod gateway;
 pub mod input;
 pub mod join_token;

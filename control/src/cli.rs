@@ -9,6 +9,7 @@ mod ca;
 mod cert;
 pub mod client;
 pub mod failure;
+mod forward;
 mod gateway;
 pub mod output;
 mod resolve;
@@ -64,6 +65,8 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         }
         command @ (Command::Route(_)
         | Command::Vm(_)
+        | Command::Forward(_)
+        | Command::Diagnose(_)
         | Command::Acme(_)
         | Command::User(_)
         | Command::Gateway(_)
@@ -94,6 +97,8 @@ async fn ask(global: &Global, command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Route(command) => route::run(&client, &printer, command).await?,
         Command::Vm(command) => vm::run(&client, &printer, command).await?,
+        Command::Forward(command) => forward::run(&client, &printer, command).await?,
+        Command::Diagnose(command) => return forward::diagnose(&client, &printer, command).await,
         Command::Acme(command) => acme::run(&client, &printer, command).await?,
         Command::User(command) => user::run(&client, &printer, command).await?,
         Command::Gateway(command) => gateway::run(&client, &printer, command).await?,
@@ -175,6 +180,17 @@ fn read_input(input: impl std::io::Read, what: &str) -> Result<String, Failure> 
         .read_to_string(&mut text)
         .map_err(|e| Failure::failed(format!("{what} cannot be read: {e}")))?;
     Ok(text)
+}
+
+/// Reads a file as it is, whatever is in it.
+fn read_bytes(input: impl std::io::Read, what: &str) -> Result<Vec<u8>, Failure> {
+    // One byte more, so that control says that it is too long instead of taking a part of it.
+    let most = config::limits::API_BODY_BYTES_MAX as u64 + 1;
+    let mut bytes = Vec::new();
+    std::io::Read::take(input, most)
+        .read_to_end(&mut bytes)
+        .map_err(|e| Failure::failed(format!("{what} cannot be read: {e}")))?;
+    Ok(bytes)
 }
 
 /// Sets a member where there is something to say.

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod challenge;
 pub mod conn;
 pub mod cookie_key;
+pub mod forward;
 pub mod gateway;
 pub mod host_key;
 pub mod identity;

@@ -43,19 +43,39 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let nobody = |caller: &Caller| matches!(caller.actor, Actor::Anonymous);
-        if request.extensions().get().is_none_or(nobody) && request.uri().path() != SETUP {
-            // Nobody has a body read, but for the setup, whose token may stand in it.
-            return Err(Error::Denied(Denied { missing: String::new(), anonymous: true }).into_response());
-        }
-        if !is_json(request.headers()) {
-            let detail = "the body is JSON; send Content-Type: application/json";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response());
-        }
-        let bytes = read(request, state, Duration::from_millis(API_BODY_DEADLINE_MS)).await;
-        let bytes = bytes.map_err(IntoResponse::into_response)?;
+        let is_json = is_one_of(request.headers(), &["application/json", "application/merge-patch+json"]);
+        let wanted = (!is_json).then_some("the body is JSON; send Content-Type: application/json");
+        let bytes = body(request, state, wanted).await?;
         Members::parse(&bytes).map(Self).map_err(IntoResponse::into_response)
     }
+}
+
+/// A CSV file in the body.
+#[derive(Debug)]
+pub struct Csv(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Csv {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let is_csv = is_one_of(request.headers(), &["text/csv"]);
+        let wanted = (!is_csv).then_some("the body is a CSV file; send Content-Type: text/csv");
+        body(request, state, wanted).await.map(Self)
+    }
+}
+
+/// Reads a body of somebody who may be somebody; `wrong` is what is wrong with its type.
+async fn body<S: Send + Sync>(request: Request, state: &S, wrong: Option<&str>) -> Result<Bytes, Response> {
+    let nobody = |caller: &Caller| matches!(caller.actor, Actor::Anonymous);
+    if request.extensions().get().is_none_or(nobody) && request.uri().path() != SETUP {
+        // Nobody has a body read, but for the setup, whose token may stand in it.
+        return Err(Error::Denied(Denied { missing: String::new(), anonymous: true }).into_response());
+    }
+    if let Some(detail) = wrong {
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response());
+    }
+    let bytes = read(request, state, Duration::from_millis(API_BODY_DEADLINE_MS)).await;
+    bytes.map_err(IntoResponse::into_response)
 }
 
 async fn read<S: Send + Sync>(request: Request, state: &S, deadline: Duration) -> Result<Bytes, Problem> {
@@ -73,12 +93,12 @@ async fn read<S: Send + Sync>(request: Request, state: &S, deadline: Duration) -
     })
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+fn is_one_of(headers: &HeaderMap, kinds: &[&str]) -> bool {
     let Some(kind) = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()) else {
         return false;
     };
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    kind == "application/json" || kind == "application/merge-patch+json"
+    kinds.contains(&kind.as_str())
 }
 
 /// The query of a list: each name once, and only names that the list knows.
@@ -133,13 +153,18 @@ impl Filters {
     /// Errors: a name that this list does not know; it would otherwise filter nothing in silence.
     pub fn page(mut self) -> Result<Asked, Error> {
         let asked = Asked { limit: self.take("limit"), cursor: self.take("cursor") };
+        self.done().map(|()| asked)
+    }
+
+    /// Refuses what nobody took, where there are no pages.
+    pub fn done(self) -> Result<(), Error> {
         let unknown = |name: &String| {
             let shown: String = name.chars().take(80).collect();
             Violation::new(shown.clone(), "unknown", format!("{shown:?} is no filter of this list"))
         };
         let header = (!self.headers.is_empty()).then(|| HEADER.to_owned());
         let violations: Vec<_> = self.named.keys().chain(&header).map(unknown).collect();
-        if violations.is_empty() { Ok(asked) } else { Err(Error::Unparsable(violations)) }
+        if violations.is_empty() { Ok(()) } else { Err(Error::Unparsable(violations)) }
     }
 }
 

@@ -210,6 +210,86 @@ bodies! {
         /// Also one that is good for a while; false when absent.
         force: Option<bool>,
     }
+    /// A port forward to make.
+    ForwardInput {
+        /// `tcp` or `udp`.
+        protocol: String,
+        /// An address of the gateways; every address when absent. `0.0.0.0` is every IPv4 address, `::` every IPv6 one.
+        bind: Option<String>,
+        /// A port, or `auto`: the lowest from 20000 that is free.
+        #[schema(value_type = Option<u16>)]
+        host_port: Option<serde_json::Value>,
+        /// A row of ports as `10000-10010`, instead of `host_port`.
+        host_ports: Option<String>,
+        /// The VM: its name, `NAME.NAMESPACE` or id.
+        vm: Option<String>,
+        /// The address of a VM; root may write any other one.
+        vm_ip: Option<String>,
+        /// The port there, the first of as many as the gate's.
+        #[schema(value_type = Option<u16>)]
+        vm_port: Option<serde_json::Value>,
+        /// A row of as many ports as the gate's, instead of `vm_port`.
+        vm_ports: Option<String>,
+        /// Networks that may connect; everybody when there is none.
+        sources: Option<Vec<String>>,
+        /// `off` (default), `v1` or `v2`; of tcp.
+        proxy_protocol: Option<String>,
+        /// Connections, or UDP sessions, at once in one gateway.
+        max_conns: Option<u32>,
+        /// New ones a second in one gateway.
+        rate: Option<u32>,
+        /// Longest silence, as in `5m`.
+        idle_timeout: Option<String>,
+        /// `keep` (default), `cut` or `drain 30s`.
+        on_change: Option<String>,
+        /// `keep`, `cut` or `drain 30s` (default).
+        on_delete: Option<String>,
+        /// Publish it; true when absent.
+        enabled: Option<bool>,
+        /// At most 255 characters.
+        note: Option<String>,
+        /// The tenant; the only one where the caller is operator, else `default`.
+        namespace: Option<String>,
+    }
+    /// What to change of a forward; null takes the default back.
+    ForwardPatch {
+        /// `tcp` or `udp`.
+        protocol: Option<String>,
+        /// An address of the gateways; every address when absent. `0.0.0.0` is every IPv4 address, `::` every IPv6 one.
+        bind: Option<String>,
+        /// A port, or `auto`: the lowest from 20000 that is free.
+        #[schema(value_type = Option<u16>)]
+        host_port: Option<serde_json::Value>,
+        /// A row of ports as `10000-10010`, instead of `host_port`.
+        host_ports: Option<String>,
+        /// The VM: its name, `NAME.NAMESPACE` or id.
+        vm: Option<String>,
+        /// The address of a VM; root may write any other one.
+        vm_ip: Option<String>,
+        /// The port there, the first of as many as the gate's.
+        #[schema(value_type = Option<u16>)]
+        vm_port: Option<serde_json::Value>,
+        /// A row of as many ports as the gate's, instead of `vm_port`.
+        vm_ports: Option<String>,
+        /// Networks that may connect; everybody when there is none.
+        sources: Option<Vec<String>>,
+        /// `off` (default), `v1` or `v2`; of tcp.
+        proxy_protocol: Option<String>,
+        /// Connections, or UDP sessions, at once in one gateway.
+        max_conns: Option<u32>,
+        /// New ones a second in one gateway.
+        rate: Option<u32>,
+        /// Longest silence, as in `5m`.
+        idle_timeout: Option<String>,
+        /// `keep` (default), `cut` or `drain 30s`.
+        on_change: Option<String>,
+        /// `keep`, `cut` or `drain 30s` (default).
+        on_delete: Option<String>,
+        /// Publish it; true when absent.
+        enabled: Option<bool>,
+        /// At most 255 characters.
+        note: Option<String>,
+    }
     /// A VM to make.
     VmInput {
         /// Letters, digits, `-`, `_`; unique in the namespace.
@@ -321,7 +401,7 @@ bodies! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::{acme, certificate, join_token, route, setup, token, user, user_key, vm};
+    use crate::app::{acme, certificate, forward, join_token, route, setup, token, user, user_key, vm};
 
     #[test]
     fn the_described_bodies_have_the_members_that_are_read() {
@@ -345,6 +425,8 @@ mod tests {
         same(CsrInput::FIELDS, certificate::input::SUBJECT, &[]);
         same(CertificateLoad::FIELDS, certificate::input::LOADED, &[]);
         same(CertificateRenewal::FIELDS, &["force"], &[]);
+        same(ForwardInput::FIELDS, forward::input::KNOWN, &[]);
+        same(ForwardPatch::FIELDS, forward::input::KNOWN, &["namespace"]);
         same(VmInput::FIELDS, vm::KNOWN, &[]);
         same(VmPatch::FIELDS, vm::KNOWN, &["namespace"]);
         same(UserInput::FIELDS, user::KNOWN, &["grants"]);

@@ -3,6 +3,8 @@
 mod acme;
 mod certificates;
 mod certificates_routes;
+mod forwards;
+mod forwards_csv;
 mod gateways;
 mod routes;
 mod routes_options;

@@ -51,10 +51,14 @@ impl Caller {
 
     /// Where something is made when the request names no namespace: the only one the caller administers, else `default`.
     pub fn home(&self) -> &str {
+        self.home_as(Role::Admin)
+    }
+
+    /// The same for what takes a lesser role: the only namespace where the caller has it, else `default`.
+    pub fn home_as(&self, least: Role) -> &str {
         let Actor::Token { grants, .. } = &self.actor else { return DEFAULT_NAMESPACE };
-        let mut administered =
-            grants.iter().filter(|grant| grant.role >= Role::Admin).map(|grant| &grant.namespace);
-        match (administered.next(), administered.next()) {
+        let mut held = grants.iter().filter(|grant| grant.role >= least).map(|grant| &grant.namespace);
+        match (held.next(), held.next()) {
             (Some(Some(only)), None) => only.as_str(),
             _ => DEFAULT_NAMESPACE,
         }

@@ -213,6 +213,11 @@ impl Input {
         !self.violations.iter().any(|violation| violation.field.starts_with(field))
     }
 
+    /// Whether nothing is wrong with this field itself, whatever is with others whose names begin alike.
+    pub fn is_sound_in(&self, field: &str) -> bool {
+        !self.violations.iter().any(|violation| violation.field == field)
+    }
+
     /// Where rules that need more than the request note what is wrong.
     pub const fn violations(&mut self) -> &mut Vec<Violation> {
         &mut self.violations
@@ -258,6 +263,11 @@ impl Input {
             self.invalid(name, "required", format!("{name} is missing"));
         }
         text
+    }
+
+    /// Whatever it is; another reader takes it apart.
+    pub fn value(&mut self, name: &str) -> Said<Value> {
+        self.take(name, "a value", |value| Some(value.clone()))
     }
 
     /// An object that another reader takes apart.

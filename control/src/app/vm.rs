@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::change::{Change, Note, Scope};
 use super::input::{Input, Members, Said};
 use super::page::{Asked, Page, Precondition, page, time};
-use super::{App, Caller, Error, route};
+use super::{App, Caller, Error, forward, route};
 use crate::auth::rbac::{Action, Resource};
 use crate::publish::build;
 use crate::store::vm::{Filter, VmRow};
@@ -184,7 +184,7 @@ pub async fn list(app: &App, caller: &Caller, filter: &Filter, asked: &Asked) ->
     Ok(page(rows, &slice, |row| row.id.to_string(), view))
 }
 
-/// Merges a change into a VM. Routes that lead to it follow its address in the same generation.
+/// Merges a change into a VM. Routes and forwards that lead to it follow its address in the same generation.
 pub async fn update(
     app: &App,
     caller: &Caller,
@@ -220,6 +220,7 @@ pub async fn update(
     change.put(Value::Vm(build::vm(&row)));
     if row.address != old.address {
         follow(&mut change, row.id).await?;
+        forward::follow_vm(&mut change, row.id).await?;
     }
     let after = view(&row);
     change.audit(note("update", &row), Some(&view(&old)), Some(&after)).await?;
@@ -241,7 +242,7 @@ async fn follow(change: &mut Change<'_>, vm: VmId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes a VM away, and with it the endpoints that led to it and the routes that led nowhere else.
+/// Takes a VM away, and with it the endpoints that led to it, the routes that led nowhere else and its forwards.
 pub async fn delete(app: &App, caller: &Caller, id: &str, precondition: &Precondition) -> Result<(), Error> {
     caller.allow(Action::Read, Resource::Whoami)?;
     let mut change = app.begin(caller, Scope::Published).await?;
@@ -260,6 +261,7 @@ pub async fn delete(app: &App, caller: &Caller, id: &str, precondition: &Precond
             route::remove(app, &mut change, &row).await?;
         }
     }
+    forward::remove_of_vm(&mut change, old.id).await?;
     let now = change.now();
     store::vm::delete(change.conn(), old.id, now).await?;
     change.remove(Kind::VM, old.id.to_bytes());

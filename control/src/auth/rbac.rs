@@ -39,6 +39,8 @@ impl Action {
 pub enum Resource<'a> {
     /// A route of a namespace.
     Route(&'a Namespace),
+    /// A port forward of a namespace.
+    Forward(&'a Namespace),
     /// A certificate of a namespace.
     Certificate(&'a Namespace),
     /// A target given as an address or a name instead of a VM.
@@ -107,10 +109,15 @@ const fn need<'a>(action: Action, resource: &Resource<'a>) -> Need<'a> {
     match (resource, action) {
         (Resource::Authority, Action::Read) => Need::Nothing,
         (
-            Resource::Route(namespace) | Resource::Certificate(namespace) | Resource::Vm(namespace),
+            Resource::Route(namespace)
+            | Resource::Forward(namespace)
+            | Resource::Certificate(namespace)
+            | Resource::Vm(namespace),
             Action::Read,
         ) => Need::Role(Role::Guest, namespace),
-        (Resource::Vm(namespace), Action::Use) => Need::Role(Role::Operator, namespace),
+        (Resource::Vm(namespace), Action::Use) | (Resource::Forward(namespace), _) => {
+            Need::Role(Role::Operator, namespace)
+        }
         (Resource::Route(namespace) | Resource::Certificate(namespace) | Resource::Vm(namespace), _) => {
             Need::Role(Role::Admin, namespace)
         }
@@ -205,8 +212,8 @@ mod tests {
         let (own, other) = (UserId::from_bytes([1; 16]), UserId::from_bytes([9; 16]));
         use Action::{Create, Delete, Read, Update, Use};
         use Resource::{
-            Audits, Authority, BroadHost, Gateways, LiteralTarget, Metrics, Route, ServiceTarget, Setup,
-            Status, Tokens, UnverifiedUpstream, User, UserKeys, Users, Vm, VmAddress, Whoami,
+            Audits, Authority, BroadHost, Forward, Gateways, LiteralTarget, Metrics, Route, ServiceTarget,
+            Setup, Status, Tokens, UnverifiedUpstream, User, UserKeys, Users, Vm, VmAddress, Whoami,
         };
         for (grants, action, resource, missing) in [
             ("guest:ns1", Read, Route(&ns1), ""),
@@ -216,6 +223,10 @@ mod tests {
             ("admin:ns1", Delete, Route(&ns1), ""),
             ("admin:ns1", Create, Route(&ns2), "admin:ns2"),
             ("admin", Create, Route(&ns2), ""),
+            ("guest:ns1", Read, Forward(&ns1), ""),
+            ("guest:ns1", Create, Forward(&ns1), "operator:ns1"),
+            ("operator:ns1", Delete, Forward(&ns1), ""),
+            ("operator:ns1", Update, Forward(&ns2), "operator:ns2"),
             ("guest:ns1", Use, Vm(&ns1), "operator:ns1"),
             ("operator:ns1", Use, Vm(&ns1), ""),
             ("admin", Create, VmAddress, "root"),

@@ -2,6 +2,7 @@
 
 pub mod acme;
 pub mod cert;
+pub mod forward;
 pub mod options;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::acme::AcmeCommand;
 pub use self::cert::{CaCommand, CertCommand};
+use self::forward::{DiagnoseCommand, ForwardCommand};
 pub use self::options::ExplainArgs;
 use self::options::OptionFlags;
 
@@ -99,6 +101,12 @@ pub enum Command {
     /// Virtual machines.
     #[command(subcommand)]
     Vm(VmCommand),
+    /// Port forwards: ports of the gate that lead to machines.
+    #[command(subcommand)]
+    Forward(ForwardCommand),
+    /// Looks for what is wrong with something.
+    #[command(subcommand)]
+    Diagnose(DiagnoseCommand),
     /// People and service accounts.
     #[command(subcommand)]
     User(UserCommand),

@@ -91,6 +91,13 @@ impl Client {
         self.send(Method::POST, path, Some(body), None).await
     }
 
+    /// Sends a CSV file.
+    pub async fn post_csv(&self, path: &str, file: Vec<u8>) -> Result<Answer, Failure> {
+        self.changed.store(true, Relaxed);
+        let request = self.request((Method::POST, path), Some(("text/csv", file.into())), None)?;
+        self.sent(request).await
+    }
+
     /// Changes the revision that is there now: what somebody else changed meanwhile is not overwritten.
     pub async fn patch(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
         let current = self.get(path).await?;
@@ -153,7 +160,12 @@ impl Client {
         if method != Method::GET {
             self.changed.store(true, Relaxed);
         }
-        let request = self.request(method, path, body, if_match)?;
+        let body = body.map(|body| ("application/json", Bytes::from(body.to_string())));
+        let request = self.request((method, path), body, if_match)?;
+        self.sent(request).await
+    }
+
+    async fn sent(&self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
         let exchange = async {
             match &self.way {
                 Way::Socket(socket) => {
@@ -181,9 +193,8 @@ impl Client {
 
     fn request(
         &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
+        (method, path): (Method, &str),
+        body: Option<(&str, Bytes)>,
         if_match: Option<&str>,
     ) -> Result<Request<Full<Bytes>>, Failure> {
         let (authority, base) = match &self.way {
@@ -203,9 +214,9 @@ impl Client {
             builder = builder.header(header::IF_MATCH, revision);
         }
         let bytes = match body {
-            Some(body) => {
-                builder = builder.header(header::CONTENT_TYPE, "application/json");
-                Bytes::from(body.to_string())
+            Some((kind, bytes)) => {
+                builder = builder.header(header::CONTENT_TYPE, kind);
+                bytes
             }
             None => Bytes::new(),
         };

@@ -155,3 +155,26 @@ fn what_follows_gateway_run_is_the_gateways() {
     let cli = parse("gatehouse gateway run --data /d -o json --http 127.0.0.1:0").unwrap();
     assert_eq!((cli.global.data, cli.global.output), (Some("/d".into()), Some(args::Form::Json)));
 }
+
+#[test]
+fn every_form_of_a_forward_parses() {
+    for line in [
+        "gatehouse forward add tcp 10022 10.0.0.5:22 --note SSH",
+        "gatehouse forward add web01 --preset ssh",
+        "gatehouse forward add --protocol tcp --host-port 10000-10010 --vm web01 --vm-port 8000 --source 10.0.0.0/8 \
+         --bind 192.0.2.1 --proxy-protocol v2 --max-conns 10 --rate 5 --idle-timeout 5m --on-change cut --on-delete keep",
+        "gatehouse forward ls",
+        "gatehouse forward show tcp/10022 -o json",
+        "gatehouse forward update tcp/10022 --host-port auto --source any",
+        "gatehouse forward rm 01890a5d-ac96-774b-bcce-b302099a8057",
+        "gatehouse forward enable tcp/10022",
+        "gatehouse forward disable tcp/10022",
+        "gatehouse forward import rules.csv --dry-run",
+        "gatehouse forward import - --namespace ns1",
+        "gatehouse forward export",
+        "gatehouse forward presets",
+        "gatehouse diagnose forward tcp/10022 -o json",
+    ] {
+        assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+    }
+}

@@ -133,7 +133,7 @@ fn value(text: &str) -> Result<Box<str>, String> {
 }
 
 /// A network, or an address as a network of one.
-pub(super) fn network(text: &str) -> Result<IpNet, String> {
+pub(crate) fn network(text: &str) -> Result<IpNet, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(IpNet::from(address.to_canonical()));
     }
@@ -149,7 +149,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 }
 
 /// A network as it is written: one address without its length.
-pub(super) fn network_text(net: &IpNet) -> String {
+pub(crate) fn network_text(net: &IpNet) -> String {
     if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
 }
 

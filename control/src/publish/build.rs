@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use config::id::{ChallengeId, IdentityId, RouteId, UserId, VmId};
+use config::id::{ChallengeId, ForwardId, IdentityId, RouteId, UserId, VmId};
 use config::name::HostName;
 use config::secret::Secret;
 use config::snapshot::{
-    Action, Challenge, ChallengeAnswer, CookieKey, Endpoint, Identity, Kind, Object, ObjectKey, Principal,
-    Route, Service, Snapshot, SshHostKey, SshKey, TicketKey, Upstream, UpstreamPolicy, Value, Vm,
+    Action, Challenge, ChallengeAnswer, CookieKey, Endpoint, Forward, Identity, Kind, Object, ObjectKey,
+    Principal, Route, Service, Snapshot, SshHostKey, SshKey, TicketKey, Upstream, UpstreamPolicy, Value, Vm,
 };
 use config::target::Target;
 
@@ -16,6 +16,7 @@ use crate::options::action::Answer;
 use crate::options::upstream::tls::KEY_PURPOSE;
 use crate::store::challenge::{AnswerRow, ChallengeRow};
 use crate::store::cookie_key::CookieKeyRow;
+use crate::store::forward::ForwardRow;
 use crate::store::host_key::HostKeyRow;
 use crate::store::identity::{IdentityRow, Source};
 use crate::store::route::{EndpointRow, Own, RouteRow};
@@ -194,6 +195,32 @@ pub fn challenge(row: &ChallengeRow, keys: &dyn Keys) -> Result<Challenge, Error
     Ok(Challenge { id: row.id, host: row.host.clone(), answer })
 }
 
+/// A forward as gateways see it; `None` for a disabled one.
+pub fn forward(row: &ForwardRow) -> Option<Forward> {
+    row.enabled.then(|| Forward {
+        id: row.id,
+        namespace: row.namespace.clone(),
+        transport: row.transport,
+        listen: row.bind,
+        ports: row.ports,
+        endpoint: Endpoint {
+            id: row.endpoint,
+            target: Target::Address(SocketAddr::new(row.leads.ip(), row.target_port)),
+            loopback_ok: row.leads.loopback_ok(),
+            vm: row.leads.vm().map(|vm| vm.id),
+            weight: 1,
+            draining: false,
+        },
+        sources: row.sources.as_slice().into(),
+        proxy_protocol: row.proxy_protocol,
+        flows_max: row.flows_max,
+        flows_per_second: row.flows_per_second,
+        idle_ms: row.idle_ms,
+        on_change: row.on_change,
+        on_delete: row.on_delete,
+    })
+}
+
 fn sealed(what: &str, id: &dyn std::fmt::Display, why: &dyn std::fmt::Display) -> Error {
     Error::Internal(format!("the key of {what} {id} does not open: {why}; was the secret key replaced?"))
 }
@@ -205,6 +232,10 @@ pub async fn one(conn: &mut Conn, keys: &dyn Keys, key: ObjectKey) -> Result<Opt
             let admin = store::meta::read(conn).await?.admin_address;
             let row = store::route::by_id(conn, RouteId::from_bytes(key.id)).await?;
             row.map(|row| route(&row, admin, keys)).transpose()?.flatten().map(Value::Route)
+        }
+        Kind::FORWARD => {
+            let row = store::forward::by_id(conn, ForwardId::from_bytes(key.id)).await?;
+            row.as_ref().and_then(forward).map(Value::Forward)
         }
         Kind::VM => store::vm::by_id(conn, VmId::from_bytes(key.id)).await?.map(|row| Value::Vm(vm(&row))),
         Kind::PRINCIPAL => {
@@ -271,6 +302,11 @@ pub async fn snapshot(conn: &mut Conn, keys: &dyn Keys) -> Result<Snapshot, Erro
         async |conn: &mut Conn, slice: &Slice| store::vm::list(conn, &Default::default(), slice).await,
         |row: &VmRow| row.id,
         |row: &VmRow| Ok::<_, Error>(Some(Value::Vm(vm(row))))
+    );
+    each!(
+        async |conn: &mut Conn, slice: &Slice| store::forward::list(conn, &Default::default(), slice).await,
+        |row: &ForwardRow| row.id,
+        |row: &ForwardRow| Ok::<_, Error>(forward(row).map(Value::Forward))
     );
     each!(principals, |(user, _): &(UserRow, _)| user.id, |(user, keys): &(UserRow, Vec<UserKeyRow>)| {
         Ok::<_, Error>(principal(user, keys).map(Value::Principal))

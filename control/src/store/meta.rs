@@ -102,6 +102,16 @@ pub async fn changed_since(conn: &mut Conn, after: Generation) -> Result<Vec<Obj
     rows.iter().map(key).collect()
 }
 
+/// The generation of an object's last change; `None` when the log no longer reaches back to it.
+pub async fn changed_at(conn: &mut Conn, key: ObjectKey) -> Result<Option<Generation>, Error> {
+    let sql = "SELECT COALESCE(MAX(generation), 0) AS generation, 'change_log' AS id FROM change_log \
+               WHERE kind = $1 AND object_id = $2";
+    let id = uuid::Uuid::from_bytes(key.id).to_string();
+    let row = conn.row(sql, &args![i64::from(key.kind.0), id]).await?;
+    let found = row.as_ref().map(generation).transpose()?;
+    Ok(found.filter(|generation| generation.0 > 0))
+}
+
 /// Forgets the log of generations that nobody asks for any more.
 pub async fn prune_log(conn: &mut Conn, before: Generation) -> Result<(), Error> {
     let before = i64::try_from(before.0).unwrap_or(i64::MAX);

@@ -16,6 +16,7 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/0004_route_options.sql"),
     include_str!("../../migrations/0005_certificates.sql"),
     include_str!("../../migrations/0006_acme.sql"),
+    include_str!("../../migrations/0007_forwards.sql"),
     include_str!("../../migrations/0008_cookie_keys.sql"),
     include_str!("../../migrations/0009_acme_ledger.sql"),
 ];

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use config::snapshot::{FlowPolicy, TlsMode};
+use config::snapshot::{FlowPolicy, ProxyProtocol, TlsMode, Transport};
 
 use super::{Error, Row};
 
@@ -94,6 +94,43 @@ pub fn tls(text: &str) -> Result<TlsMode, String> {
         other => {
             Err(format!("{other:?} is no TLS mode; modes are off, self-signed, upload, acme and passthrough"))
         }
+    }
+}
+
+/// `tcp` or `udp`.
+pub const fn transport_text(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Tcp => "tcp",
+        Transport::Udp => "udp",
+    }
+}
+
+/// Reads [`transport_text`], without regard to case.
+pub fn transport(text: &str) -> Result<Transport, String> {
+    match text {
+        _ if text.eq_ignore_ascii_case("tcp") => Ok(Transport::Tcp),
+        _ if text.eq_ignore_ascii_case("udp") => Ok(Transport::Udp),
+        other => {
+            let shown: String = other.chars().take(40).collect();
+            Err(format!("{shown:?} is not forwarded; protocols are tcp and udp"))
+        }
+    }
+}
+
+/// `v1` or `v2`.
+pub const fn proxy_protocol_text(version: ProxyProtocol) -> &'static str {
+    match version {
+        ProxyProtocol::V1 => "v1",
+        ProxyProtocol::V2 => "v2",
+    }
+}
+
+/// Reads [`proxy_protocol_text`].
+pub fn proxy_protocol(text: &str) -> Result<ProxyProtocol, &'static str> {
+    match text {
+        "v1" => Ok(ProxyProtocol::V1),
+        "v2" => Ok(ProxyProtocol::V2),
+        _ => Err("off, v1 or v2"),
     }
 }
 

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use config::secret::Secret;
 use control::app::input::Members;
-use control::app::{Addresses, App, Caller, Clock, Error, Keys, Parts, SystemClock, route, user, vm};
+use control::app::page::Asked;
+use control::app::{
+    Addresses, App, Caller, Clock, Error, Keys, Parts, SystemClock, forward, route, user, vm,
+};
 use control::authority::Internal;
 use control::keys::RootKeys;
+use control::store::forward::Filter;
 
 use crate::engines::Place;
 
@@ -43,6 +47,22 @@ async fn populate(app: &App) {
         r#"{"host": "o.example.com", "respond": {"body": "Gr\u00fc\u00dfe 'quoted'; $1"}}"#,
     ] {
         route::create(app, &caller, body(text)).await.unwrap();
+    }
+    for text in [
+        r#"{"protocol": "tcp", "vm": "web01", "vm_port": 22, "note": "Gr\u00fc\u00dfe, \"quoted\""}"#,
+        r#"{"protocol": "udp", "host_ports": "5353-5360", "bind": "::", "vm_ip": "10.0.0.6", "vm_port": 53,
+            "sources": ["10.0.0.0/8", "2001:db8::/32"], "max_conns": 9, "rate": 4294967295, "idle_timeout": "5s"}"#,
+        r#"{"protocol": "tcp", "host_port": 10023, "vm_ip": "127.0.0.1", "vm_port": 1, "proxy_protocol": "v2"}"#,
+    ] {
+        forward::create(app, &caller, body(text)).await.unwrap();
+    }
+    let disabled =
+        r#"{"protocol": "tcp", "host_port": 10024, "vm": "web01", "vm_port": 22, "enabled": false}"#;
+    forward::create(app, &caller, body(disabled)).await.unwrap();
+    for port in ["10023", "20000"] {
+        let text =
+            format!(r#"{{"protocol": "tcp", "host_port": {port}, "vm_ip": "10.0.0.5", "vm_port": 22}}"#);
+        assert!(matches!(forward::create(app, &caller, body(&text)).await, Err(Error::Conflict { .. })));
     }
     let same = r#"{"host": "o.example.com", "match": {"methods": ["PUT"]}, "target": "http://10.1.1.1"}"#;
     assert!(matches!(route::create(app, &caller, body(same)).await, Err(Error::Conflict { .. })));
@@ -104,4 +124,35 @@ pub(crate) async fn concurrent_changes_are_all_in_force_in_order(place: &Place) 
     assert_eq!(now.snapshot.generation().0, before.0 + 64 + 8, "a refused change takes no generation");
     app.db.close().await;
     assert_eq!(*start(place).await.desired.current().snapshot, *now.snapshot);
+}
+
+pub(crate) async fn forwards_that_want_the_same_port_at_once_get_it_once(place: &Place) {
+    let app = start(place).await;
+    let makers = (0..8).map(|_| {
+        let app = Arc::clone(&app);
+        tokio::spawn(async move {
+            let caller = Caller::ourselves("test");
+            let automatic = r#"{"protocol": "tcp", "vm_ip": "10.0.0.5", "vm_port": 22}"#;
+            let wanted =
+                r#"{"protocol": "tcp", "host_ports": "10000-10003", "vm_ip": "10.0.0.5", "vm_port": 22}"#;
+            let made = forward::create(&app, &caller, body(automatic)).await.unwrap();
+            (made.host_port, forward::create(&app, &caller, body(wanted)).await.is_ok())
+        })
+    });
+    let (mut ports, mut winners) = (Vec::new(), 0);
+    for maker in makers.collect::<Vec<_>>() {
+        let (port, has_won) = maker.await.unwrap();
+        ports.push(port);
+        winners += i32::from(has_won);
+    }
+    ports.sort_unstable();
+    assert_eq!(ports, (20_000..20_008).collect::<Vec<u16>>());
+    assert_eq!(winners, 1);
+    let caller = Caller::ourselves("test");
+    let asked = Asked::default();
+    let list = |filter| forward::list(&app, &caller, filter, &asked);
+    let by_port = Filter { protocol: Some("tcp".into()), host_port: Some(10_002), ..Filter::default() };
+    assert_eq!(list(&by_port).await.unwrap().items.len(), 1);
+    let disabled = Filter { enabled: Some(false), ..Filter::default() };
+    assert_eq!(list(&disabled).await.unwrap().items.len(), 0);
 }

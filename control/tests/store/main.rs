@@ -42,6 +42,7 @@ async fn every_case(engine: &Engine) {
         app::a_restart_builds_the_same_snapshot,
         app::two_controls_on_one_database_follow_each_other,
         app::concurrent_changes_are_all_in_force_in_order,
+        app::forwards_that_want_the_same_port_at_once_get_it_once,
     );
 }
 

@@ -348,7 +348,12 @@ fn check(app: &App, address: SocketAddr, loopback_ok: bool) -> Result<(), Refuse
         .map_err(|why| Refused::Rule("forbidden", format!("{address}: {why}")))
 }
 
-async fn vm_by_name(conn: &mut Conn, caller: &Caller, name: &str) -> Result<VmRow, Refused> {
+/// The VM of that name, `NAME.NAMESPACE` or id that the caller may use.
+pub(in crate::app) async fn vm_by_name(
+    conn: &mut Conn,
+    caller: &Caller,
+    name: &str,
+) -> Result<VmRow, Refused> {
     let found = match (name.parse(), name.split_once('.')) {
         (Ok(id), _) => store::vm::by_id(conn, id).await?.into_iter().collect(),
         (Err(_), Some((name, namespace))) => {
@@ -362,7 +367,12 @@ async fn vm_by_name(conn: &mut Conn, caller: &Caller, name: &str) -> Result<VmRo
         .ok_or_else(|| Refused::Rule("unknown", format!("no VM of yours is called {name:?}")))
 }
 
-async fn vm_by_address(conn: &mut Conn, caller: &Caller, address: IpAddr) -> Result<Option<VmRow>, Refused> {
+/// The VM with this address that the caller may use.
+pub(in crate::app) async fn vm_by_address(
+    conn: &mut Conn,
+    caller: &Caller,
+    address: IpAddr,
+) -> Result<Option<VmRow>, Refused> {
     let found = store::vm::by_address(conn, address).await?;
     one(caller, found, &address.to_string(), |vm| {
         format!("vm:{}.{} (network {})", vm.name, vm.namespace, vm.network)

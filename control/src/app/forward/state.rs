@@ -1,0 +1,65 @@
+//! What the gateways say of a forward.
+
+use config::snapshot::{Generation, Kind, ObjectKey};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::super::gateway::Said;
+use super::super::{App, Error};
+use crate::store::forward::ForwardRow;
+use crate::store::{self, Conn, Slice};
+
+/// One gateway's part in a forward.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct GatewayState {
+    /// Its name.
+    pub gateway: String,
+    /// `listening`; `off` when the forward is disabled there; `paused`, `refused`, `waiting` or `away`, and `why` says more.
+    pub state: &'static str,
+    /// What is wrong, if anything is.
+    pub why: Option<String>,
+    /// The generation it serves.
+    pub generation: Option<u64>,
+}
+
+/// Gateways that are looked at.
+const GATEWAYS: usize = 500;
+
+/// The state of a forward at each gateway, in the order of their ids.
+pub async fn of(app: &App, conn: &mut Conn, row: &ForwardRow) -> Result<Vec<GatewayState>, Error> {
+    let key = ObjectKey { kind: Kind::FORWARD, id: row.id.to_bytes() };
+    let changed = store::meta::changed_at(conn, key).await?;
+    let slice = Slice { after: None, limit: GATEWAYS, namespaces: None };
+    let gateways = store::gateway::list(conn, &slice).await?;
+    let state = |gateway: store::gateway::GatewayRow| {
+        let said = app.gateways.said(gateway.id).unwrap_or_default();
+        let (state, why) = judge(row, &said, changed);
+        let generation = said.acked.map(|generation| generation.0);
+        GatewayState { gateway: gateway.name.to_string(), state, why, generation }
+    };
+    Ok(gateways.into_iter().map(state).collect())
+}
+
+fn judge(row: &ForwardRow, said: &Said, changed: Option<Generation>) -> (&'static str, Option<String>) {
+    if said.streams == 0 {
+        let why = "it is not connected; what it has it serves on, and it takes the rest when it is back";
+        return ("away", Some(why.into()));
+    }
+    let is_there = said.acked.is_some_and(|acked| changed.is_none_or(|changed| acked >= changed));
+    if !is_there {
+        let refused = said.refused.as_ref().filter(|(at, _)| changed.is_none_or(|changed| *at >= changed));
+        return match refused {
+            Some((at, why)) => ("refused", Some(format!("generation {at}: {why}"))),
+            None => ("waiting", Some("it has not taken the latest change yet".into())),
+        };
+    }
+    if !row.enabled {
+        return ("off", None);
+    }
+    let begins = format!("forward {}", row.id);
+    let paused = said.degraded.iter().find_map(|line| line.strip_prefix(&begins));
+    match paused {
+        Some(why) => ("paused", Some(why.trim_start_matches([':', ' ']).to_owned())),
+        None => ("listening", None),
+    }
+}
