@@ -9,6 +9,7 @@
 
 mod accept;
 mod challenge;
+mod ciphers;
 mod clients;
 mod hello;
 mod passthrough;
@@ -21,7 +22,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use config::limits;
-use rustls::crypto::aws_lc_rs;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
@@ -40,9 +40,9 @@ use resolver::Resolver;
 /// What HTTP/2 is called in a handshake (RFC 9113 § 3.1).
 const H2: &[u8] = b"h2";
 
-/// Tickets given out in one handshake of TLS 1.3: a client uses each once (RFC 8446 § C.4), and opens some connections at
-/// the same time.
-const TICKETS_GIVEN: usize = 2;
+/// Tickets given out in one handshake of TLS 1.3: a client uses each once (RFC 8446 § C.4) and is given another then. Each
+/// costs as much as a small record; a second one would be for a client's second connection at the same time.
+const TICKETS_GIVEN: usize = 1;
 
 /// What was agreed on to be spoken; HTTP/1.1 where nothing was.
 pub fn protocol(stream: &TlsStream) -> Protocol {
@@ -129,10 +129,11 @@ fn build(
     asking: Option<Arc<dyn ClientCertVerifier>>,
 ) -> Result<ServerConfig, rustls::Error> {
     // The provider is named: a process-wide default would be whoever's comes first.
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ciphers::provider()))
         .with_protocol_versions(versions)?
         .with_client_cert_verifier(asking.unwrap_or_else(WebPkiClientVerifier::no_client_auth))
         .with_cert_resolver(Arc::clone(resolver) as _);
+    config.ignore_client_order = true;
     // In the order we like them.
     config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
     // rustls' own memory of sessions is one process's and knows no policies: tickets are all there is.

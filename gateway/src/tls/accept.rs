@@ -126,7 +126,8 @@ fn choose(worker: &Worker, pinned: Option<&Pinned>, hello: &ClientHello<'_>) -> 
     if worker.shared.settings.unknown_sni == UnknownSni::Refuse && !is_known() {
         return Err(AcceptError::UnknownName);
     }
-    let config = setup.config(acceptor).map_err(|error| AcceptError::Handshake(io::Error::other(error)))?;
+    let config =
+        setup.config(acceptor, hello).map_err(|error| AcceptError::Handshake(io::Error::other(error)))?;
     Ok(Choice::Terminate { config, asks: setup.asks() })
 }
 

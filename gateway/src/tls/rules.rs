@@ -13,11 +13,13 @@ use config::name::HostPattern;
 use config::snapshot::{Kind, ObjectKey, Route, Snapshot, TlsMode, TlsVersion, Value};
 use config::table::RouteTable;
 use rustls::ServerConfig;
+use rustls::server::ClientHello;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::version::{TLS12, TLS13};
 use sha2::{Digest as _, Sha256};
 
 use super::challenge::Challenges;
+use super::ciphers::ByTaste;
 use super::clients::{self, Asking, Gate};
 use super::tickets::{Secrets, Tickets};
 use super::{Acceptor, SecuredMeta};
@@ -62,7 +64,7 @@ pub(super) struct Setup {
     min_version: TlsVersion,
     asking: Option<Arc<Asking>>,
     tickets: Arc<Tickets>,
-    config: OnceLock<Result<Arc<ServerConfig>, rustls::Error>>,
+    configs: OnceLock<Result<ByTaste, rustls::Error>>,
 }
 
 impl Setup {
@@ -74,7 +76,7 @@ impl Setup {
         secrets: &Secrets,
     ) -> Self {
         let tickets = Arc::new(secrets.derive(label));
-        Self { digest, min_version, asking, tickets, config: OnceLock::new() }
+        Self { digest, min_version, asking, tickets, configs: OnceLock::new() }
     }
 
     fn usual(secrets: &Secrets) -> Self {
@@ -86,20 +88,30 @@ impl Setup {
         self.asking.is_some()
     }
 
-    /// The configuration, made at the first handshake of parts that were made before.
-    pub(super) fn config(&self, acceptor: &Acceptor) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let make = || {
-            let versions: &[_] = match self.min_version {
-                TlsVersion::Tls12 => &[&TLS13, &TLS12],
-                TlsVersion::Tls13 => &[&TLS13],
-            };
-            let asking = self.asking.clone().map(|asking| asking as Arc<dyn ClientCertVerifier>);
-            let mut config = acceptor.build(versions, asking)?;
-            config.send_tls13_tickets = if self.tickets.seals() { super::TICKETS_GIVEN } else { 0 };
-            config.ticketer = Arc::clone(&self.tickets) as _;
-            Ok(Arc::new(config))
+    /// The configuration for this hello, made at the first handshake of parts that were made before.
+    pub(super) fn config(
+        &self,
+        acceptor: &Acceptor,
+        hello: &ClientHello<'_>,
+    ) -> Result<Arc<ServerConfig>, rustls::Error> {
+        self.configs(acceptor).map(|configs| Arc::clone(configs.of_hello(hello)))
+    }
+
+    /// Every configuration of it.
+    pub(super) fn configs(&self, acceptor: &Acceptor) -> Result<&ByTaste, rustls::Error> {
+        self.configs.get_or_init(|| self.make(acceptor)).as_ref().map_err(Clone::clone)
+    }
+
+    fn make(&self, acceptor: &Acceptor) -> Result<ByTaste, rustls::Error> {
+        let versions: &[_] = match self.min_version {
+            TlsVersion::Tls12 => &[&TLS13, &TLS12],
+            TlsVersion::Tls13 => &[&TLS13],
         };
-        self.config.get_or_init(make).clone()
+        let asking = self.asking.clone().map(|asking| asking as Arc<dyn ClientCertVerifier>);
+        let mut config = acceptor.build(versions, asking)?;
+        config.send_tls13_tickets = if self.tickets.seals() { super::TICKETS_GIVEN } else { 0 };
+        config.ticketer = Arc::clone(&self.tickets) as _;
+        Ok(ByTaste::of(config))
     }
 }
 

@@ -13,6 +13,7 @@ use certs::self_signed::{Authority, SubjectName};
 use config::id::IdentityId;
 use config::name::HostPattern;
 use config::snapshot::{Generation, Identity, Lineage, Object, Snapshot, Value};
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -238,7 +238,7 @@ fn nothing_printed_of_a_generation_holds_a_key() {
     site.put(values);
     let live = site.worker.shared.current.pin().unwrap();
     let acceptor = &site.worker.shared.tls;
-    let config = live.tls.usual.config(acceptor).unwrap();
+    let config = live.tls.usual.configs(acceptor).unwrap();
     let printed = format!("{printed} {:?} {:?} {config:?} {:?}", live.tls, live.snapshot, live.certs);
     assert!(!printed.contains(&format!("{secret:?}")[1..40]), "{printed}");
     assert!(!printed.contains("90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90,"));
