@@ -8,6 +8,7 @@
 //! Start reading at [`accept::accept`].
 
 mod accept;
+mod ahead;
 mod challenge;
 mod ciphers;
 mod clients;
@@ -26,13 +27,13 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedProtocolVersion};
-use tokio::net::TcpStream;
 
 use crate::http::Protocol;
 use crate::live::Current;
 use crate::telemetry::TlsFacts;
 
 pub(crate) use accept::accept;
+pub use ahead::Ahead;
 pub use clients::ClientChain;
 pub(crate) use passthrough::{Passing, pass};
 use resolver::Resolver;
@@ -53,7 +54,7 @@ pub fn protocol(stream: &TlsStream) -> Protocol {
 }
 
 /// A downstream connection after its handshake.
-pub type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
+pub type TlsStream = tokio_rustls::server::TlsStream<Ahead>;
 
 /// What a connection on a TLS listener turned out to be.
 #[expect(clippy::large_enum_variant, reason = "a box would be every connection's for as long as it lives")]

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::server::StartHandshake;
 
+use super::ahead::Ahead;
 use super::clients::ClientChain;
 use super::hello;
 use super::passthrough::Passing;
@@ -61,7 +62,7 @@ pub(super) async fn accept_within(
         return Ok(Accepted::Passing(Box::new(Passing { tcp, early, pinned, sni: sni.unwrap_or_default() })));
     }
     drop(early);
-    let start = StartHandshake::from_parts(hello, tcp);
+    let start = StartHandshake::from_parts(hello, Ahead::new(tcp, Rc::clone(worker)));
     finish(worker, start, choice, deadline).await
 }
 
@@ -133,7 +134,7 @@ fn choose(worker: &Worker, pinned: Option<&Pinned>, hello: &ClientHello<'_>) -> 
 
 async fn finish(
     worker: &Worker,
-    start: StartHandshake<TcpStream>,
+    start: StartHandshake<Ahead>,
     choice: Choice,
     deadline: Instant,
 ) -> Result<Accepted, AcceptError> {
