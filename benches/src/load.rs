@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
@@ -60,14 +61,18 @@ pub fn h2load(address: SocketAddr, connections: u32, seconds: u32) -> Result<f64
 
 /// A client's side of TLS that believes every certificate: what is measured is the proxy. HTTP/1.1 alone.
 pub fn tls() -> Result<Arc<ClientConfig>> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    Ok(Arc::new(tls_with(rustls::crypto::aws_lc_rs::default_provider())?))
+}
+
+/// The same with ciphers and key exchanges of one's own.
+fn tls_with(provider: CryptoProvider) -> Result<ClientConfig> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Believing))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    Ok(config)
 }
 
 /// The name that handshakes ask for.

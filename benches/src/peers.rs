@@ -1,7 +1,7 @@
 //! The proxies that are compared, each with one worker on core 0, and the origin behind them on core 1.
 //!
 //! Every peer does the same work: any host to one origin, forwarding fields added, upstream connections kept, an access
-//! log (nginx's and the gateway's buffered), HTTP and HTTPS with HTTP/2.
+//! log (nginx's and the gateway's buffered), HTTP and HTTPS with HTTP/2, TLS 1.2 and 1.3 (which nginx 1.22 has to be told).
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -18,8 +18,6 @@ use crate::process::{self, Running, address, gatehouse_up, pid};
 pub const HOST: &str = "localhost";
 /// Size of the large object in bytes.
 pub const BULK_BYTES: usize = 10 * 1024 * 1024;
-/// Routes beside the one that is asked.
-const OTHER_ROUTES: usize = 10_000;
 
 /// A proxy that runs.
 pub struct Proxy {
@@ -67,10 +65,10 @@ pub fn origin(folder: &Path) -> Result<Origin> {
     Ok(Origin { address, _running: running })
 }
 
-type Start = fn(&Path, SocketAddr) -> Result<Proxy>;
+type Start = fn(&Path, SocketAddr, usize) -> Result<Proxy>;
 
-/// Starts every peer named in `names` in front of `origin`.
-pub fn start(folder: &Path, origin: SocketAddr, names: &[String]) -> Result<Vec<Proxy>> {
+/// Starts every peer named in `names` in front of `origin`; the gateway with so many `routes` beside the one that is asked.
+pub fn start(folder: &Path, origin: SocketAddr, names: &[String], routes: usize) -> Result<Vec<Proxy>> {
     certificate(folder)?;
     let starts: [(&str, Start); 4] =
         [("nginx", nginx), ("haproxy", haproxy), ("caddy", caddy), ("gatehouse", gatehouse)];
@@ -78,7 +76,7 @@ pub fn start(folder: &Path, origin: SocketAddr, names: &[String]) -> Result<Vec<
     starts
         .into_iter()
         .filter(|(name, _)| wanted(name))
-        .map(|(name, start)| start(folder, origin).with_context(|| format!("{name} does not start")))
+        .map(|(name, start)| start(folder, origin, routes).with_context(|| format!("{name} does not start")))
         .collect()
 }
 
@@ -111,7 +109,7 @@ fn certificate(folder: &Path) -> Result<()> {
     Ok(fs::write(folder.join("both.pem"), both)?)
 }
 
-fn nginx(folder: &Path, origin: SocketAddr) -> Result<Proxy> {
+fn nginx(folder: &Path, origin: SocketAddr, _routes: usize) -> Result<Proxy> {
     let (http, https) = (free_address()?, free_address()?);
     let prefix = folder.join("nginx");
     fs::create_dir_all(&prefix)?;
@@ -123,6 +121,7 @@ fn nginx(folder: &Path, origin: SocketAddr) -> Result<Proxy> {
          upstream o {{ server {origin}; keepalive 256; keepalive_requests 1000000000; }}\n\
          server {{ listen {http} backlog=4096 reuseport; listen {https} backlog=4096 reuseport ssl http2;\n\
          ssl_certificate {folder}/chain.pem; ssl_certificate_key {folder}/key.pem;\n\
+         ssl_protocols TLSv1.2 TLSv1.3;\n\
          location / {{ proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Connection '';\n\
          proxy_set_header Host $host; proxy_set_header X-Real-IP $remote_addr;\n\
          proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n\
@@ -135,7 +134,7 @@ fn nginx(folder: &Path, origin: SocketAddr) -> Result<Proxy> {
     opened("nginx", http, https, running)
 }
 
-fn haproxy(folder: &Path, origin: SocketAddr) -> Result<Proxy> {
+fn haproxy(folder: &Path, origin: SocketAddr, _routes: usize) -> Result<Proxy> {
     let (http, https) = (free_address()?, free_address()?);
     let config = format!(
         "global\n maxconn 6000\n nbthread 1\n\
@@ -153,7 +152,7 @@ fn haproxy(folder: &Path, origin: SocketAddr) -> Result<Proxy> {
     opened("haproxy", http, https, running)
 }
 
-fn caddy(folder: &Path, origin: SocketAddr) -> Result<Proxy> {
+fn caddy(folder: &Path, origin: SocketAddr, _routes: usize) -> Result<Proxy> {
     let (http, https) = (free_address()?, free_address()?);
     let config = format!(
         "{{\n admin off\n auto_https off\n default_sni {HOST}\n servers {{\n  protocols h1 h2\n }}\n}}\n\
@@ -172,7 +171,7 @@ fn caddy(folder: &Path, origin: SocketAddr) -> Result<Proxy> {
     opened("caddy", http, https, running)
 }
 
-fn gatehouse(folder: &Path, origin: SocketAddr) -> Result<Proxy> {
+fn gatehouse(folder: &Path, origin: SocketAddr, routes: usize) -> Result<Proxy> {
     let data = folder.join("data");
     let log = folder.join("gatehouse-main.log").display().to_string();
     let (running, ready) = gatehouse_up(&data, &[("GATEHOUSE_LOG__FILE", &log)])?;
@@ -188,7 +187,7 @@ fn gatehouse(folder: &Path, origin: SocketAddr) -> Result<Proxy> {
         r#"{{"host":"{HOST}","target":"http://{origin}","tls":"self-signed","redirect_https":false,
             "upstream":{{"check":{{"http":{{"path":"/"}},"interval":"1s"}}}}}}"#
     ))?;
-    for number in 0..OTHER_ROUTES {
+    for number in 0..routes {
         make(&format!(r#"{{"host":"h{number}.bench.example","target":"http://10.9.8.7:80"}}"#))?;
     }
     let gateway = pid(&ready, "gateway")?;

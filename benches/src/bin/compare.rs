@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use benches::http::Connection;
 use benches::load::bulk::{self, Direction};
+use benches::load::handshake::{Exchange, Wish};
 use benches::load::{self, handshake, idle, open_loop};
 use benches::peers::{self, Proxy};
 use benches::process::{self, anonymous_bytes, cpu_seconds};
@@ -38,6 +39,9 @@ struct Arguments {
     /// with, and would measure itself.
     #[arg(long, default_value_t = 8_000.0)]
     rate: f64,
+    /// Routes of the gateway beside the one that is asked.
+    #[arg(long, default_value_t = 10_000)]
+    routes: usize,
     /// Idle connections whose memory is measured.
     #[arg(long, default_value_t = 4_000)]
     idle: usize,
@@ -73,7 +77,7 @@ fn main() -> Result<()> {
     process::pin(std::process::id(), 1)?;
     let directory = tempfile::Builder::new().prefix("gh").tempdir()?;
     let origin = peers::origin(directory.path())?;
-    let mut proxies = peers::start(directory.path(), origin.address, &arguments.peer)?;
+    let mut proxies = peers::start(directory.path(), origin.address, &arguments.peer, arguments.routes)?;
     let wants = |work| arguments.work.is_empty() || arguments.work.contains(&work);
     let per_requests = 100_000.0;
     let (connections, seconds) = (arguments.connections, arguments.seconds);
@@ -103,13 +107,22 @@ fn main() -> Result<()> {
         }
     }
     if wants(Work::Handshake) {
-        let run = |proxy: &Proxy| handshake::run(proxy.https, false, seconds);
-        cpu("full TLS handshakes, CPU s per 1 000", &arguments, &proxies, 1_000.0, run)?;
+        for (exchange, title) in [
+            (Exchange::X25519, "full TLS handshakes by X25519, CPU s per 1 000"),
+            (Exchange::Hybrid, "the same where X25519MLKEM768 is offered, too"),
+        ] {
+            let run = |proxy: &Proxy| handshake::run(proxy.https, Wish { resumes: false, exchange }, seconds);
+            cpu(title, &arguments, &proxies, 1_000.0, run)?;
+            for proxy in &proxies {
+                println!("  {:10} {}", proxy.name, handshake::agreed(proxy.https, exchange)?);
+            }
+        }
     }
     if wants(Work::Resume) {
         let (resuming, others): (Vec<Proxy>, Vec<Proxy>) =
             proxies.into_iter().partition(|proxy| handshake::is_resumed(proxy.https).unwrap_or(false));
-        let run = |proxy: &Proxy| handshake::run(proxy.https, true, seconds);
+        let wish = Wish { resumes: true, exchange: Exchange::X25519 };
+        let run = |proxy: &Proxy| handshake::run(proxy.https, wish, seconds);
         cpu("resumed TLS handshakes, CPU s per 1 000", &arguments, &resuming, 1_000.0, run)?;
         others.iter().for_each(|proxy| println!("  {:10} resumes no session", proxy.name));
         proxies = resuming.into_iter().chain(others).collect();

@@ -4,29 +4,43 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use rustls::client::Resumption;
-use rustls::{ClientConfig, ClientConnection, HandshakeKind};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};
 
-/// Makes handshakes one after the other for `seconds`; gives how many. Every one is full, or, if `resumes`, each but the
-/// first takes up the session of the one before.
+/// Which key exchange is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exchange {
+    /// X25519 and nothing else: every proxy has it.
+    X25519,
+    /// X25519MLKEM768 before it, as browsers do. A proxy without it does less work.
+    Hybrid,
+}
+
+/// What a handshake is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish {
+    /// Whether it takes up the session of the one before.
+    pub resumes: bool,
+    /// Its key exchange.
+    pub exchange: Exchange,
+}
+
+/// Makes handshakes one after the other for `seconds`; gives how many. Every one is full, or, if it is to resume, each
+/// but the first takes up the session of the one before.
 ///
 /// Errors: a handshake fails, or was of the other sort.
-pub fn run(address: SocketAddr, resumes: bool, seconds: u32) -> Result<f64> {
-    let mut config = ClientConfig::clone(&*super::tls()?);
-    if !resumes {
-        config.resumption = Resumption::disabled();
-    }
-    let config = Arc::new(config);
-    if resumes {
+pub fn run(address: SocketAddr, wish: Wish, seconds: u32) -> Result<f64> {
+    let config = config(wish)?;
+    if wish.resumes {
         one(address, &config, true)?;
     }
     let end = Instant::now() + Duration::from_secs(seconds.into());
     let mut count = 0.0;
     while Instant::now() < end {
-        let kind = one(address, &config, resumes)?;
+        let kind = one(address, &config, wish.resumes)?.handshake_kind();
         let is_resumed = kind == Some(HandshakeKind::Resumed);
-        if is_resumed != resumes {
+        if is_resumed != wish.resumes {
             bail!("a handshake was {kind:?}");
         }
         count += 1.0;
@@ -36,16 +50,36 @@ pub fn run(address: SocketAddr, resumes: bool, seconds: u32) -> Result<f64> {
 
 /// Whether a session is taken up at all.
 pub fn is_resumed(address: SocketAddr) -> Result<bool> {
-    let config = super::tls()?;
+    let config = config(Wish { resumes: true, exchange: Exchange::X25519 })?;
     one(address, &config, true)?;
-    Ok(one(address, &config, true)? == Some(HandshakeKind::Resumed))
+    Ok(one(address, &config, true)?.handshake_kind() == Some(HandshakeKind::Resumed))
 }
 
-fn one(
-    address: SocketAddr,
-    config: &Arc<ClientConfig>,
-    awaits_ticket: bool,
-) -> Result<Option<HandshakeKind>> {
+/// Version, key exchange, cipher and the sort of certificate that a proxy agrees on: figures of different ones are not
+/// to be compared.
+pub fn agreed(address: SocketAddr, exchange: Exchange) -> Result<String> {
+    let client = one(address, &config(Wish { resumes: false, exchange })?, false)?;
+    let version = client.protocol_version().context("no version")?;
+    let group = client.negotiated_key_exchange_group().context("no key exchange")?.name();
+    let suite = client.negotiated_cipher_suite().context("no cipher")?.suite();
+    let chain = client.peer_certificates().unwrap_or_default();
+    let sizes: Vec<usize> = chain.iter().map(|certificate| certificate.len()).collect();
+    Ok(format!("{version:?} {group:?} {suite:?}, certificates of {sizes:?} bytes"))
+}
+
+fn config(wish: Wish) -> Result<Arc<ClientConfig>> {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    if wish.exchange == Exchange::X25519 {
+        provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
+    }
+    let mut config = super::tls_with(provider)?;
+    if !wish.resumes {
+        config.resumption = Resumption::disabled();
+    }
+    Ok(Arc::new(config))
+}
+
+fn one(address: SocketAddr, config: &Arc<ClientConfig>, awaits_ticket: bool) -> Result<ClientConnection> {
     let mut tcp = TcpStream::connect(address)?;
     tcp.set_nodelay(true)?;
     tcp.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -53,16 +87,16 @@ fn one(
     while client.is_handshaking() {
         client.complete_io(&mut tcp)?;
     }
-    if awaits_ticket && client.tls13_tickets_received() == 0 {
-        // Tickets follow the handshake at once; who sends none does not resume.
-        tcp.set_read_timeout(Some(Duration::from_millis(200)))?;
-        if client.read_tls(&mut tcp).is_ok() {
-            client.process_new_packets()?;
-        }
+    // The tickets of TLS 1.3 follow the handshake; those of TLS 1.2 were part of it.
+    let mut lacks_ticket = awaits_ticket && client.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+    tcp.set_read_timeout(Some(Duration::from_secs(1)))?;
+    while lacks_ticket && client.tls13_tickets_received() == 0 {
+        // Who sends none in time does not resume.
+        lacks_ticket = client.read_tls(&mut tcp).is_ok_and(|read| read > 0);
+        client.process_new_packets()?;
     }
-    let kind = client.handshake_kind();
     client.send_close_notify();
     // Who has closed already need not be told.
     let _ = client.write_tls(&mut tcp);
-    Ok(kind)
+    Ok(client)
 }
