@@ -435,6 +435,10 @@ pub const OPEN_FILES_WANTED: u64 = 65_536;
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Connections to the admin API at once; a person and a few scripts need a handful.
 pub const API_CONNECTIONS_MAX: usize = 1024;
+/// TLS handshakes of the admin API at once; those beyond are closed, so that silent ones hold nothing but each other's room.
+pub const API_HANDSHAKES_MAX: usize = 128;
+/// Addresses that the certificate of the admin API's TLS listeners names beside loopback: those that clients reached it by.
+pub const API_CERTIFICATE_ADDRESSES_MAX: usize = 64;
 /// Pause after accepting failed for want of descriptors or memory, in milliseconds.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 /// Largest answer that the command line reads, in bytes.

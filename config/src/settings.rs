@@ -99,6 +99,8 @@ pub struct Control {
     pub data: PathBuf,
     /// Admin API listeners; plain HTTP.
     pub admin: Vec<SocketAddr>,
+    /// Admin API listeners that speak TLS with a certificate of the internal authority (INVENTORY E-13).
+    pub admin_tls: Vec<SocketAddr>,
     /// Listeners of the gateways' stream.
     pub sync: Vec<SocketAddr>,
     /// The database.

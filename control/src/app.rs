@@ -112,6 +112,8 @@ impl Clock for SystemClock {
 pub struct Addresses {
     /// The admin API.
     pub admin: Vec<SocketAddr>,
+    /// The admin API by TLS: never what `control` as a target means, since gateways dial it in plain HTTP.
+    pub admin_tls: Vec<SocketAddr>,
     /// The gateways' stream.
     pub sync: Vec<SocketAddr>,
 }
@@ -159,7 +161,8 @@ pub struct Parts {
 impl App {
     /// Every listener of ours that is known: control's own and those of the connected gateways.
     pub fn own_listeners(&self) -> Vec<SocketAddr> {
-        let Addresses { mut admin, sync } = self.addresses();
+        let Addresses { mut admin, admin_tls, sync } = self.addresses();
+        admin.extend(admin_tls);
         admin.extend(sync);
         let said = self.gateways.all();
         admin.extend(

@@ -63,6 +63,16 @@ impl Actor {
     }
 }
 
+/// What a client certificate says that a TLS listener of the admin API verified. A request extension, inserted where one
+/// was shown; nobody is signed in by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The distinguished name, as RFC 4514 writes it.
+    pub subject: String,
+    /// SHA-256 of the certificate in lower-case hex.
+    pub fingerprint: String,
+}
+
 /// Where a request came in. A request extension, inserted by every listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {

@@ -2,6 +2,8 @@
 //!
 //! One authority a database (INVENTORY E-16): gateways, their stream and self-signed routes are all signed by it.
 
+pub mod own;
+
 use std::sync::Arc;
 
 use certs::self_signed::{self, ClientName, SubjectName};
@@ -95,11 +97,19 @@ impl Internal {
         self.signer.certificate_der()
     }
 
-    /// The certificate that control shows to gateways.
-    pub fn issue_control(&self) -> Result<Leaf, AuthorityError> {
-        let name =
-            HostPattern::parse(CONTROL_SERVER_NAME).map_err(|e| AuthorityError { why: e.to_string() })?;
-        app::Authority::issue_server(self, &[name])
+    /// The name that control goes by on the gateways' stream.
+    pub fn control_name() -> Result<SubjectName, AuthorityError> {
+        let name = HostPattern::parse(CONTROL_SERVER_NAME);
+        name.map(SubjectName::Host).map_err(|e| AuthorityError { why: e.to_string() })
+    }
+
+    /// A certificate of a server, with the longest life that clients take.
+    pub fn issue(&self, names: &[SubjectName]) -> Result<Leaf, AuthorityError> {
+        let now = self.clock.now();
+        let days = self_signed::LEAF_DAYS_MAX;
+        let leaf = self.signer.issue_server(names, seconds(now), days).map_err(failed)?;
+        let expires_at = now.saturating_add(i64::try_from(days).unwrap_or_default() * DAY_US);
+        Ok(Leaf { chain: leaf.chain, key: leaf.key, expires_at })
     }
 
     /// Signs a gateway's key; gives the chain and when it ends, in microseconds UTC.
@@ -119,11 +129,7 @@ impl Internal {
 impl app::Authority for Internal {
     fn issue_server(&self, names: &[HostPattern]) -> Result<Leaf, AuthorityError> {
         let names: Vec<_> = names.iter().cloned().map(SubjectName::Host).collect();
-        let now = self.clock.now();
-        let days = self_signed::LEAF_DAYS_MAX;
-        let leaf = self.signer.issue_server(&names, seconds(now), days).map_err(failed)?;
-        let expires_at = now.saturating_add(i64::try_from(days).unwrap_or_default() * DAY_US);
-        Ok(Leaf { chain: leaf.chain, key: leaf.key, expires_at })
+        self.issue(&names)
     }
 
     fn certificate_pem(&self) -> String {
@@ -161,7 +167,7 @@ mod tests {
     #[test]
     fn control_shows_its_name_and_damage_is_an_error() {
         let made = Internal::create(Arc::new(SystemClock)).unwrap();
-        let leaf = made.issue_control().unwrap();
+        let leaf = made.issue(&[Internal::control_name().unwrap()]).unwrap();
         let parts = certs::identity::Parts::parse(&leaf.chain, leaf.key.expose()).unwrap();
         assert_eq!(parts.subject_names.hosts, [HostPattern::parse(CONTROL_SERVER_NAME).unwrap()]);
         let damaged = Secret::new(made.to_bytes().expose()[..9].to_vec());

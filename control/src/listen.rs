@@ -1,10 +1,11 @@
 //! Where control listens: admin API on TCP, the same on a unix socket for whoever owns the machine.
 //!
-//! Binding happens here and names what is wrong; [`serve`] answers requests; [`directory`] owns the data directory and
-//! its lock.
+//! Binding happens here and names what is wrong; [`serve`] answers requests; [`secured`] puts TLS before them;
+//! [`directory`] owns the data directory and its lock.
 
 pub mod directory;
 pub mod ports;
+pub mod secured;
 pub mod serve;
 pub mod socket;
 

@@ -22,6 +22,7 @@ use crate::authority::{self, Internal};
 use crate::keys::{RootError, RootKeys};
 use crate::listen::directory::{self, DirectoryError, Lock};
 use crate::listen::ports::Kept;
+use crate::listen::secured::{Secured, SecuredError};
 use crate::listen::serve::Shared;
 use crate::listen::{ListenError, socket};
 use crate::publish::gateways::{Gateways, TlsError};
@@ -52,6 +53,9 @@ pub enum StartError {
     /// TLS of the gateways' stream.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// TLS of the admin API.
+    #[error(transparent)]
+    Secured(#[from] SecuredError),
     /// The runtime took no listener.
     #[error("a listener cannot be served: {0}")]
     Runtime(#[source] std::io::Error),
@@ -66,6 +70,8 @@ pub struct Control;
 pub struct Running {
     /// Where the admin API listens.
     pub admin: Vec<SocketAddr>,
+    /// Where it listens with TLS.
+    pub admin_tls: Vec<SocketAddr>,
     /// Where the gateways' stream is taken.
     pub sync: Vec<SocketAddr>,
     /// The unix socket.
@@ -101,8 +107,16 @@ impl Running {
 /// Everything that is bound.
 struct Bound {
     admin: Vec<TcpListener>,
+    admin_tls: Vec<TcpListener>,
     sync: Vec<TcpListener>,
     socket: UnixListener,
+}
+
+impl Bound {
+    fn addresses(&self) -> Addresses {
+        let [admin, admin_tls, sync] = [&self.admin, &self.admin_tls, &self.sync].map(|all| addresses(all));
+        Addresses { admin, admin_tls, sync }
+    }
 }
 
 impl Control {
@@ -133,7 +147,7 @@ impl Control {
         let authority = Arc::new(Internal::open(&db, keys.as_ref(), Arc::clone(&clock)).await?);
         let app = App::start(Parts { db, keys, authority: Arc::clone(&authority) as _, clock });
         let app = Arc::new(app.await.map_err(StartError::Desired)?);
-        let addresses = Addresses { admin: addresses(&bound.admin), sync: addresses(&bound.sync) };
+        let addresses = bound.addresses();
         app.set_addresses(addresses.clone()).await.map_err(StartError::Desired)?;
         let setup_token = first_setup_token(&app).await?;
 
@@ -142,23 +156,28 @@ impl Control {
         tasks.spawn(app::ticket_key::tend(Arc::clone(&app), stop.clone()));
         tasks.spawn(app::acme::run(Arc::clone(&app), stop.clone()));
         let router = api::router(Arc::clone(&app));
-        let gateways = Gateways::new(Arc::clone(&app), authority, stop.clone(), tasks.clone())?;
+        let gateways = Gateways::new(Arc::clone(&app), Arc::clone(&authority), stop.clone(), tasks.clone())?;
         let local = local::Local { app: Arc::clone(&app), names: gateways.names().clone() };
         let local = router.clone().merge(local::router(local));
         let shared = Shared::new(router, stop.clone(), tasks.clone());
+        let secured = Secured::new(Arc::clone(&authority), Arc::clone(&app.clock), &addresses.admin_tls)?;
         for listener in bound.admin {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Runtime)?;
             tasks.spawn(shared.clone().tcp(listener));
+        }
+        for listener in bound.admin_tls {
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Runtime)?;
+            tasks.spawn(shared.clone().tls(listener, secured.clone()));
         }
         for listener in bound.sync {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Runtime)?;
             tasks.spawn(gateways.clone().accept(listener));
         }
         tasks.spawn(shared.unix(bound.socket, local));
-        let Addresses { admin, sync } = addresses;
+        let Addresses { admin, admin_tls, sync } = addresses;
         let socket = socket::path(&settings.data);
-        tracing::info!(?admin, ?sync, socket = %socket.display(), "control is ready");
-        Ok(Running { admin, sync, socket, setup_token, app, stop, tasks, _lock: lock })
+        tracing::info!(?admin, ?admin_tls, ?sync, socket = %socket.display(), "control is ready");
+        Ok(Running { admin, admin_tls, sync, socket, setup_token, app, stop, tasks, _lock: lock })
     }
 }
 
@@ -174,9 +193,10 @@ fn bind(settings: &settings::Control) -> Result<Bound, ListenError> {
     let socket = socket::bind(&settings.data)?;
     let mut kept = Kept::open(ports_file(&settings.data));
     let admin = kept.bind("admin", &settings.admin)?;
+    let admin_tls = kept.bind("admin-tls", &settings.admin_tls)?;
     let sync = kept.bind("sync", &settings.sync)?;
     kept.save();
-    Ok(Bound { admin, sync, socket })
+    Ok(Bound { admin, admin_tls, sync, socket })
 }
 
 fn ports_file(data: &Path) -> PathBuf {

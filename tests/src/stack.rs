@@ -107,6 +107,7 @@ async fn start_control(data: &Path) -> control::start::Running {
     let settings = settings::Control {
         data: data.to_owned(),
         admin: vec![any_port()],
+        admin_tls: Vec::new(),
         sync: vec![any_port()],
         database: Database::Sqlite(data.join("database.db")),
         secret_key: None,

@@ -115,7 +115,9 @@ fn gateway_listeners(gateway: &Gateway) -> impl Iterator<Item = check::Bound> {
 }
 
 fn control_listeners(control: &Control) -> impl Iterator<Item = check::Bound> {
-    check::bound(Key::ControlAdmin, &control.admin).chain(check::bound(Key::Sync, &control.sync))
+    check::bound(Key::ControlAdmin, &control.admin)
+        .chain(check::bound(Key::ControlAdmin, &control.admin_tls))
+        .chain(check::bound(Key::Sync, &control.sync))
 }
 
 impl<'a> Reading<'a> {
@@ -129,11 +131,13 @@ impl<'a> Reading<'a> {
     fn control(&mut self, sources: &Sources) -> Control {
         let data = self.data(sources);
         let mode = self.mode();
-        let admin = self.listeners(Key::ControlAdmin).unwrap_or_else(|| vec![loopback(1880)]);
+        let (admin, admin_tls) =
+            self.listeners_with_tls(Key::ControlAdmin).unwrap_or_else(|| (vec![loopback(1880)], Vec::new()));
         let sync = self.listeners(Key::Sync).unwrap_or_else(|| vec![loopback(1881)]);
         check::beyond_loopback(self, Key::ControlAdmin, &admin, "the admin API speaks plain HTTP there");
         Control {
             admin,
+            admin_tls,
             sync,
             database: self.database(&data).unwrap_or_else(|| Database::Sqlite(data.join("database.db"))),
             secret_key: check::secret_key(self, mode),

@@ -57,6 +57,22 @@ impl Reading<'_> {
 
     /// Listeners: `address:port` each, or `off` alone for none.
     pub(super) fn listeners(&mut self, key: Key) -> Option<Vec<SocketAddr>> {
+        self.doors(key, listener)
+    }
+
+    /// The same where `tls:` before an address asks for TLS there: the plain ones, then those with TLS.
+    pub(super) fn listeners_with_tls(&mut self, key: Key) -> Option<(Vec<SocketAddr>, Vec<SocketAddr>)> {
+        let given = self.doors(key, |text| match text.split_once(':') {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("tls") => Ok((true, listener(rest)?)),
+            _ => Ok((false, listener(text)?)),
+        })?;
+        let (tls, plain): (Vec<_>, Vec<_>) = given.into_iter().partition(|(is_tls, _)| *is_tls);
+        let addresses =
+            |doors: Vec<(bool, SocketAddr)>| doors.into_iter().map(|(_, address)| address).collect();
+        Some((addresses(plain), addresses(tls)))
+    }
+
+    fn doors<T: Door>(&mut self, key: Key, parse: fn(&str) -> Result<T, String>) -> Option<Vec<T>> {
         let given = self.raw.given.get(&key)?.clone();
         let [first, ..] = given.items.as_slice() else {
             self.report.error(&given.origin, &given.key, "is an empty list; write off for no listener");
@@ -73,7 +89,11 @@ impl Reading<'_> {
             );
             return None;
         }
-        self.many(key, limits::LISTENERS_MAX, if given.port_only { port_alone } else { listener })
+        let alone = |text: &str| port_alone(text).map(T::plain);
+        if given.port_only {
+            return self.many(key, limits::LISTENERS_MAX, alone);
+        }
+        self.many(key, limits::LISTENERS_MAX, parse)
     }
 
     /// A secret, from its text or from the file it names; `None` when it was not given or cannot be read.
@@ -103,6 +123,24 @@ impl Reading<'_> {
             Some(Given { origin, key, .. }) => (origin.clone(), key.clone()),
             None => (Origin::Together, path(key)),
         }
+    }
+}
+
+/// What a listener is read into.
+trait Door {
+    fn plain(address: SocketAddr) -> Self;
+}
+
+impl Door for SocketAddr {
+    fn plain(address: SocketAddr) -> Self {
+        address
+    }
+}
+
+/// Whether it speaks TLS, and where it is.
+impl Door for (bool, SocketAddr) {
+    fn plain(address: SocketAddr) -> Self {
+        (false, address)
     }
 }
 

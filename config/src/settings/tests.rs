@@ -329,6 +329,36 @@ fn an_admin_listener_beyond_loopback_is_warned_about() {
 }
 
 #[test]
+fn an_admin_listener_may_ask_for_tls_and_reach_beyond_loopback() {
+    let mut sources = sources();
+    sources.flags.admin = vec!["127.0.0.1:1880".into(), "tls:0.0.0.0:1883,TLS:[::]:1883".into()];
+    let (control, _, loaded) = both(&sources);
+    assert_eq!(control.admin, addresses(&["127.0.0.1:1880"]));
+    assert_eq!(control.admin_tls, addresses(&["0.0.0.0:1883", "[::]:1883"]));
+    assert_eq!(loaded.warnings, [""; 0], "TLS is made for the network");
+
+    let (control, _, _) = both(&env(&[("GATEHOUSE_CONTROL__ADMIN", "tls:127.0.0.1:1883")]));
+    assert_eq!((control.admin, control.admin_tls), (Vec::new(), addresses(&["127.0.0.1:1883"])));
+    let (control, _, _) = both(&env(&[("HOST_SERVER_PORT", "1990")]));
+    assert_eq!((control.admin, control.admin_tls), (addresses(&["127.0.0.1:1990"]), Vec::new()));
+
+    sources.flags.admin = vec!["tls:1883".into(), "tls:off".into()];
+    sources.flags.sync = vec!["tls:127.0.0.1:1881".into()];
+    let mistakes = mistakes(&sources);
+    assert!(
+        mistakes.len() == 3
+            && mistakes.iter().all(|one| one.contains("is no listener") || one.contains("off")),
+        "{mistakes:?}"
+    );
+    sources.flags.admin = vec!["127.0.0.1:1883".into(), "tls:0.0.0.0:1883".into()];
+    sources.flags.sync = vec![];
+    assert_eq!(
+        self::mistakes(&sources),
+        ["command line: --admin: 0.0.0.0:1883 cannot be had: it names 127.0.0.1:1883 already"]
+    );
+}
+
+#[test]
 fn the_data_directory_is_known_before_the_file_is() {
     let mut sources = env(&[("GATEHOUSE_DATA", "/from/env")]);
     assert_eq!(data_directory(&sources), Path::new("/from/env"));

@@ -118,9 +118,13 @@ impl Fixture {
         };
         let app = App::start(parts).await.unwrap();
         let at = |text: &str| vec![text.parse::<SocketAddr>().unwrap()];
-        app.set_addresses(Addresses { admin: at("127.0.0.1:1880"), sync: at("127.0.0.1:1881") })
-            .await
-            .unwrap();
+        app.set_addresses(Addresses {
+            admin: at("127.0.0.1:1880"),
+            admin_tls: Vec::new(),
+            sync: at("127.0.0.1:1881"),
+        })
+        .await
+        .unwrap();
         Arc::new(app)
     }
 

@@ -148,7 +148,7 @@ pub struct RunArgs {
     /// Where settings come from.
     #[command(flatten)]
     pub source: SourceArgs,
-    /// Admin API; address:port, repeatable, or `off`.
+    /// Admin API; address:port (plain HTTP) or tls:address:port, repeatable, or `off`.
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Vec<String>,
     /// The gateways' stream; address:port, repeatable, or `off`.

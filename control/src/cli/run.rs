@@ -207,16 +207,14 @@ fn print_ready(global: &Global, running: &Running, data: &Path) {
     }
     if global.output == Some(Form::Json) {
         let line = json!({
-            "admin": running.admin, "sync": running.sync, "pid": std::process::id(),
+            "admin": running.admin, "admin_tls": running.admin_tls, "sync": running.sync, "pid": std::process::id(),
             "data": data.display().to_string(),
         });
         output::out(&format!("{line}\n"));
     } else if !global.quiet {
-        let list = |addresses: &[SocketAddr]| {
-            let all: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
-            if all.is_empty() { "off".to_owned() } else { all.join(", ") }
-        };
-        let (admin, sync) = (list(&running.admin), list(&running.sync));
+        let list = |all: &[String]| if all.is_empty() { "off".to_owned() } else { all.join(", ") };
+        let sync: Vec<_> = running.sync.iter().map(SocketAddr::to_string).collect();
+        let (admin, sync) = (list(&admin_listeners(&running.admin, &running.admin_tls)), list(&sync));
         output::err(&format!("gatehouse: control listens: admin {admin}; sync {sync}\n"));
     }
 }
@@ -301,7 +299,7 @@ fn common_arguments(data: &Path, run: &RunArgs) -> Vec<OsString> {
 fn control_arguments(control: &settings::Control, run: &RunArgs) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["control".into(), "run".into(), "--quiet".into()];
     arguments.extend(common_arguments(&control.data, run));
-    push_listeners(&mut arguments, "--admin", &control.admin);
+    push(&mut arguments, "--admin", admin_listeners(&control.admin, &control.admin_tls));
     push_listeners(&mut arguments, "--sync", &control.sync);
     if let Some(database) = &run.database {
         arguments.extend(["--database".into(), database.into()]);
@@ -326,12 +324,22 @@ fn gateway_arguments(gateway: &settings::Gateway, run: &RunArgs) -> Vec<OsString
     arguments
 }
 
+/// As they are written in the settings.
+fn admin_listeners(plain: &[SocketAddr], tls: &[SocketAddr]) -> Vec<String> {
+    let secured = tls.iter().map(|address| format!("tls:{address}"));
+    plain.iter().map(SocketAddr::to_string).chain(secured).collect()
+}
+
 fn push_listeners(arguments: &mut Vec<OsString>, flag: &str, listeners: &[SocketAddr]) {
-    for listener in listeners {
-        arguments.extend([flag.into(), listener.to_string().into()]);
-    }
+    push(arguments, flag, listeners.iter().map(SocketAddr::to_string).collect());
+}
+
+fn push(arguments: &mut Vec<OsString>, flag: &str, listeners: Vec<String>) {
     if listeners.is_empty() {
         arguments.extend([flag.into(), "off".into()]);
+    }
+    for listener in listeners {
+        arguments.extend([flag.into(), listener.into()]);
     }
 }
 

@@ -13,14 +13,15 @@ use config::limits;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
+use super::secured::{Greeting, Secured, plain_refused};
 use super::socket;
-use crate::auth::{Actor, Origin};
+use crate::auth::{Actor, ClientCertificate, Origin};
 
 /// What the listeners of the admin API share.
 #[derive(Debug, Clone)]
@@ -48,11 +49,63 @@ impl Shared {
             match accepted {
                 Ok((stream, peer)) => {
                     drop(stream.set_nodelay(true));
-                    self.spawn(stream, From { peer: Some(peer), is_local: false }, permit);
+                    self.spawn(stream, From::peer(peer), permit);
                 }
                 Err(error) => pause(&error).await,
             }
         }
+    }
+
+    /// Accepts on a TCP listener that speaks TLS. Peers are nobody there too, whatever certificate they show.
+    pub async fn tls(self, listener: TcpListener, secured: Secured) {
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    // Closed and not left waiting: silent peers would otherwise fill the queue of the system as well.
+                    let Ok(handshake) = Arc::clone(&secured.handshakes).try_acquire_owned() else {
+                        tracing::warn!(%peer, "too many TLS handshakes of the admin API; one was closed");
+                        continue;
+                    };
+                    drop(stream.set_nodelay(true));
+                    let (shared, secured) = (self.clone(), secured.clone());
+                    self.tasks.spawn(async move {
+                        if let Err(error) = shared.greet(&secured, stream, peer, handshake).await {
+                            tracing::debug!(%peer, %error, "an admin connection ended in its handshake");
+                        }
+                    });
+                }
+                Err(error) => pause(&error).await,
+            }
+        }
+    }
+
+    async fn greet(
+        self,
+        secured: &Secured,
+        stream: TcpStream,
+        peer: SocketAddr,
+        handshake: OwnedSemaphorePermit,
+    ) -> io::Result<()> {
+        let greeting = tokio::select! {
+            () = self.stop.cancelled() => return Ok(()),
+            greeting = secured.greet(stream) => greeting?,
+        };
+        let deadline = Duration::from_millis(limits::HANDSHAKE_DEADLINE_MS);
+        let Some(permit) = tokio::time::timeout(deadline, self.admit()).await? else { return Ok(()) };
+        drop(handshake);
+        let from = From::peer(peer);
+        match greeting {
+            Greeting::Tls(stream, client) => {
+                serve(*stream, From { client, ..from }, self.router, self.stop).await;
+            }
+            Greeting::Plain(stream) => serve(stream, from, plain_refused(), self.stop).await,
+        }
+        drop(permit);
+        Ok(())
     }
 
     /// Accepts on the unix socket. Root and the own user are root; others are hung up on.
@@ -68,7 +121,7 @@ impl Shared {
             };
             match accepted {
                 Ok((stream, _)) if socket::is_trusted(&stream) => {
-                    local.spawn(stream, From { peer: None, is_local: true }, permit);
+                    local.spawn(stream, From { peer: None, is_local: true, client: None }, permit);
                 }
                 Ok((stream, _)) => {
                     let uid = stream.peer_cred().ok().map(|peer| peer.uid());
@@ -99,23 +152,34 @@ impl Shared {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct From {
     peer: Option<SocketAddr>,
     is_local: bool,
+    client: Option<Arc<ClientCertificate>>,
+}
+
+impl From {
+    const fn peer(peer: SocketAddr) -> Self {
+        Self { peer: Some(peer), is_local: false, client: None }
+    }
 }
 
 async fn serve<S>(stream: S, from: From, router: Router, stop: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let peer = from.peer;
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-        let router = router.clone();
+        let (router, from) = (router.clone(), from.clone());
         async move {
             let mut request: Request = request.map(Body::new);
             request.extensions_mut().insert(from.peer.map_or(Origin::Socket, Origin::Peer));
             if from.is_local {
                 request.extensions_mut().insert(Actor::Local);
+            }
+            if let Some(client) = from.client {
+                request.extensions_mut().insert(client);
             }
             let answered = router.oneshot(request);
             Ok::<_, Infallible>(answered.await.unwrap_or_else(|never| match never {}))
@@ -137,7 +201,7 @@ where
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(peer = ?from.peer, %error, "an admin connection ended early");
+        tracing::debug!(?peer, %error, "an admin connection ended early");
     }
 }
 
@@ -152,7 +216,7 @@ mod tests {
     use axum::Extension;
     use axum::routing::get;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::{TcpStream, UnixStream};
+    use tokio::net::UnixStream;
 
     use super::*;
 

@@ -6,7 +6,6 @@
 mod enrol;
 pub mod frame;
 mod names;
-mod own;
 mod stream;
 
 use std::io;
@@ -29,6 +28,7 @@ use crate::app::gateway::{self, Certificate, Standing};
 use crate::app::{self, App, AuthorityError};
 use crate::auth::Origin;
 use crate::authority::Internal;
+use crate::authority::own::{Own, OwnError};
 pub use names::Names;
 
 /// What a gateway that is none of ours reads after `Withdrawn`.
@@ -40,6 +40,9 @@ const EXPIRED: &str = "the certificate shown on this stream has ended; dial agai
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The certificate of control.
+    #[error(transparent)]
+    Own(#[from] OwnError),
+    /// The name of control.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
     /// rustls refuses it.
@@ -173,7 +176,7 @@ fn tls(authority: &Arc<Internal>, clock: Arc<dyn app::Clock>) -> Result<ServerCo
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
         .allow_unauthenticated()
         .build()?;
-    let own = own::Own::new(Arc::clone(authority), clock, &provider)?;
+    let own = Own::new(Arc::clone(authority), clock, &provider, vec![Internal::control_name()?])?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)

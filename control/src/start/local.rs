@@ -40,7 +40,12 @@ async fn report(State(local): State<Local>) -> Json<Report> {
             listeners: listeners.map(|one| Listening { kind: one.kind, address: one.address }).collect(),
         })
     });
-    Json(Report { gateways: gateways.collect(), admin: addresses.admin, sync: addresses.sync })
+    Json(Report {
+        gateways: gateways.collect(),
+        admin: addresses.admin,
+        admin_tls: addresses.admin_tls,
+        sync: addresses.sync,
+    })
 }
 
 #[derive(Deserialize)]

@@ -11,6 +11,7 @@ fn settings(data: &Path) -> settings::Control {
     settings::Control {
         data: data.to_path_buf(),
         admin: any.clone(),
+        admin_tls: Vec::new(),
         sync: any,
         database: Database::Sqlite(data.join("database.db")),
         secret_key: None,

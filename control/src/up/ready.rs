@@ -16,6 +16,9 @@ const KINDS: [&str; 5] = ["http", "https", "ssh", "novnc", "ttyd"];
 pub struct Report {
     /// The admin listeners.
     pub admin: Vec<SocketAddr>,
+    /// Those that speak TLS.
+    #[serde(default)]
+    pub admin_tls: Vec<SocketAddr>,
     /// The listeners of the gateways' stream.
     pub sync: Vec<SocketAddr>,
     /// The connected gateways.
@@ -70,6 +73,7 @@ pub struct Pids {
 pub fn line(report: &Report, gateway: &Connected, pids: Pids, data: &Path) -> Value {
     let mut line = json!({
         "admin": report.admin,
+        "admin_tls": report.admin_tls,
         "sync": report.sync,
         "pid": { "up": pids.up, "control": pids.control, "gateway": pids.gateway },
         "data": data.display().to_string(),
@@ -92,7 +96,8 @@ pub fn text(report: &Report, gateway: &Connected, data: &Path) -> String {
     for kind in KINDS {
         say(kind, addresses(gateway, kind).map(SocketAddr::to_string).collect());
     }
-    say("admin", report.admin.iter().map(SocketAddr::to_string).collect());
+    let secured = report.admin_tls.iter().map(|address| format!("tls:{address}"));
+    say("admin", report.admin.iter().map(SocketAddr::to_string).chain(secured).collect());
     say("sync", report.sync.iter().map(SocketAddr::to_string).collect());
     say("gateway", addresses(gateway, "admin").map(SocketAddr::to_string).collect());
     say("data", vec![data.display().to_string()]);
@@ -109,7 +114,7 @@ mod tests {
 
     fn report() -> Report {
         serde_json::from_value(json!({
-            "admin": ["127.0.0.1:1880"], "sync": ["127.0.0.1:1881"], "pid": 7,
+            "admin": ["127.0.0.1:1880"], "admin_tls": ["127.0.0.1:1883"], "sync": ["127.0.0.1:1881"], "pid": 7,
             "gateways": [
                 {"name": "other", "acked": 3, "listeners": []},
                 {"name": "local", "acked": 3, "listeners": [
@@ -130,7 +135,7 @@ mod tests {
             json!({
                 "http": ["0.0.0.0:8080"], "https": [], "ssh": [], "novnc": [], "ttyd": [],
                 "gateway_admin": ["127.0.0.1:1882"],
-                "admin": ["127.0.0.1:1880"], "sync": ["127.0.0.1:1881"],
+                "admin": ["127.0.0.1:1880"], "admin_tls": ["127.0.0.1:1883"], "sync": ["127.0.0.1:1881"],
                 "pid": {"up": 1, "control": 2, "gateway": 3}, "data": "/data",
             })
         );
@@ -141,6 +146,7 @@ mod tests {
     fn people_see_what_is_off() {
         let report = report();
         let text = text(&report, report.serving("local").unwrap(), Path::new("/data"));
+        assert!(text.contains("  admin    127.0.0.1:1880, tls:127.0.0.1:1883\n"), "{text}");
         assert!(text.contains("  http     0.0.0.0:8080\n") && text.contains("  ssh      off\n"), "{text}");
     }
 

@@ -21,7 +21,8 @@ pub(crate) async fn start(place: &Place) -> Arc<App> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let authority = Arc::new(Internal::open(&db, keys.as_ref(), Arc::clone(&clock)).await.unwrap());
     let app = App::start(Parts { db, keys, authority, clock }).await.unwrap();
-    let addresses = Addresses { admin: vec!["127.0.0.1:1880".parse().unwrap()], sync: Vec::new() };
+    let admin = vec!["127.0.0.1:1880".parse().unwrap()];
+    let addresses = Addresses { admin, ..Addresses::default() };
     app.set_addresses(addresses).await.unwrap();
     Arc::new(app)
 }

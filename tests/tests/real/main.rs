@@ -22,6 +22,7 @@ mod pebble;
 #[path = "../../../certs/tests/support/program.rs"]
 mod program;
 
+mod admin;
 mod crash;
 mod floods;
 mod https;

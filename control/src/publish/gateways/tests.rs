@@ -26,6 +26,7 @@ async fn control(data: &Path) -> Running {
     let settings = settings::Control {
         data: data.to_path_buf(),
         admin: any.clone(),
+        admin_tls: Vec::new(),
         sync: any,
         database,
         secret_key: None,
