@@ -156,6 +156,8 @@ impl CertIndex {
                 | Value::TicketKey(_)
                 | Value::CookieKey(_)
                 | Value::Forward(_)
+                | Value::Console(_)
+                | Value::TicketAuthority(_)
                 | Value::Unknown,
             ) => {}
             Err(error) => self.fault(object.key(), &[], &error.why),

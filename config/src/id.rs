@@ -85,6 +85,8 @@ typed_id! {
     KeyId,
     /// A port of the gate that leads to a machine.
     ForwardId,
+    /// A console of a machine.
+    ConsoleId,
     /// An answer that a certificate authority looks for.
     ChallengeId,
     /// An account with a certificate authority.

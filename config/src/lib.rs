@@ -31,3 +31,4 @@ pub mod snapshot;
 pub mod sync;
 pub mod table;
 pub mod target;
+pub mod ticket;

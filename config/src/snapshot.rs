@@ -8,6 +8,7 @@
 
 pub mod balancing;
 pub mod check;
+pub mod console;
 pub mod filters;
 pub mod forward;
 pub mod matchers;
@@ -24,6 +25,7 @@ pub use balancing::{
     RetryPolicy, Sticky, UpstreamPolicy, UpstreamTls, Verify,
 };
 pub use check::Invalid;
+pub use console::{Console, ConsoleKind, ConsoleWire, TicketAuthority};
 pub use filters::{
     BasicAuth, BasicUser, Content, Edit, ErrorPage, FieldEdit, Filters, Maintenance, PathRewrite, RateKey,
     RateLimit, Timeouts,
@@ -101,6 +103,10 @@ impl Kind {
     pub const COOKIE_KEY: Self = Self(8);
     /// A [`Forward`].
     pub const FORWARD: Self = Self(9);
+    /// A [`Console`].
+    pub const CONSOLE: Self = Self(10);
+    /// A [`TicketAuthority`].
+    pub const TICKET_AUTHORITY: Self = Self(11);
 }
 
 /// Name of an object inside a snapshot.

@@ -204,7 +204,9 @@ fn value() -> impl Strategy<Value = Value> {
         features::challenge(),
         features::ticket_key(),
         features::cookie_key(),
-        features::forward()
+        features::forward(),
+        features::console(),
+        features::ticket_authority()
     ]
 }
 

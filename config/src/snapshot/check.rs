@@ -4,6 +4,7 @@
 
 mod action;
 mod balancing;
+mod console;
 mod filters;
 mod forward;
 mod matchers;
@@ -19,7 +20,7 @@ use ipnet::IpNet;
 
 use crate::limits;
 use crate::snapshot::{
-    Endpoint, Filters, Forward, Matchers, Redirect, Respond, Route, Timeouts, TlsPolicy, Upstream,
+    Console, Endpoint, Filters, Forward, Matchers, Redirect, Respond, Route, Timeouts, TlsPolicy, Upstream,
     UpstreamPolicy,
 };
 
@@ -54,6 +55,7 @@ macro_rules! checked {
 }
 
 checked!(
+    Console,
     Endpoint,
     Filters,
     Forward,

@@ -11,8 +11,8 @@ use crate::id::{EndpointId, IdentityId, KeyId, RouteId, UserId, VmId};
 use crate::name::{HostPattern, Namespace, NetworkName, PathPrefix, UserName, VmName};
 use crate::secret::Secret;
 use crate::snapshot::{
-    Challenge, Content, CookieKey, Filters, Forward, Kind, Matchers, Object, ObjectKey, TicketKey, Timeouts,
-    TlsMode, TlsPolicy, UpstreamPolicy,
+    Challenge, Console, Content, CookieKey, Filters, Forward, Kind, Matchers, Object, ObjectKey,
+    TicketAuthority, TicketKey, Timeouts, TlsMode, TlsPolicy, UpstreamPolicy,
 };
 use crate::sync::wire;
 use crate::target::Target;
@@ -38,6 +38,10 @@ pub enum Value {
     CookieKey(CookieKey),
     /// Kind [`Kind::FORWARD`].
     Forward(Forward),
+    /// Kind [`Kind::CONSOLE`].
+    Console(Console),
+    /// Kind [`Kind::TICKET_AUTHORITY`].
+    TicketAuthority(TicketAuthority),
     /// A kind that this program does not know: kept, digested, and otherwise left alone.
     Unknown,
 }
@@ -79,6 +83,8 @@ impl Value {
             Self::TicketKey(key) => (Kind::TICKET_KEY, key.id.to_bytes()),
             Self::CookieKey(key) => (Kind::COOKIE_KEY, key.id.to_bytes()),
             Self::Forward(forward) => (Kind::FORWARD, forward.id.to_bytes()),
+            Self::Console(console) => (Kind::CONSOLE, console.id.to_bytes()),
+            Self::TicketAuthority(authority) => (Kind::TICKET_AUTHORITY, authority.id.to_bytes()),
             Self::Unknown => return None,
         };
         Some(ObjectKey { kind, id })

@@ -1,6 +1,7 @@
 //! The wire form: prost messages with hand-numbered tags. Private, so that nothing else depends on it.
 
 mod balancing;
+mod console;
 mod filters;
 mod forward;
 mod matchers;

@@ -1,15 +1,16 @@
 //! Whatever a route and its upstream can be asked to do, inside the bounds.
 
-use config::id::{ChallengeId, EndpointId, ForwardId, KeyId};
+use config::id::{ChallengeId, ConsoleId, EndpointId, ForwardId, KeyId, VmId};
 use config::limits;
 use config::name::{HostName, Namespace, PathPrefix};
 use config::secret::Secret;
 use config::snapshot::{
     ActiveCheck, Balance, BasicAuth, BasicUser, Challenge, ChallengeAnswer, ClientCertificates,
-    ClientIdentity, Content, CookieKey, Edit, Ejection, Endpoint, ErrorPage, FieldEdit, Filters, FlowPolicy,
-    Forward, HashKey, Learned, Maintenance, Matchers, PathRewrite, Ports, Probe, Protocol, ProxyProtocol,
-    RateKey, RateLimit, Redirect, Respond, RetryPolicy, Sticky, Test, TicketKey, Timeouts, TlsPolicy,
-    TlsVersion, Transport, UpstreamPolicy, UpstreamTls, Value, ValueMatch, Verify,
+    ClientIdentity, Console, ConsoleKind, ConsoleWire, Content, CookieKey, Edit, Ejection, Endpoint,
+    ErrorPage, FieldEdit, Filters, FlowPolicy, Forward, HashKey, Learned, Maintenance, Matchers, PathRewrite,
+    Ports, Probe, Protocol, ProxyProtocol, RateKey, RateLimit, Redirect, Respond, RetryPolicy, Sticky, Test,
+    TicketAuthority, TicketKey, Timeouts, TlsPolicy, TlsVersion, Transport, UpstreamPolicy, UpstreamTls,
+    Value, ValueMatch, Verify,
 };
 use config::target::Target;
 use ipnet::IpNet;
@@ -466,6 +467,70 @@ pub(crate) fn golden_ticket_key() -> Value {
         seals: true,
         secret: Secret::new(vec![0xcd; 32]),
     })
+}
+
+pub(crate) fn console() -> impl Strategy<Value = Value> {
+    let numbers = (any::<[u8; 16]>(), any::<[u8; 16]>(), 0..4_usize, 1..=u16::MAX);
+    let rest = (option::of("[ -~]{1,8}"), any::<bool>(), "/[a-z0-9/]{0,20}");
+    (numbers, rest).prop_map(|((id, vm, kind, port), (secret, read_only, path))| {
+        let kind = ConsoleKind::ALL[kind];
+        let is_read = kind == ConsoleKind::Vnc && read_only;
+        let wire = match kind {
+            ConsoleKind::Ttyd => ConsoleWire::WebSocket { path: path.into() },
+            ConsoleKind::Vnc if !is_read => ConsoleWire::WebSocket { path: path.into() },
+            ConsoleKind::Vnc | ConsoleKind::Ssh | ConsoleKind::Serial => ConsoleWire::Tcp,
+        };
+        let secret = secret.filter(|_| is_read).map(Secret::new);
+        Value::Console(Console {
+            vm: VmId::from_bytes(vm),
+            kind,
+            wire,
+            secret,
+            read_only: is_read,
+            ..plain_console(id, port)
+        })
+    })
+}
+
+pub(crate) fn ticket_authority() -> impl Strategy<Value = Value> {
+    (any::<[u8; 16]>(), any::<[u8; 32]>()).prop_map(|(id, public_key)| {
+        Value::TicketAuthority(TicketAuthority { id: KeyId::from_bytes(id), public_key })
+    })
+}
+
+fn plain_console(id: [u8; 16], port: u16) -> Console {
+    Console {
+        id: ConsoleId::from_bytes(id),
+        namespace: Namespace::parse("ns1").unwrap(),
+        vm: VmId::from_bytes([3; 16]),
+        kind: ConsoleKind::Vnc,
+        endpoint: forwarded(id, 1, 0, port).endpoint,
+        wire: ConsoleWire::Tcp,
+        secret: None,
+        read_only: false,
+        on_change: FlowPolicy::Keep,
+        on_delete: FlowPolicy::Drain { ms: 30_000 },
+    }
+}
+
+pub(crate) fn golden_console(is_tcp: bool) -> Value {
+    let plain = plain_console([13; 16], 5_900);
+    Value::Console(if is_tcp {
+        Console {
+            secret: Some(Secret::new("passw0rd".to_owned())),
+            read_only: true,
+            on_change: FlowPolicy::Cut,
+            on_delete: FlowPolicy::Keep,
+            ..plain
+        }
+    } else {
+        let wire = ConsoleWire::WebSocket { path: "/ws".into() };
+        Console { kind: ConsoleKind::Ttyd, wire, ..plain }
+    })
+}
+
+pub(crate) fn golden_ticket_authority() -> Value {
+    Value::TicketAuthority(TicketAuthority { id: KeyId::from_bytes([14; 16]), public_key: [0xee; 32] })
 }
 
 fn forwarded(id: [u8; 16], first: u16, row: u16, target: u16) -> Forward {

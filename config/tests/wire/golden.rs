@@ -131,6 +131,9 @@ fn golden_values() -> Vec<(&'static str, Value)> {
         ("ticket_key", features::golden_ticket_key()),
         ("cookie_key", features::golden_cookie_key()),
         ("forward", features::golden_forward()),
+        ("console_vnc", features::golden_console(true)),
+        ("console_ttyd", features::golden_console(false)),
+        ("ticket_authority", features::golden_ticket_authority()),
     ]
 }
 

@@ -217,6 +217,8 @@ const fn largest_part(value: &Value) -> &'static str {
         | Value::TicketKey(_)
         | Value::CookieKey(_)
         | Value::Forward(_)
+        | Value::Console(_)
+        | Value::TicketAuthority(_)
         | Value::Unknown => "",
     }
 }

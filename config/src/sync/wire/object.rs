@@ -10,12 +10,15 @@ use std::sync::Arc;
 
 use prost::Message;
 
-use crate::id::{ChallengeId, ForwardId, IdentityId, KeyId, RouteId, UserId, VmId};
+use crate::id::{ChallengeId, ConsoleId, ForwardId, IdentityId, KeyId, RouteId, UserId, VmId};
 use crate::limits;
 use crate::name::{HostPattern, Namespace, NetworkName, UserName, VmName};
 use crate::secret::Secret;
 use crate::snapshot::object::Malformed;
 use crate::snapshot::{Identity, Kind, Object, Principal, SshHostKey, SshKey, Value, Vm};
+use crate::sync::wire::console::{
+    decode_console, decode_ticket_authority, encode_console, encode_ticket_authority,
+};
 use crate::sync::wire::forward::{decode_forward, encode_forward};
 use crate::sync::wire::route::{decode_route, encode_route};
 use crate::sync::wire::tls::{
@@ -102,6 +105,8 @@ pub(crate) fn encode(value: &Value) -> Option<Object> {
         Value::TicketKey(key) => encode_ticket_key(key).encode_to_vec(),
         Value::CookieKey(key) => encode_cookie_key(key).encode_to_vec(),
         Value::Forward(forward) => encode_forward(forward).encode_to_vec(),
+        Value::Console(console) => encode_console(console).encode_to_vec(),
+        Value::TicketAuthority(authority) => encode_ticket_authority(authority).encode_to_vec(),
         Value::Unknown => return None,
     };
     Some(Object::new(value.key()?, bytes))
@@ -132,6 +137,10 @@ fn read(object: &Object) -> Result<Value, String> {
         Kind::TICKET_KEY => Value::TicketKey(decode_ticket_key(KeyId::from_bytes(id), parse(bytes)?)?),
         Kind::COOKIE_KEY => Value::CookieKey(decode_cookie_key(KeyId::from_bytes(id), parse(bytes)?)?),
         Kind::FORWARD => Value::Forward(decode_forward(ForwardId::from_bytes(id), parse(bytes)?)?),
+        Kind::CONSOLE => Value::Console(decode_console(ConsoleId::from_bytes(id), parse(bytes)?)?),
+        Kind::TICKET_AUTHORITY => {
+            Value::TicketAuthority(decode_ticket_authority(KeyId::from_bytes(id), &parse(bytes)?)?)
+        }
         Kind(_) => Value::Unknown,
     })
 }
