@@ -38,8 +38,8 @@ pub enum Kind {
     Misdirected,
     /// An upgrade on a route without WebSocket.
     UpgradeRequired,
-    /// A console without a ticket.
-    TicketRequired,
+    /// A console without a ticket that opens it.
+    Ticket(crate::console::Refusal),
     /// The client's address may not ask.
     ClientForbidden,
     /// The client's certificate does not satisfy the route, or there is none.

@@ -7,6 +7,7 @@
 mod answer;
 mod client;
 pub mod codec;
+mod console;
 mod deadline;
 mod decide;
 pub mod door;

@@ -22,6 +22,7 @@ pub mod admin;
 pub mod arguments;
 pub mod buffers;
 pub mod checkpoint;
+pub mod console;
 pub mod drain;
 pub mod fault;
 pub mod forward;

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use config::id::{EndpointId, ForwardId, RouteId, SessionId, UserId, VmId};
+use config::id::{ConsoleId, EndpointId, ForwardId, RouteId, SessionId, UserId, VmId};
 use config::snapshot::{FlowPolicy, Snapshot};
 use dashmap::DashMap;
 use serde::Serialize;
@@ -40,6 +40,8 @@ pub struct Subject {
     pub endpoint: Option<EndpointId>,
     /// The VM it goes to.
     pub vm: Option<VmId>,
+    /// The console it shows.
+    pub console: Option<ConsoleId>,
 }
 
 /// Kind of a session.
@@ -52,6 +54,8 @@ pub enum SessionKind {
     Forward,
     /// A `direct-tcpip` channel.
     Jump,
+    /// A console of a machine.
+    Console,
     /// A connection whose TLS is the upstream's.
     Passthrough,
 }
@@ -90,6 +94,8 @@ pub struct SessionInfo {
     pub endpoint: Option<String>,
     /// Id of the VM it goes to.
     pub vm: Option<String>,
+    /// Id of the console it shows.
+    pub console: Option<String>,
     /// When it was opened, in milliseconds since 1970 UTC.
     pub started_ms: u64,
     /// Bytes towards the VM so far.
@@ -246,6 +252,7 @@ impl Entry {
             forward: self.subject.forward.map(|id| id.to_string()),
             endpoint: self.subject.endpoint.map(|id| id.to_string()),
             vm: self.subject.vm.map(|id| id.to_string()),
+            console: self.subject.console.map(|id| id.to_string()),
             started_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
             bytes_up: self.counts.up(),
             bytes_down: self.counts.down(),
@@ -257,6 +264,11 @@ impl SessionHandle {
     /// The session's id.
     pub fn id(&self) -> SessionId {
         self.entry.id
+    }
+
+    /// Counts bytes that something else than a relay moves.
+    pub fn count(&self, up: u64, down: u64) {
+        self.entry.counts.add(up, down);
     }
 
     /// Relays the session's two ends until they are done or the session is to end; the bytes count as they pass.

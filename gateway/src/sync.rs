@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use config::delta::Delta;
+use config::id::GatewayId;
 use config::name::GatewayName;
 use config::secret::Secret;
 use config::snapshot::Snapshot;
@@ -40,6 +41,9 @@ pub trait Installer {
 
     /// What happens at this gateway.
     fn report(&self) -> Report;
+
+    /// This gateway knows who it is to control.
+    fn named(&self, _gateway: GatewayId) {}
 
     /// The stream came up or went down; told on every change and every failed try.
     fn link(&self, link: Link);
@@ -119,6 +123,7 @@ async fn run_at<I: Installer + Sync>(start: Start, installer: &I, clock: renewal
     let Start { data, control, name, join_token, checkpoint, have, degraded } = start;
     let newcomer = enrol::Newcomer { data, control, name, join_token, clock: Arc::clone(&clock) };
     let (identity, files) = enrol::identity(&newcomer, installer).await;
+    identity.gateway().into_iter().for_each(|gateway| installer.named(gateway));
     let renewal = renewal::Renewal::new(identity, files, clock);
     drive::run(drive::Origin { renewal, newcomer, checkpoint, have, degraded }, installer).await;
 }

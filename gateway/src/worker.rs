@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use config::id::EndpointId;
+use config::id::{EndpointId, GatewayId};
 use config::{limits, settings};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Semaphore, mpsc};
@@ -42,6 +42,10 @@ pub struct Shared {
     pub sessions: Arc<Sessions>,
     /// Room for SSH connections that have not authenticated yet.
     pub ssh_unauthenticated: Arc<Semaphore>,
+    /// Which console tickets were redeemed.
+    pub consoles: crate::console::Redeemed,
+    /// Who this gateway is to control; empty before it is enrolled.
+    pub gateway: ArcSwapOption<GatewayId>,
     /// What routes' filters remember: rates, requests under way.
     pub filters: crate::http::FilterState,
     /// Whether the process is on its way out.
@@ -95,6 +99,8 @@ impl Shared {
             guard: Guard::new(bounds),
             sessions: Arc::default(),
             ssh_unauthenticated: Arc::new(Semaphore::new(limits::SSH_UNAUTHENTICATED_MAX)),
+            consoles: crate::console::Redeemed::default(),
+            gateway: ArcSwapOption::default(),
             filters: crate::http::FilterState::default(),
             drain: Drain::default(),
             metrics: Metrics::new(workers),

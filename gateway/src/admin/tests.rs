@@ -69,6 +69,7 @@ fn sessions_are_listed_and_ended() {
         forward: None,
         endpoint: None,
         vm: None,
+        console: None,
     };
     let session = shared.sessions.open(subject);
     let (_, body) = ask(&shared, Method::GET, "/sessions");

@@ -135,6 +135,7 @@ async fn carry(worker: Rc<Worker>, admitted: Box<Admitted>) {
         forward: Some(forward.id),
         endpoint: Some(endpoint.id),
         vm: endpoint.vm,
+        console: None,
     };
     let session = worker.shared.sessions.open_under(subject, &pinned.snapshot, &worker.shared.current);
     let generation = pinned.snapshot.generation();

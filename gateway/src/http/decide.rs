@@ -16,7 +16,6 @@ use super::redirect;
 use super::scratch::Scratch;
 use crate::fault::{Fault, Kind};
 use crate::guard::SessionPermit;
-use crate::listener;
 use crate::live::Live;
 
 /// What is to be done with a request.
@@ -28,6 +27,8 @@ pub(super) enum Decision<'a> {
         /// Its place among the route's requests under way.
         in_flight: Option<InFlight>,
     },
+    /// One of our consoles.
+    Console(&'a Service),
     /// The same address over https.
     Https,
     /// The route answers itself, with this status.
@@ -65,12 +66,6 @@ impl<IO> Connection<IO> {
         asked: &Asked,
         client: &Client,
     ) -> Result<&'a Route, Fault> {
-        if matches!(self.meta.kind, listener::Kind::Novnc | listener::Kind::Ttyd) {
-            return Err(Fault::downstream(
-                Kind::TicketRequired,
-                "a console listener was asked without a ticket",
-            ));
-        }
         let host = scratch.names.host.as_str();
         self.check_name(live, host)?;
         let bytes = self.link.intake.head();
@@ -138,8 +133,8 @@ impl<IO> Connection<IO> {
                 return Ok(Decision::Own(to.status));
             }
             Action::Respond(respond) => return Ok(Decision::Own(respond.status)),
-            Action::Service(Service::Novnc | Service::Ttyd) => {
-                return Err(Fault::downstream(Kind::TicketRequired, "a console was asked without a ticket"));
+            Action::Service(service @ (Service::Novnc | Service::Ttyd)) => {
+                return Ok(Decision::Console(service));
             }
         };
         let session = match asked.upgrade {

@@ -22,11 +22,13 @@ pub(super) struct Outbound<'a> {
     pub(super) request_id: &'a str,
     pub(super) filters: Option<&'a Filters>,
     pub(super) trace: &'a Trace,
+    /// Instead of its own target.
+    pub(super) target: Option<&'a str>,
 }
 
 /// Writes the request head that goes upstream. Also decides which of the client's forwarding fields count.
 pub(super) fn outbound(out: &mut Vec<u8>, parts: &Outbound<'_>) {
-    let Outbound { head, bytes, asked, client, request_id, trace, filters } = parts;
+    let Outbound { head, bytes, asked, client, request_id, trace, filters, .. } = parts;
     out.extend_from_slice(head.method.of(bytes));
     out.push(b' ');
     target(out, parts);
@@ -69,6 +71,10 @@ fn takes_trailers(head: &Head, bytes: &[u8]) -> bool {
 
 fn target(out: &mut Vec<u8>, parts: &Outbound<'_>) {
     let Outbound { bytes, asked, filters, .. } = parts;
+    if let Some(target) = parts.target {
+        out.extend_from_slice(target.as_bytes());
+        return;
+    }
     let target = asked.path_and_query.of(bytes);
     if let Some(rewrite) = filters.and_then(|filters| filters.path.as_ref())
         && !asked.asterisk

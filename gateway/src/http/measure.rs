@@ -44,6 +44,7 @@ impl Steps {
         let request_id = "0123456789abcdef0123456789abcdef";
         let trace = &Trace::of(request, bytes, &self.1);
         let parts = Outbound {
+            target: None,
             head: request,
             bytes,
             asked: &asked,

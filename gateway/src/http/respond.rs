@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use config::snapshot::Content;
 
 use super::headers::Policy;
+use crate::console::Refusal;
 use crate::fault::{Fault, Kind};
 
 /// A second try makes sense after this many seconds.
@@ -74,7 +75,8 @@ pub fn status(fault: &Fault) -> Option<u16> {
     Some(match fault.kind {
         Kind::BadRequest => 400,
         Kind::Unauthorized => 401,
-        Kind::TicketRequired | Kind::ClientForbidden | Kind::ClientCertificate | Kind::TlsRequired => 403,
+        Kind::Ticket(Refusal::Full) => 503,
+        Kind::Ticket(_) | Kind::ClientForbidden | Kind::ClientCertificate | Kind::TlsRequired => 403,
         Kind::NoRoute => 404,
         Kind::RequestTimeout | Kind::RequestBodyTimeout => 408,
         Kind::BodyTooLarge => 413,
@@ -103,6 +105,9 @@ pub fn status(fault: &Fault) -> Option<u16> {
 
 /// What tells faults with one status apart.
 fn sentence(kind: Kind) -> Option<&'static str> {
+    if let Kind::Ticket(refusal) = kind {
+        return Some(refusal.sentence());
+    }
     let own = [
         (Kind::ClientForbidden, "Your address may not see what is here."),
         (Kind::ClientCertificate, "A client certificate that is accepted here is required."),
@@ -127,7 +132,7 @@ fn words(status: u16) -> (&'static str, &'static str) {
         301 | 302 | 303 | 307 | 308 => "What is asked for is at another address.",
         400 => "The request is malformed or ambiguous.",
         401 => "A name and a password are required.",
-        403 => "A console ticket is required.",
+        403 => "This may not be seen.",
         404 => "Nothing is published at this address.",
         408 => "The request did not arrive in time.",
         413 => "The request is larger than this address takes.",

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::answer::{Manner, Told, log};
 use super::client::Client;
+use super::console::{self, Visit};
 use super::decide::{Decision, upstream_policy};
 use super::door::{self, Asked};
 use super::downstream::{Arrival, Connection};
@@ -20,6 +21,7 @@ use super::headers::{self, Outbound, Policy};
 use super::scratch::Scratch;
 use super::upgrade::{self, Admission, Tunnel};
 use super::{ConnMeta, Protocol, h2};
+use crate::console::bridge::{self, Bridge};
 use crate::fault::{Fault, Kind, Side};
 use crate::guard::{Permit, SessionPermit};
 use crate::listener;
@@ -34,6 +36,7 @@ pub(super) enum Next {
     /// Nobody is there any more, or a response was cut short.
     Abort,
     Tunnel(Box<Tunnel>, Admission),
+    Console(Box<Bridge>),
 }
 
 /// A downstream connection that is to be served by [`run`].
@@ -78,7 +81,7 @@ where
         }
         match Box::pin(connection.busy(arrival, scratch, stopping.as_mut())).await {
             Next::Again => {}
-            next @ (Next::Close | Next::Abort | Next::Tunnel(..)) => break next,
+            next @ (Next::Close | Next::Abort | Next::Tunnel(..) | Next::Console(_)) => break next,
         }
     };
     Box::pin(connection.end(next)).await;
@@ -157,7 +160,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
             Next::Close => self.close().await,
             Next::Abort => self.link.intake.release(&self.worker.buffers),
             Next::Tunnel(tunnel, admission) => upgrade::relay(*self, tunnel, admission).await,
+            Next::Console(bridge) => self.serve_console(*bridge).await,
         }
+    }
+
+    /// Joins the browser to its console.
+    async fn serve_console(mut self, bridge: Bridge) {
+        let early = self.link.intake.unread().to_vec();
+        self.link.intake.release(&self.worker.buffers);
+        let Self { worker, link, permit, .. } = self;
+        bridge::run(worker, link.io, early, bridge).await;
+        drop(permit);
     }
 
     /// Whether a plain connection begins like one of HTTP/2, whose preface is made to fail as HTTP/1.1.
@@ -179,7 +192,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         loop {
             match self.arrived(arrival, scratch.take()).await {
                 Next::Again => {}
-                next @ (Next::Close | Next::Abort | Next::Tunnel(..)) => return next,
+                next @ (Next::Close | Next::Abort | Next::Tunnel(..) | Next::Console(_)) => return next,
             }
             arrival = self.arrival(&mut scratch, true, stopping.as_mut()).await;
             if matches!(arrival, Arrival::Quiet) {
@@ -227,13 +240,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         let client = self.client(scratch);
         scratch.client = Some(client);
         let Some(pinned) = self.worker.pin() else {
-            let manner = self.manner(scratch, &asked, Policy::NONE);
-            let fault = Fault::internal(Kind::NotReady);
-            return self.refuse_unrouted(scratch, Some(&asked), &fault, manner).await;
+            return self.refuse_unready(scratch, &asked).await;
         };
         let live = &*pinned;
         if let Some(content) = self.challenge(live, scratch, &asked) {
             return self.answer_challenge(scratch, &mut asked, content, live.snapshot.generation()).await;
+        }
+        if let Some(door) = console::Door::of(self.meta.kind) {
+            return Box::pin(self.console(scratch, Visit::of(door, &asked, &client, &pinned))).await;
         }
         let (route, decision) = match self.route(live, scratch, &asked, &client) {
             Ok(route) => (Some(route), self.decide((live, route), scratch, &mut asked, &client).await),
@@ -259,6 +273,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
                 let served = Served { done, route, policy, session, in_flight, pinned: &pinned };
                 return self.finish(scratch, &asked, served).await;
             }
+            (Ok(Decision::Console(service)), Some(route)) => {
+                let door = console::Door { service, route: Some(route) };
+                return Box::pin(self.console(scratch, Visit::of(door, &asked, &client, &pinned))).await;
+            }
             (Ok(Decision::Own(status)), Some(route)) => {
                 told.status = status;
                 self.skip_body(&mut asked);
@@ -269,18 +287,35 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
                 told.status = self.redirect_status(scratch);
                 self.redirect_https(scratch, &asked, policy).await
             }
-            (Err(Refusal { fault, retry_after_seconds }), _) => {
-                told.failed(&fault);
-                if route.is_some() {
-                    self.skip_body(&mut asked);
-                }
-                let mut manner = self.manner(scratch, &asked, policy);
-                manner.retry_after_seconds = retry_after_seconds;
-                self.refuse(scratch, &fault, manner).await
+            (Err(refusal), _) => {
+                told.failed(&refusal.fault);
+                self.refuse_decided(scratch, &mut asked, (&refusal, route.is_some()), policy).await
             }
         };
         self.record(scratch, Some(&asked), &told);
         next
+    }
+
+    /// Refuses what was decided about; the body of what a route was found for is read over.
+    async fn refuse_decided(
+        &mut self,
+        scratch: &mut Scratch,
+        asked: &mut Asked,
+        (refusal, is_routed): (&Refusal, bool),
+        policy: Policy<'_>,
+    ) -> Next {
+        if is_routed {
+            self.skip_body(asked);
+        }
+        let mut manner = self.manner(scratch, asked, policy);
+        manner.retry_after_seconds = refusal.retry_after_seconds;
+        self.refuse(scratch, &refusal.fault, manner).await
+    }
+
+    /// Refuses a request for which there is no generation yet.
+    async fn refuse_unready(&mut self, scratch: &mut Scratch, asked: &Asked) -> Next {
+        let manner = self.manner(scratch, asked, Policy::NONE);
+        self.refuse_unrouted(scratch, Some(asked), &Fault::internal(Kind::NotReady), manner).await
     }
 
     /// Refuses what no route was found for, and tells of it.
@@ -308,7 +343,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         let bytes = self.link.intake.head();
         headers::outbound(
             to_upstream,
-            &Outbound { head: request, bytes, asked, client, request_id, trace, filters },
+            &Outbound { head: request, bytes, asked, client, request_id, trace, filters, target: None },
         );
     }
 
@@ -332,8 +367,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
             (Ok(Outcome::Tunnel(tunnel)), Some(permit)) => {
                 let deadlines = self.worker.http.deadlines().of_route(route.timeouts.as_deref());
                 let idle_ms = deadlines.tunnel_ms;
-                let admission =
-                    Admission { route: route.id, pinned: pinned.clone(), permit, in_flight, idle_ms };
+                let admission = Admission {
+                    route: route.id,
+                    pinned: pinned.clone(),
+                    permit,
+                    in_flight,
+                    idle_ms,
+                    session: None,
+                };
                 Next::Tunnel(tunnel, admission)
             }
             (Ok(Outcome::Tunnel(_)), None) => Next::Abort,

@@ -3,6 +3,7 @@
 mod balancing;
 mod bodies;
 mod checks;
+mod consoles;
 mod deadlines;
 mod ends;
 mod faults;

@@ -12,7 +12,7 @@ use super::intake::Intake;
 use crate::guard::SessionPermit;
 use crate::live::Pinned;
 use crate::relay::RelayLimits;
-use crate::session::{SessionKind, Subject};
+use crate::session::{SessionHandle, SessionKind, Subject};
 use crate::upstream::Stream;
 use crate::upstream::pick::Attempt;
 
@@ -37,6 +37,8 @@ pub(super) struct Admission {
     pub(super) in_flight: Option<InFlight>,
     /// Longest silence.
     pub(super) idle_ms: u64,
+    /// The session that it is already; `None` opens one.
+    pub(super) session: Option<SessionHandle>,
 }
 
 /// Relays until both ends are done or the session is to end. What came glued to the handshake goes first.
@@ -45,7 +47,7 @@ pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
     mut tunnel: Box<Tunnel>,
     admission: Admission,
 ) {
-    let Admission { route, pinned, permit, in_flight, idle_ms } = admission;
+    let Admission { route, pinned, permit, in_flight, idle_ms, session } = admission;
     let _under_way = tunnel.attempt.take();
     let subject = Subject {
         kind: SessionKind::Upgrade,
@@ -55,9 +57,12 @@ pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
         forward: None,
         endpoint: Some(tunnel.endpoint),
         vm: tunnel.vm,
+        console: None,
     };
     let worker = std::rc::Rc::clone(&connection.worker);
-    let session = worker.shared.sessions.open_under(subject, &pinned.snapshot, &worker.shared.current);
+    let shared = &worker.shared;
+    let open = || shared.sessions.open_under(subject, &pinned.snapshot, &shared.current);
+    let session = session.unwrap_or_else(open);
     // A tunnel may outlive many generations, and holds none of them.
     drop(pinned);
     let link = &mut connection.link;

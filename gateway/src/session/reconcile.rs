@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 
 use config::grant::Role;
-use config::id::{ForwardId, RouteId, UserId, VmId};
+use config::id::{ConsoleId, ForwardId, RouteId, UserId, VmId};
 use config::limits;
 use config::snapshot::{
-    FlowPolicy, Forward, Kind, Object, ObjectKey, Principal, Route, Snapshot, Transport, Value, Vm,
+    Console, FlowPolicy, Forward, Kind, Object, ObjectKey, Principal, Route, Snapshot, Transport, Value, Vm,
 };
 
 use super::{SessionKind, Subject};
@@ -32,7 +32,9 @@ impl<'a> Step<'a> {
         let by_vm = subject.vm.map_or(FlowPolicy::Keep, |id| self.vm(id));
         let by_principal = subject.principal.map_or(FlowPolicy::Keep, |id| self.principal(id, subject));
         let by_forward = subject.forward.map_or(FlowPolicy::Keep, |id| self.forward(id));
-        strictest(strictest(by_route, by_forward), strictest(by_vm, by_principal))
+        let by_console = subject.console.map_or(FlowPolicy::Keep, |id| self.console(id));
+        let by_object = strictest(by_route, strictest(by_forward, by_console));
+        strictest(by_object, strictest(by_vm, by_principal))
     }
 
     fn forward(&mut self, id: ForwardId) -> FlowPolicy {
@@ -79,6 +81,18 @@ impl<'a> Step<'a> {
         })
     }
 
+    fn console(&self, id: ConsoleId) -> FlowPolicy {
+        let key = ObjectKey { kind: Kind::CONSOLE, id: id.to_bytes() };
+        match (self.old.get(key), self.new.get(key)) {
+            (None, _) => FlowPolicy::Keep,
+            (Some(before), Some(after)) if before == after => FlowPolicy::Keep,
+            (Some(_), Some(after)) => {
+                read_console(after).map_or(FlowPolicy::Cut, |console| console.on_change)
+            }
+            (Some(before), None) => read_console(before).map_or(FlowPolicy::Cut, |console| console.on_delete),
+        }
+    }
+
     fn vm(&self, id: VmId) -> FlowPolicy {
         let key = vm_key(id);
         let is_gone = self.old.get(key).is_some() && self.new.get(key).is_none();
@@ -105,6 +119,7 @@ impl<'a> Step<'a> {
                 .is_some_and(|vm| principal.grants.allows(Role::Operator, &vm.namespace)),
             // A literal address is root's alone (DESIGN §12).
             (None, SessionKind::Jump) => principal.grants.is_root(),
+            (None, SessionKind::Console) => false,
             (None, SessionKind::Upgrade | SessionKind::Passthrough | SessionKind::Forward) => true,
         }
     }
@@ -147,6 +162,10 @@ fn leads_elsewhere(before: Option<&Forward>, after: &Forward) -> bool {
 
 fn read_vm(object: &Object) -> Option<Vm> {
     if let Ok(Value::Vm(vm)) = object.decode() { Some(vm) } else { None }
+}
+
+fn read_console(object: &Object) -> Option<Console> {
+    if let Ok(Value::Console(console)) = object.decode() { Some(console) } else { None }
 }
 
 fn read_principal(object: &Object) -> Option<Principal> {

@@ -82,6 +82,7 @@ fn upgrade() -> Subject {
         forward: None,
         endpoint: Some(ENDPOINT),
         vm: None,
+        console: None,
     }
 }
 
@@ -93,6 +94,7 @@ fn jump() -> Subject {
         forward: None,
         endpoint: None,
         vm: Some(VM),
+        console: None,
         ..upgrade()
     }
 }

@@ -131,6 +131,7 @@ impl Asked {
             forward: None,
             endpoint: None,
             vm: target.vm,
+            console: None,
         };
         let session = shared.sessions.open_under(subject, &live.snapshot, &shared.current);
         Ok(Admitted { target, session, _permit: permit })

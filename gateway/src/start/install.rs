@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use config::delta::{self, Delta};
+use config::id::GatewayId;
 use config::snapshot::Snapshot;
 use config::sync::message::{FORMATS, Hello, Listening, Report};
 use config::table::Conflicts;
@@ -37,6 +38,10 @@ impl Installer for Install {
             self.shared.gauges.refused();
             conflicts.to_string()
         })
+    }
+
+    fn named(&self, gateway: GatewayId) {
+        self.shared.gateway.store(Some(Arc::new(gateway)));
     }
 
     fn hello(&self) -> Hello {

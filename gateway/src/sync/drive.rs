@@ -183,6 +183,7 @@ impl<I: Installer> Driver<'_, I> {
                 let error = if may_join {
                     match enrol::enrol(newcomer).await {
                         Ok(identity) => {
+                            identity.gateway().into_iter().for_each(|gateway| self.installer.named(gateway));
                             self.renewal.replace(identity);
                             backoff.reset();
                             break;

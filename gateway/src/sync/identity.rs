@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use certs::identity::Said;
 use certs::self_signed::Request;
+use config::id::GatewayId;
 use config::secret::Secret;
-use config::sync::message::Enrolled;
+use config::sync::message::{Enrolled, parse_gateway_uri};
 use data_encoding::BASE64;
 use rustls::ClientConfig;
 use rustls_pki_types::pem::PemObject as _;
@@ -30,6 +31,13 @@ pub(super) struct Identity {
     /// What the certificate says: whose it is and how long.
     pub(super) said: Said,
     authority: CertificateDer<'static>,
+}
+
+impl Identity {
+    /// Who the certificate says this gateway is.
+    pub(super) fn gateway(&self) -> Option<GatewayId> {
+        self.said.subject_names.uris.iter().find_map(|uri| parse_gateway_uri(uri))
+    }
 }
 
 /// The files of one gateway.

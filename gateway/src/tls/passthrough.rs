@@ -130,6 +130,7 @@ async fn carry(
         forward: None,
         endpoint: Some(endpoint.id),
         vm: endpoint.vm,
+        console: None,
     };
     let session = worker.shared.sessions.open_under(subject, &pinned.snapshot, &worker.shared.current);
     // It may outlive many generations, and holds none of them.

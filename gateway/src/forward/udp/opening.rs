@@ -58,6 +58,7 @@ pub(super) fn open(hall: &Rc<Hall>, asked: Asked, pinned: &Pinned, datagram: &[u
         forward: Some(forward.id),
         endpoint: Some(endpoint.id),
         vm: endpoint.vm,
+        console: None,
     };
     let handle = worker.shared.sessions.open_under(subject, &pinned.snapshot, &worker.shared.current);
     let now = Instant::now();

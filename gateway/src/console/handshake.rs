@@ -1,0 +1,113 @@
+//! The opening of a WebSocket that ends here (RFC 6455 § 4.2), HTTP/1.1's part.
+
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::http::codec::head::View;
+
+/// A handshake that can be answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Offer {
+    accept: String,
+    is_binary: bool,
+}
+
+impl Offer {
+    /// Reads a request that asks for a WebSocket.
+    ///
+    /// Errors: the rule that it breaks.
+    pub(crate) fn of(method: &[u8], head: &View<'_>) -> Result<Self, &'static str> {
+        if method != b"GET" {
+            return Err("a WebSocket is asked for by GET");
+        }
+        if !is_one(head, "sec-websocket-version", b"13") {
+            return Err("the version of WebSocket is not 13");
+        }
+        let mut keys = values(head, "sec-websocket-key");
+        let (Some(key), None) = (keys.next(), keys.next()) else {
+            return Err("there is no Sec-WebSocket-Key, or several");
+        };
+        // 16 bytes in base64.
+        let is_key = data_encoding::BASE64.decode(key).is_ok_and(|bytes| bytes.len() == 16);
+        if !is_key {
+            return Err("the Sec-WebSocket-Key is not 16 bytes in base64");
+        }
+        let is_binary = values(head, "sec-websocket-protocol")
+            .flat_map(crate::http::codec::list)
+            .any(|protocol| protocol == b"binary");
+        Ok(Self { accept: derive_accept_key(key), is_binary })
+    }
+
+    /// Writes the answer. A browser drops the connection for a sub-protocol that it did not ask for.
+    pub(crate) fn answer(&self, out: &mut Vec<u8>, request_id: &str) {
+        out.extend_from_slice(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n",
+        );
+        for (name, value) in [("Sec-WebSocket-Accept", self.accept.as_str()), ("X-Request-Id", request_id)] {
+            for part in [name, ": ", value, "\r\n"] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
+        if self.is_binary {
+            out.extend_from_slice(b"Sec-WebSocket-Protocol: binary\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn is_one(head: &View<'_>, name: &str, wanted: &[u8]) -> bool {
+    let mut all = values(head, name);
+    all.next() == Some(wanted) && all.next().is_none()
+}
+
+fn values<'a>(head: &View<'a>, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    let bytes = head.bytes;
+    head.head
+        .fields()
+        .iter()
+        .filter(move |field| field.name.of(bytes).eq_ignore_ascii_case(name.as_bytes()))
+        .map(move |field| field.value.of(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::codec::Head;
+
+    fn offer(fields: &str) -> Result<Offer, &'static str> {
+        let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let mut head = Head::default();
+        head.parse_request(bytes.as_bytes()).unwrap();
+        Offer::of(b"GET", &View { head: &head, bytes: bytes.as_bytes() })
+    }
+
+    const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
+    const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+    #[test]
+    fn the_example_of_the_rfc_is_answered_as_it_says_and_binary_only_if_asked() {
+        let mut out = Vec::new();
+        offer(&format!("{VERSION}{KEY}")).unwrap().answer(&mut out, "1");
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{text}");
+        assert!(!text.contains("Protocol:"), "{text}");
+        let mut out = Vec::new();
+        let asked = format!("{VERSION}{KEY}Sec-WebSocket-Protocol: base64, binary\r\n");
+        offer(&asked).unwrap().answer(&mut out, "1");
+        assert!(String::from_utf8(out).unwrap().contains("Sec-WebSocket-Protocol: binary\r\n\r\n"));
+    }
+
+    #[test]
+    fn a_handshake_that_is_wrong_in_any_way_is_refused() {
+        for fields in [
+            KEY.to_owned(),
+            VERSION.to_owned(),
+            format!("Sec-WebSocket-Version: 8\r\n{KEY}"),
+            format!("{VERSION}{VERSION}{KEY}"),
+            format!("{VERSION}{KEY}{KEY}"),
+            format!("{VERSION}Sec-WebSocket-Key: short\r\n"),
+            format!("{VERSION}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ\r\n"),
+        ] {
+            assert!(offer(&fields).is_err(), "{fields}");
+        }
+    }
+}

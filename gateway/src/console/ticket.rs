@@ -1,0 +1,192 @@
+//! Whether a ticket opens a console under a generation.
+
+use std::net::IpAddr;
+
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use config::grant::Role;
+use config::id::{GatewayId, KeyId};
+use config::limits;
+use config::snapshot::{
+    Console, ConsoleKind, ConsoleWire, Kind, ObjectKey, Principal, Service, Snapshot, Value, Vm,
+};
+use config::ticket::{self, Claims, Seen, TicketError};
+
+/// Why no console opens. Each is told to whoever asks, so none says more than its holder knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is none.
+    Missing,
+    /// It cannot be read, or its times are impossible.
+    Malformed,
+    /// Nobody whom we trust made it.
+    Forged,
+    /// Too late.
+    Expired,
+    /// Redeemed before.
+    Used,
+    /// Made before this gateway started: nobody knows any more whether it was redeemed.
+    BeforeStart,
+    /// Another gateway redeems it.
+    OtherGateway,
+    /// Bound to another address.
+    OtherAddress,
+    /// For another kind of console than is served here.
+    OtherService,
+    /// The console is gone.
+    UnknownConsole,
+    /// The console shows another machine than the ticket says.
+    OtherVm,
+    /// Its holder is disabled, or has lost the grant.
+    NotGranted,
+    /// It only allows to look, and what passes untouched cannot be held back.
+    NotHeldBack,
+    /// No gateway of this version serves such consoles.
+    NotServed,
+    /// Too many tickets were redeemed of late.
+    Full,
+}
+
+impl Refusal {
+    /// What the holder is told.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::Missing => "A console ticket is required.",
+            Self::Malformed => "This is not a console ticket.",
+            Self::Forged => "The ticket was not made for this gate.",
+            Self::Expired => "The ticket has expired. Ask for a new one.",
+            Self::Used => "The ticket was used already. Ask for a new one.",
+            Self::BeforeStart => "The gate was started again after the ticket was made. Ask for a new one.",
+            Self::OtherGateway => "The ticket is for another gate.",
+            Self::OtherAddress => "The ticket is for another address than yours.",
+            Self::OtherService => "The ticket is for another kind of console than is served at this address.",
+            Self::UnknownConsole => "The console of this ticket does not exist any more.",
+            Self::OtherVm => "The ticket is for another machine than the console's.",
+            Self::NotGranted => "You may not open this console any more.",
+            Self::NotHeldBack => "The ticket is for looking only, which this console cannot be held to.",
+            Self::NotServed => "Consoles of this kind are not served by this gate.",
+            Self::Full => "Too many consoles are being opened at once. Try again in a moment.",
+        }
+    }
+
+    /// The rule, for the log.
+    pub(crate) const fn rule(self) -> &'static str {
+        match self {
+            Self::Missing => "a console was asked without a ticket",
+            Self::Malformed
+            | Self::Forged
+            | Self::Expired
+            | Self::Used
+            | Self::BeforeStart
+            | Self::OtherGateway
+            | Self::OtherAddress
+            | Self::OtherService
+            | Self::UnknownConsole
+            | Self::OtherVm
+            | Self::NotGranted
+            | Self::NotHeldBack
+            | Self::NotServed
+            | Self::Full => self.sentence(),
+        }
+    }
+}
+
+impl From<TicketError> for Refusal {
+    fn from(error: TicketError) -> Self {
+        match error {
+            TicketError::Malformed | TicketError::Untimely => Self::Malformed,
+            TicketError::UnknownKey | TicketError::Forged => Self::Forged,
+            TicketError::Expired => Self::Expired,
+        }
+    }
+}
+
+/// A console that a ticket opens, once it is redeemed.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) claims: Claims,
+    pub(crate) console: Console,
+    /// Whether nothing but looking passes.
+    pub(crate) read_only: bool,
+}
+
+/// Where a ticket came in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// Who this gateway is; `None` before it is enrolled.
+    pub(crate) gateway: Option<GatewayId>,
+    /// What is served at the address.
+    pub(crate) service: &'a Service,
+    /// Who shows it.
+    pub(crate) source: IpAddr,
+    /// Milliseconds since 1970 UTC.
+    pub(crate) now_ms: u64,
+}
+
+/// Verifies a ticket against a generation. Redeeming it is another matter.
+pub(crate) fn admit(snapshot: &Snapshot, text: &str, place: &Place<'_>) -> Result<Opening, Refusal> {
+    let look = |key, signed: &[u8], signature: &[u8; 64]| look(snapshot, key, signed, signature);
+    let claims = ticket::verify(text, (place.now_ms, limits::TICKET_AGAIN_MS), look)?;
+    if place.gateway != Some(claims.gateway) {
+        return Err(Refusal::OtherGateway);
+    }
+    if claims.source.is_some_and(|source| source.to_canonical() != place.source.to_canonical()) {
+        return Err(Refusal::OtherAddress);
+    }
+    let console = console(snapshot, &claims)?;
+    served(&console, place.service)?;
+    let vm = vm(snapshot, &console).ok_or(Refusal::UnknownConsole)?;
+    if let Some(user) = claims.user {
+        let key = ObjectKey { kind: Kind::PRINCIPAL, id: user.to_bytes() };
+        let principal = snapshot.get(key).and_then(|object| principal(object.decode().ok()?));
+        let may = |principal: Principal| principal.grants.allows(Role::Operator, &vm.namespace);
+        if !principal.is_some_and(may) {
+            return Err(Refusal::NotGranted);
+        }
+    }
+    let read_only = claims.read_only || console.read_only;
+    if read_only && (console.kind, &console.wire) != (ConsoleKind::Vnc, &ConsoleWire::Tcp) {
+        return Err(Refusal::NotHeldBack);
+    }
+    Ok(Opening { claims, console, read_only })
+}
+
+fn look(snapshot: &Snapshot, key: KeyId, signed: &[u8], signature: &[u8; 64]) -> Seen {
+    let key = ObjectKey { kind: Kind::TICKET_AUTHORITY, id: key.to_bytes() };
+    let Some(Ok(Value::TicketAuthority(authority))) = snapshot.get(key).map(|object| object.decode()) else {
+        return Seen::UnknownKey;
+    };
+    match UnparsedPublicKey::new(&ED25519, authority.public_key).verify(signed, signature) {
+        Ok(()) => Seen::Authentic,
+        Err(_) => Seen::Forged,
+    }
+}
+
+fn console(snapshot: &Snapshot, claims: &Claims) -> Result<Console, Refusal> {
+    let key = ObjectKey { kind: Kind::CONSOLE, id: claims.console.to_bytes() };
+    let Some(Ok(Value::Console(console))) = snapshot.get(key).map(|object| object.decode()) else {
+        return Err(Refusal::UnknownConsole);
+    };
+    if console.vm != claims.vm || console.kind != claims.kind {
+        return Err(Refusal::OtherVm);
+    }
+    Ok(console)
+}
+
+fn vm(snapshot: &Snapshot, console: &Console) -> Option<Vm> {
+    let key = ObjectKey { kind: Kind::VM, id: console.vm.to_bytes() };
+    if let Ok(Value::Vm(vm)) = snapshot.get(key)?.decode() { Some(vm) } else { None }
+}
+
+fn principal(value: Value) -> Option<Principal> {
+    if let Value::Principal(principal) = value { Some(principal) } else { None }
+}
+
+const fn served(console: &Console, service: &Service) -> Result<(), Refusal> {
+    match (console.kind, service) {
+        (ConsoleKind::Ssh, _) => Err(Refusal::NotServed),
+        (ConsoleKind::Vnc, Service::Novnc) | (ConsoleKind::Ttyd | ConsoleKind::Serial, Service::Ttyd) => {
+            Ok(())
+        }
+        (ConsoleKind::Vnc | ConsoleKind::Ttyd | ConsoleKind::Serial, _) => Err(Refusal::OtherService),
+    }
+}

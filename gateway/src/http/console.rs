@@ -1,0 +1,329 @@
+//! Requests to the consoles: a ticket, and what it opens.
+//!
+//! Where it came by, a listener of consoles or a route that leads to them, the addresses are the same:
+//! `/console/TICKET`, and `/websockify?token=TICKET` as users of websockify know it. A request for one without an upgrade
+//! learns what an upgrade would be answered: a browser shows a script nothing of a refused handshake.
+
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::time::Duration;
+
+use config::id::RouteId;
+use config::name::{HostPattern, PathPrefix};
+use config::snapshot::{Action, ConsoleWire, Endpoint, FlowPolicy, Route, Service, TlsMode, Upstream};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::answer::Told;
+use super::client::Client;
+use super::codec::Known;
+use super::codec::head::View;
+use super::door::{Asked, Upgrade};
+use super::downstream::Connection;
+use super::exchange::Terms;
+use super::filters::path;
+use super::forward::{self, Job, Outcome};
+use super::headers::{self, Outbound, Policy};
+use super::scratch::Scratch;
+use super::serve::Next;
+use super::upgrade::Admission;
+use crate::console::Refusal;
+use crate::console::bridge::Bridge;
+use crate::console::handshake::Offer;
+use crate::console::redeemed::{Browser, now_ms};
+use crate::console::ticket::{self, Opening, Place};
+use crate::fault::{Fault, Kind};
+use crate::guard::SessionPermit;
+use crate::listener;
+use crate::live::Pinned;
+use crate::session::{SessionHandle, SessionKind, Subject};
+
+/// Where consoles are asked for.
+#[derive(Clone, Copy)]
+pub(super) struct Door<'a> {
+    /// What is served there.
+    pub(super) service: &'a Service,
+    /// The route it came by; `None` on a listener of consoles.
+    pub(super) route: Option<&'a Route>,
+}
+
+impl Door<'static> {
+    /// What a listener of this kind leads to.
+    pub(super) const fn of(kind: listener::Kind) -> Option<Self> {
+        match kind {
+            listener::Kind::Novnc => Some(Self { service: &Service::Novnc, route: None }),
+            listener::Kind::Ttyd => Some(Self { service: &Service::Ttyd, route: None }),
+            listener::Kind::Http | listener::Kind::Https | listener::Kind::Ssh => None,
+        }
+    }
+}
+
+/// A request to the consoles, with what it was decided under.
+#[derive(Clone, Copy)]
+pub(super) struct Visit<'a> {
+    pub(super) door: Door<'a>,
+    pub(super) asked: &'a Asked,
+    pub(super) client: &'a Client,
+    pub(super) pinned: &'a Pinned,
+}
+
+impl<'a> Visit<'a> {
+    pub(super) const fn of(door: Door<'a>, asked: &'a Asked, client: &'a Client, pinned: &'a Pinned) -> Self {
+        Self { door, asked, client, pinned }
+    }
+}
+
+/// A console that was opened: its session, and room for it.
+struct Opened {
+    opening: Opening,
+    session: SessionHandle,
+    permit: SessionPermit,
+}
+
+const fn refused(refusal: Refusal) -> Fault {
+    Fault::downstream(Kind::Ticket(refusal), refusal.rule())
+}
+
+/// The ticket of a request, by its path below the consoles and its query.
+fn ticket_of<'a>(rest: &'a [u8], query: &'a [u8]) -> Option<&'a [u8]> {
+    if let Some(ticket) = rest.strip_prefix(b"/console/") {
+        return (!ticket.contains(&b'/')).then_some(ticket);
+    }
+    let is_websockify = matches!(rest, b"/websockify" | b"/websockify/") || matches!(rest, b"" | b"/");
+    let mut pairs = query.split(|byte| *byte == b'&');
+    is_websockify.then(|| pairs.find_map(|pair| pair.strip_prefix(b"token=")))?
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
+    /// Serves a request to the consoles, and tells of it.
+    pub(super) async fn console(&mut self, scratch: &mut Scratch, visit: Visit<'_>) -> Next {
+        let mut told = Told::new(visit.pinned.snapshot.generation(), visit.door.route.map(|route| route.id));
+        let next = match self.visit(scratch, &visit, &mut told).await {
+            Ok(next) => next,
+            Err(fault) => {
+                told.failed(&fault);
+                let manner = self.manner(scratch, visit.asked, policy(&visit));
+                self.refuse(scratch, &fault, manner).await
+            }
+        };
+        self.record(scratch, Some(visit.asked), &told);
+        next
+    }
+
+    async fn visit(
+        &mut self,
+        scratch: &mut Scratch,
+        visit: &Visit<'_>,
+        told: &mut Told,
+    ) -> Result<Next, Fault> {
+        let bytes = self.link.intake.head();
+        let path = visit.asked.path.of(bytes);
+        let below = visit.door.route.map_or(Some(path), |route| path::below(&route.path, path));
+        let rest = below.unwrap_or_default();
+        let Some(ticket) = ticket_of(rest, visit.asked.query.of(bytes)) else {
+            return Err(refused(Refusal::Missing));
+        };
+        let ticket = std::str::from_utf8(ticket).map_err(|_| refused(Refusal::Malformed))?;
+        let now = now_ms();
+        let gateway = self.worker.shared.gateway.load().as_deref().copied();
+        let place = Place { gateway, service: visit.door.service, source: visit.client.address, now_ms: now };
+        let opening = ticket::admit(&visit.pinned.snapshot, ticket, &place).map_err(refused)?;
+        let browser = self.browser(scratch, visit.client);
+        if visit.asked.upgrade != Some(Upgrade::WebSocket) {
+            self.worker.shared.consoles.check(&opening.claims, browser, now).map_err(refused)?;
+            return Err(Fault::downstream(Kind::UpgradeRequired, "a console is a WebSocket"));
+        }
+        let offer = match opening.console.wire {
+            ConsoleWire::Tcp => {
+                let head = View { head: &scratch.request, bytes };
+                let offer = Offer::of(scratch.request.method.of(bytes), &head);
+                Some(offer.map_err(|rule| Fault::downstream(Kind::BadRequest, rule))?)
+            }
+            ConsoleWire::WebSocket { .. } => None,
+        };
+        let opened = self.open_console(visit, opening, browser)?;
+        match offer {
+            Some(offer) => self.bridge(scratch, visit, (opened, offer), told).await,
+            None => self.pass_console(scratch, visit, opened, told).await,
+        }
+    }
+
+    /// Redeems the ticket and registers the session: from here a change of the console ends it.
+    fn open_console(&self, visit: &Visit<'_>, opening: Opening, browser: Browser) -> Result<Opened, Fault> {
+        let shared = &self.worker.shared;
+        let permit = shared.guard.admit_session(opening.claims.user).map_err(|full| {
+            self.worker.counters.full(full);
+            Fault::internal(Kind::Overloaded)
+        })?;
+        let before = shared.consoles.redeem(&opening.claims, browser, now_ms()).map_err(refused)?;
+        if let Some(before) = before {
+            shared.sessions.end(before);
+        }
+        let subject = Subject {
+            kind: SessionKind::Console,
+            peer: self.meta.peer,
+            principal: opening.claims.user,
+            route: visit.door.route.map(|route| route.id),
+            forward: None,
+            endpoint: Some(opening.console.endpoint.id),
+            vm: Some(opening.console.vm),
+            console: Some(opening.console.id),
+        };
+        let session = shared.sessions.open_under(subject, &visit.pinned.snapshot, &shared.current);
+        shared.consoles.opened(&opening.claims, session.id());
+        tracing::info!(
+            session = %session.id(), console = %opening.console.id, vm = %opening.console.vm,
+            user = ?opening.claims.user, peer = %self.meta.peer, read_only = opening.read_only, "console opened"
+        );
+        Ok(Opened { opening, session, permit })
+    }
+
+    /// Answers the handshake; what follows is the bridge's.
+    async fn bridge(
+        &mut self,
+        scratch: &mut Scratch,
+        visit: &Visit<'_>,
+        (opened, offer): (Opened, Offer),
+        told: &mut Told,
+    ) -> Result<Next, Fault> {
+        let Scratch { to_downstream, request_id, .. } = scratch;
+        to_downstream.clear();
+        offer.answer(to_downstream, request_id);
+        told.status = 101;
+        told.endpoint = Some(opened.opening.console.endpoint.id);
+        self.worker.counters.response(101);
+        if self.write(to_downstream).await.is_err() {
+            return Ok(Next::Abort);
+        }
+        let Opened { opening, session, permit } = opened;
+        let idle = self.idle_of(visit);
+        Ok(Next::Console(Box::new(Bridge { opening, session, permit, idle })))
+    }
+
+    /// Hands the request on to a console that speaks WebSocket itself, as if a route led there.
+    async fn pass_console(
+        &mut self,
+        scratch: &mut Scratch,
+        visit: &Visit<'_>,
+        opened: Opened,
+        told: &mut Told,
+    ) -> Result<Next, Fault> {
+        let Opened { opening, session, permit } = opened;
+        let ConsoleWire::WebSocket { path } = &opening.console.wire else { return Ok(Next::Abort) };
+        let Visit { asked, client, pinned, .. } = *visit;
+        let Scratch { request, request_id, trace, to_upstream, .. } = &mut *scratch;
+        to_upstream.clear();
+        let outbound = Outbound {
+            head: request,
+            bytes: self.link.intake.head(),
+            asked,
+            client,
+            request_id,
+            trace,
+            filters: None,
+            // The ticket opens nothing any more, and is nobody else's all the same.
+            target: Some(path),
+        };
+        headers::outbound(to_upstream, &outbound);
+        let route = as_route(&opening);
+        let job = Job {
+            endpoints: std::slice::from_ref(&opening.console.endpoint),
+            policy: None,
+            ends: client.ends(self.meta.peer, self.meta.local),
+            route: route.id,
+            pinned,
+            asked,
+            client,
+            terms: Terms::of(asked, request.version, Policy::NONE, &route),
+        };
+        let worker = std::rc::Rc::clone(&self.worker);
+        let forward = forward::forward(&worker, &mut self.link, scratch, &job);
+        let done = tokio::select! {
+            biased;
+            _ = session.ended() => return Ok(Next::Abort),
+            done = forward => done,
+        };
+        told.status = done.tally.status;
+        told.endpoint = done.endpoint;
+        match done.result {
+            Ok(Outcome::Tunnel(tunnel)) => {
+                self.worker.counters.response(done.tally.status);
+                let idle_ms = u64::try_from(self.idle_of(visit).as_millis()).unwrap_or(u64::MAX);
+                let admission = Admission {
+                    route: route.id,
+                    pinned: pinned.clone(),
+                    permit,
+                    in_flight: None,
+                    idle_ms,
+                    session: Some(session),
+                };
+                Ok(Next::Tunnel(tunnel, admission))
+            }
+            Ok(Outcome::Done { goes_on }) => Ok(if goes_on { Next::Again } else { Next::Close }),
+            Err(_) if done.tally.status != 0 => Ok(Next::Abort),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn idle_of(&self, visit: &Visit<'_>) -> Duration {
+        let timeouts = visit.door.route.and_then(|route| route.timeouts.as_deref());
+        Duration::from_millis(self.worker.http.deadlines().of_route(timeouts).tunnel_ms)
+    }
+
+    fn browser(&self, scratch: &Scratch, client: &Client) -> Browser {
+        let bytes = self.link.intake.head();
+        // The same in every worker of the process, and nothing that a stranger could aim at.
+        let mut agent = self.worker.shared.consoles.hasher().build_hasher();
+        for field in scratch.request.all(Known::UserAgent) {
+            agent.write(field.value.of(bytes));
+        }
+        Browser { source: client.address, agent: agent.finish() }
+    }
+}
+
+fn policy<'a>(visit: &Visit<'a>) -> Policy<'a> {
+    visit.door.route.map_or(Policy::NONE, |route| Policy::of(route, visit.client.is_secured))
+}
+
+/// The route that leads to a console and nowhere else.
+fn as_route(opening: &Opening) -> Route {
+    let console = &opening.console;
+    let endpoints: Box<[Endpoint]> = Box::new([console.endpoint.clone()]);
+    Route {
+        id: RouteId::from_bytes(console.id.to_bytes()),
+        namespace: console.namespace.clone(),
+        host: HostPattern::CatchAll,
+        path: PathPrefix::root(),
+        matchers: None,
+        filters: None,
+        timeouts: None,
+        tls_policy: None,
+        action: Action::Forward(Upstream { endpoints, policy: None }),
+        on_change: FlowPolicy::Keep,
+        on_delete: FlowPolicy::Keep,
+        hsts_seconds: None,
+        tls: TlsMode::Off,
+        redirect_https: false,
+        websocket: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tickets_are_found_where_users_of_websockify_put_them() {
+        for (rest, query, wanted) in [
+            ("/console/abc", "", Some("abc")),
+            ("/console/abc", "token=x", Some("abc")),
+            ("/websockify", "token=abc", Some("abc")),
+            ("/websockify/", "a=b&token=abc", Some("abc")),
+            ("/", "token=abc", Some("abc")),
+            ("/websockify", "", None),
+            ("/console/a/b", "", None),
+            ("/other", "token=abc", None),
+        ] {
+            let found = ticket_of(rest.as_bytes(), query.as_bytes());
+            assert_eq!(found, wanted.map(str::as_bytes), "{rest}?{query}");
+        }
+    }
+}
