@@ -266,11 +266,6 @@ impl SessionHandle {
         self.entry.id
     }
 
-    /// Counts bytes that something else than a relay moves.
-    pub fn count(&self, up: u64, down: u64) {
-        self.entry.counts.add(up, down);
-    }
-
     /// Relays the session's two ends until they are done or the session is to end; the bytes count as they pass.
     pub async fn relay<A, B>(&self, downstream: &mut A, upstream: &mut B, limits: RelayLimits) -> Totals
     where

@@ -229,7 +229,7 @@ where
         if written.is_err() {
             return End::ServerClosed;
         }
-        bridge.session.count(bytes.len() as u64, 0);
+        bridge.session.carried(bytes.len() as u64, 0);
     }
 }
 
@@ -293,7 +293,7 @@ where
         }
         if len > 0 {
             watch.has_moved.set(true);
-            bridge.session.count(0, len as u64);
+            bridge.session.carried(0, len as u64);
         }
     }
 }
