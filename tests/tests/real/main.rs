@@ -25,6 +25,7 @@ mod program;
 mod admin;
 mod crash;
 mod floods;
+mod forwards;
 mod https;
 mod mistakes;
 mod programs;
