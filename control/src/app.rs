@@ -5,6 +5,7 @@
 
 pub mod acme;
 pub mod audit;
+pub mod authority;
 pub mod caller;
 pub mod certificate;
 pub mod challenge;
@@ -68,7 +69,7 @@ pub enum KeyError {
 pub trait Authority: Send + Sync {
     /// A server certificate for these names, made with a new key.
     fn issue_server(&self, names: &[HostPattern]) -> Result<Leaf, AuthorityError>;
-    /// The authority's own certificate.
+    /// Its own certificate: what gateways trust, and users until another is imported.
     fn certificate_pem(&self) -> String;
 }
 

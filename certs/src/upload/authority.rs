@@ -23,8 +23,8 @@ pub(crate) fn authority(files: &[&[u8]], now: i64) -> Result<Brought, UploadErro
     let chain = chain::read(&certificates)?;
     chain::leaf_first(&chain, &key)?;
     for (place, one) in chain.iter().enumerate() {
-        may_sign(place, one)?;
         chain::link(&chain, place)?;
+        may_sign(place, one)?;
         counts(place, one, now)?;
         // A root's signature over itself proves nothing and is not looked at.
         if !one.is_self_issued() {

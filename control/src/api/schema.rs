@@ -205,6 +205,15 @@ bodies! {
         /// The rest of the chain.
         certificate_chain: Option<String>,
     }
+    /// An authority to sign with.
+    AuthorityInput {
+        /// Its certificate; PEM, or the bytes of the file as base64.
+        certificate: String,
+        /// Those above it when it is an intermediate: leaves carry them, without the root.
+        certificate_chain: Option<String>,
+        /// Its key as PEM, not encrypted: RSA of 2048 to 8192 bits, ECDSA or Ed25519.
+        private_key: String,
+    }
     /// How to renew.
     CertificateRenewal {
         /// Also one that is good for a while; false when absent.
@@ -401,7 +410,9 @@ bodies! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::{acme, certificate, forward, join_token, route, setup, token, user, user_key, vm};
+    use crate::app::{
+        acme, authority, certificate, forward, join_token, route, setup, token, user, user_key, vm,
+    };
 
     #[test]
     fn the_described_bodies_have_the_members_that_are_read() {
@@ -424,6 +435,7 @@ mod tests {
         same(CertificatePatch::FIELDS, certificate::input::KNOWN, &["source", "namespace", "names", "csr"]);
         same(CsrInput::FIELDS, certificate::input::SUBJECT, &[]);
         same(CertificateLoad::FIELDS, certificate::input::LOADED, &[]);
+        same(AuthorityInput::FIELDS, authority::KNOWN, &[]);
         same(CertificateRenewal::FIELDS, &["force"], &[]);
         same(ForwardInput::FIELDS, forward::input::KNOWN, &[]);
         same(ForwardPatch::FIELDS, forward::input::KNOWN, &["namespace"]);

@@ -10,10 +10,12 @@ use serde_json::json;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::Filters;
+use super::extract::{Body, Filters};
 use super::problem::Problem;
 use super::respond::Answer;
+use super::schema::AuthorityInput;
 use crate::app::audit::{self, AuditView};
+use crate::app::authority::{self, AuthorityView};
 use crate::app::explain::{self, ExplainView, Question};
 use crate::app::page::Page;
 use crate::app::system::{self, StatsView, StatusView, WhoamiView};
@@ -31,7 +33,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(readyz))
         .routes(routes!(metrics))
         .routes(routes!(status))
-        .routes(routes!(ca))
+        .routes(routes!(ca, import_ca))
         .routes(routes!(explain))
         .routes(routes!(audits))
 }
@@ -134,14 +136,24 @@ async fn status(State(app): State<Arc<App>>, caller: Caller) -> Answer {
     Ok(Json(system::status(&app, &caller)?).into_response())
 }
 
-/// The internal authority's certificate.
+/// The certificate that users trust: the internal authority's, or that of the one that was imported.
 #[utoipa::path(
     get, path = "/api/v1/ca", tag = "system", operation_id = "ca",
     responses((status = 200, content_type = "application/x-pem-file", body = String))
 )]
 async fn ca(State(app): State<Arc<App>>, caller: Caller) -> Answer {
-    let pem = system::authority(&app, &caller)?;
+    let pem = system::authority(&app, &caller).await?;
     Ok(([(header::CONTENT_TYPE, "application/x-pem-file")], pem).into_response())
+}
+
+/// Imports an authority that signs the leaves of self-signed routes from now on; those there are are issued anew in one
+/// generation. The gateways' stream and join tokens stay with the internal authority.
+#[utoipa::path(
+    post, path = "/api/v1/ca", tag = "system", operation_id = "importCa", request_body = AuthorityInput,
+    responses((status = 200, body = AuthorityView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
+)]
+async fn import_ca(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -> Answer {
+    Ok(Json(authority::import(&app, &caller, body).await?).into_response())
 }
 
 /// Why a URL goes where it goes.

@@ -1,6 +1,7 @@
 //! The API through its router: one fact a test.
 
 mod acme;
+mod authority;
 mod certificates;
 mod certificates_routes;
 mod forwards;

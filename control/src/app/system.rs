@@ -255,8 +255,8 @@ pub async fn metrics(app: &App, caller: &Caller, is_direct: bool) -> Result<Stri
     Ok(text)
 }
 
-/// The internal authority's certificate as PEM: public by nature.
-pub fn authority(app: &App, caller: &Caller) -> Result<String, Error> {
+/// The certificate of the authority that users trust, as PEM: public by nature.
+pub async fn authority(app: &App, caller: &Caller) -> Result<String, Error> {
     caller.allow(Action::Read, Resource::Authority)?;
-    Ok(app.authority.certificate_pem())
+    super::authority::trusted_pem(app).await
 }

@@ -251,6 +251,7 @@ mod tests {
             ("guest:ns1", Read, Metrics, "guest"),
             ("", Read, Whoami, ""),
             ("", Read, Authority, ""),
+            ("admin", Update, Authority, "root"),
             ("root", Create, Setup, "setup, which the one-time token of the first start gives"),
         ] {
             let verdict = allow(&holder(grants), action, resource);

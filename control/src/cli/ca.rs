@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::cert::CaCommand;
+use super::cert::read;
 use super::client::Client;
 use super::failure::Failure;
 use super::output::Printer;
+
+const CA: &str = "/api/v1/ca";
 
 /// Where systems keep authorities that their administrator added, and what makes them take notice.
 const STORES: &[(&str, &str, &[&str])] = &[
@@ -18,10 +21,23 @@ const STORES: &[(&str, &str, &[&str])] = &[
 ];
 
 pub(super) async fn run(client: &Client, printer: &Printer, command: CaCommand) -> Result<(), Failure> {
-    let pem = client.get("/api/v1/ca").await?.text;
     match command {
-        CaCommand::Show => printer.text(&pem),
-        CaCommand::Trust { dry_run } => trust(printer, &pem, dry_run)?,
+        CaCommand::Show => printer.text(&client.get(CA).await?.text),
+        CaCommand::Trust { dry_run } => trust(printer, &client.get(CA).await?.text, dry_run)?,
+        CaCommand::Import { cert, key, chain } => {
+            let chain = chain.as_deref().map(read).transpose()?;
+            let body = match chain {
+                Some(chain) => {
+                    json!({ "certificate": read(&cert)?, "private_key": read(&key)?, "certificate_chain": chain })
+                }
+                None => json!({ "certificate": read(&cert)?, "private_key": read(&key)? }),
+            };
+            let done = client.post(CA, &body).await?.body;
+            let subject = done.get("subject").and_then(Value::as_str).unwrap_or_default();
+            let count = done.get("reissued").and_then(Value::as_u64).unwrap_or_default();
+            let said = format!("{subject} signs from now on; certificates issued anew: {count}");
+            printer.done(&done, &said);
+        }
     }
     Ok(())
 }

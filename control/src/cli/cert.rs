@@ -270,7 +270,7 @@ fn password(files: &FileArgs) -> Result<Option<String>, Failure> {
 }
 
 /// A file as the API takes it: PEM as it is, anything else as base64.
-fn read(file: &Path) -> Result<String, Failure> {
+pub(super) fn read(file: &Path) -> Result<String, Failure> {
     let failed = |error: std::io::Error| Failure::failed(format!("{}: {error}", file.display()));
     let most = config::limits::API_BODY_BYTES_MAX as u64;
     let mut bytes = Vec::new();

@@ -26,6 +26,7 @@ fn every_fixed_form_parses() {
         "gatehouse route add '*' http://10.0.0.5",
         "gatehouse route add app.example.com http://10.0.0.5 --tls upload --certificate web --tls-min 1.3",
         "gatehouse route add app.example.com http://10.0.0.5 --tls acme --client-ca a.pem --client-ca b.pem --client-crl c.pem",
+        "gatehouse ca import --cert ca.pem --key ca.key --chain root.pem",
         "gatehouse route rm app.example.com",
         "gatehouse route delete 01890a5d-ac96-774b-bcce-b302099a8057",
         "gatehouse route add openidc.example.com control",

@@ -392,6 +392,13 @@ pub async fn ending(conn: &mut Conn, then: i64) -> Result<Vec<IdentityId>, Error
     rows.iter().map(|row| text::parsed(row, TABLE, "id", str::parse)).collect()
 }
 
+/// All leaves of the internal authority.
+pub async fn all_self_signed(conn: &mut Conn) -> Result<Vec<IdentityId>, Error> {
+    let sql = "SELECT id FROM identities WHERE source = 'self-signed' AND deleted_at IS NULL ORDER BY id";
+    let rows = conn.rows(sql, &args![]).await?;
+    rows.iter().map(|row| text::parsed(row, TABLE, "id", str::parse)).collect()
+}
+
 /// What is to be looked at: the certificates that end before `then` or whose last try failed, the first to end first.
 pub async fn alarming(conn: &mut Conn, then: i64, most: i64) -> Result<Vec<IdentityRow>, Error> {
     let sql = concat!(

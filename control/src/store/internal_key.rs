@@ -3,7 +3,7 @@
 use data_encoding::BASE64;
 
 use super::conn::args;
-use super::{Db, Error};
+use super::{Conn, Db, Error};
 
 /// The key of this name, still sealed; of several makers at once one wins, and all get the winner's.
 ///
@@ -16,9 +16,20 @@ pub async fn get_or_put(db: &Db, name: &'static str, sealed: &[u8], now: i64) ->
     get(db, name).await?.ok_or_else(|| damaged(name, "the row vanished".to_owned()))
 }
 
+/// Puts a key in the place of the one of this name.
+pub async fn put(conn: &mut Conn, name: &'static str, sealed: &[u8], now: i64) -> Result<(), Error> {
+    conn.run("DELETE FROM internal_keys WHERE name = $1", &args![name]).await?;
+    let sql = "INSERT INTO internal_keys (name, sealed, created_at) VALUES ($1, $2, $3)";
+    conn.run(sql, &args![name, BASE64.encode(sealed), now]).await.map(drop)
+}
+
 /// The key of this name, still sealed; `None` before the first start.
 pub async fn get(db: &Db, name: &'static str) -> Result<Option<Vec<u8>>, Error> {
-    let mut conn = db.read().await?;
+    read(&mut db.read().await?, name).await
+}
+
+/// The same, within a change.
+pub async fn read(conn: &mut Conn, name: &'static str) -> Result<Option<Vec<u8>>, Error> {
     let row = conn.row("SELECT sealed FROM internal_keys WHERE name = $1", &args![name]).await?;
     let Some(row) = row else { return Ok(None) };
     let text = row.text("sealed")?;

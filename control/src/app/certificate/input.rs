@@ -1,7 +1,7 @@
 //! What a request says about a certificate, and the work with keys that it asks for, which is done before any change.
 
 use certs::request::{self, KeyChoice, RequestError, Subject};
-use certs::self_signed::SubjectName;
+use certs::self_signed::{Authority, SubjectName};
 use certs::upload::{self, UploadError, Uploaded};
 use config::name::HostPattern;
 use config::secret::Secret;
@@ -86,10 +86,16 @@ impl Brought {
         self.judged(move |files, _| request::load(files, &waiting, now / 1_000_000)).await
     }
 
-    async fn judged(
+    /// Judges it as an authority that is to sign here. `now` is in microseconds.
+    pub async fn authority(self, now: i64) -> Result<Authority, Error> {
+        let now = u64::try_from(now / 1_000_000).unwrap_or_default();
+        self.judged(move |files, _| Authority::import(files, now)).await
+    }
+
+    async fn judged<T: Send + 'static>(
         self,
-        judge: impl FnOnce(&[&[u8]], Option<&str>) -> Result<Uploaded, UploadError> + Send + 'static,
-    ) -> Result<Uploaded, Error> {
+        judge: impl FnOnce(&[&[u8]], Option<&str>) -> Result<T, UploadError> + Send + 'static,
+    ) -> Result<T, Error> {
         let work = move || {
             let files: Vec<_> = self.files.iter().map(|file| file.expose().as_slice()).collect();
             judge(&files, self.password.as_ref().map(|password| password.expose().as_str()))
@@ -106,7 +112,9 @@ pub fn refused(error: &UploadError) -> Error {
     let code = error.code();
     let field = match code {
         "no_key" | "several_keys" | "encrypted_key" | "bad_key" | "key_mismatch" => "private_key",
-        "chain_reversed" | "chain_out_of_order" | "chain_too_long" | "chain_broken" => "certificate_chain",
+        "chain_reversed" | "chain_out_of_order" | "chain_too_long" | "chain_broken" | "path_length" => {
+            "certificate_chain"
+        }
         "bad_password" => "password",
         "bad_archive" => "pkcs12",
         _ => "certificate",

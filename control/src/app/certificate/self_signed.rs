@@ -6,8 +6,8 @@
 use config::name::{HostPattern, Namespace};
 
 use super::super::change::{Change, Scope};
-use super::super::{App, Caller, Error};
-use super::install::{self, Issued};
+use super::super::{App, Caller, Error, authority};
+use super::install;
 use crate::store;
 use crate::store::identity::{IdentityRow, Source};
 
@@ -24,8 +24,10 @@ pub async fn ensure(
         Some(id) => store::identity::by_id(change.conn(), id).await?,
         None => None,
     };
+    let now = change.now();
+    let soon = renewed_below(app, change.conn(), now).await?;
     match old {
-        Some(old) if old.expires_at > change.now() + RENEW_BEFORE => Ok(()),
+        Some(old) if old.expires_at >= soon => Ok(()),
         Some(mut old) => issue(app, change, &mut old).await,
         None => {
             let names = vec![host.clone()];
@@ -36,11 +38,16 @@ pub async fn ensure(
     }
 }
 
+/// A leaf that ends before this is renewed. One that ends with its authority cannot be bettered by it.
+async fn renewed_below(app: &App, conn: &mut store::Conn, now: i64) -> Result<i64, Error> {
+    Ok((now + RENEW_BEFORE).min(authority::ends(app, conn).await?))
+}
+
 /// Puts a new leaf into a row, under the same id: gateways swap the one for the other at once.
 pub async fn issue(app: &App, change: &mut Change<'_>, row: &mut IdentityRow) -> Result<(), Error> {
     let names = row.names.clone();
-    let leaf = app.authority.issue_server(&names).map_err(|error| Error::Internal(error.to_string()))?;
-    install::write(change, row, Issued { chain: leaf.chain, key: leaf.key }).await?;
+    let issued = authority::issue(app, change.conn(), &names).await?;
+    install::write(change, row, issued).await?;
     // The catch-all's leaf is for a name that is nobody's.
     row.names = names;
     store::identity::update(change.conn(), row).await?;
@@ -60,7 +67,10 @@ pub async fn release(change: &mut Change<'_>, host: &HostPattern) -> Result<(), 
 
 /// Replaces the leaves that end soon, at most a batch. Returns how many.
 pub async fn renew(app: &App) -> Result<usize, Error> {
-    let due = store::identity::ending(&mut app.db.read().await?, app.clock.now() + RENEW_BEFORE).await?;
+    let mut conn = app.db.read().await?;
+    let soon = renewed_below(app, &mut conn, app.clock.now()).await?;
+    let due = store::identity::ending(&mut conn, soon).await?;
+    drop(conn);
     if due.is_empty() {
         return Ok(0);
     }

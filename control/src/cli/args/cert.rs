@@ -171,8 +171,21 @@ pub struct RenewArgs {
 /// The internal certificate authority.
 #[derive(Debug, Subcommand)]
 pub enum CaCommand {
-    /// Prints its certificate as PEM.
+    /// Prints the certificate that users trust as PEM.
     Show,
+    /// Imports an authority that signs the certificates of self-signed routes from now on; those there are are issued
+    /// anew. Gateways go on trusting the internal authority for their stream.
+    Import {
+        /// Its certificate.
+        #[arg(long, value_name = "FILE")]
+        cert: PathBuf,
+        /// Its private key, not encrypted.
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The certificates above it, when it is an intermediate.
+        #[arg(long, value_name = "FILE")]
+        chain: Option<PathBuf>,
+    },
     /// Makes this machine trust it: puts it into the system's store where that is permitted, otherwise says how.
     Trust {
         /// Only says how.
