@@ -70,7 +70,7 @@ async fn a_certificate_that_is_named_has_to_fit() {
 }
 
 #[tokio::test]
-async fn routes_of_one_host_agree_and_off_mixes() {
+async fn routes_of_one_host_agree_and_off_mixes_with_what_ends_here() {
     let fixture = Fixture::new().await;
     account(&fixture).await;
     uploaded(&fixture, &["app.example.com"]).await;
@@ -90,6 +90,11 @@ async fn routes_of_one_host_agree_and_off_mixes() {
     let shown = fixture.get(LOCAL, &route_path(&first)).await.json();
     assert_eq!(shown["certificate"], other["id"]);
     assert_eq!(published(&fixture).len(), 1);
+    let passed = json!({"tls": "passthrough", "target": "https://10.0.0.5:8443"});
+    route(&fixture, "passed.example.com", passed.clone()).await.expect(201);
+    route(&fixture, "passed.example.com", json!({"path": "/plain"})).await.expect(409);
+    route(&fixture, "plain.example.com", json!({"path": "/plain"})).await.expect(201);
+    route(&fixture, "plain.example.com", passed).await.expect(409);
 }
 
 #[tokio::test]

@@ -257,11 +257,11 @@ async fn none_covers(change: &mut Change<'_>, row: &RouteRow, input: &mut Input)
 /// Refuses a route that another route of its host contradicts: in its mode, or, where that other one is not the caller's
 /// to change, in its certificate.
 pub async fn agree(change: &mut Change<'_>, caller: &Caller, row: &RouteRow) -> Result<(), Error> {
-    if row.tls == TlsMode::Off {
-        return Ok(());
-    }
     for other in store::route::by_host(change.conn(), &row.host).await? {
-        if other.id == row.id || other.tls == TlsMode::Off {
+        // A name is passed through as a whole, so plain HTTP beside it would be another host's.
+        let passes = [row.tls, other.tls].contains(&TlsMode::Passthrough);
+        let is_off = [row.tls, other.tls].contains(&TlsMode::Off);
+        if other.id == row.id || is_off && !passes {
             continue;
         }
         let who = match caller.sees(&other.namespace) {

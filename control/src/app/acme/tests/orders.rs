@@ -53,7 +53,7 @@ async fn control_killed_after_each_step_goes_on_with_the_same_order() {
 }
 
 #[tokio::test]
-async fn control_killed_before_a_step_was_written_down_takes_it_again_and_orders_once() {
+async fn control_killed_before_a_step_was_written_down_takes_it_again() {
     let mut world = World::new().await;
     let (certificate, id) = world.order(&["a.test"]).await;
     for _ in 0..40 {
