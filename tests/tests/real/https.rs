@@ -141,7 +141,7 @@ async fn half_an_answer() -> (tokio::sync::watch::Sender<()>, SocketAddr) {
             let mut told = told.clone();
             tokio::spawn(async move {
                 let mut head = [0; 4096];
-                stream.read(&mut head).await.unwrap();
+                assert!(stream.read(&mut head).await.unwrap() > 0);
                 let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{HALF}", 2 * HALF.len());
                 stream.write_all(answer.as_bytes()).await.unwrap();
                 told.changed().await.unwrap();
@@ -269,8 +269,12 @@ async fn an_authority_issues_and_renews_and_a_wildcard_needs_dns() {
     up.cli(&["route", "add", "*.dyn.test", &origin.url(), "--tls", "acme"]);
     issued("any.dyn.test", String::new()).await;
 
-    // The authority goes away: what there is is served on, and the reason can be read.
     drop(pebble);
+    outlives_its_authority(&up, &second).await;
+}
+
+/// The authority went away: what there is is served on, and the reason can be read.
+async fn outlives_its_authority(up: &Up, second: &str) {
     up.cli(&["cert", "renew", "--force", "app.dyn.test"]);
     let orders = wait_long("the order says why it waits", || {
         let orders = up.cli(&["acme", "order", "ls", "-o", "json"]);
@@ -278,7 +282,7 @@ async fn an_authority_issues_and_renews_and_a_wildcard_needs_dns() {
     })
     .await;
     assert!(orders.contains("app.dyn.test"), "{orders}");
-    assert_eq!(serial(https, "app.dyn.test"), second);
+    assert_eq!(serial(up.address("https"), "app.dyn.test"), second);
 }
 
 /// An order takes as long as its authority rests between its looks.
