@@ -42,7 +42,8 @@ pub struct Failures {
 /// When a certificate is due, failures aside.
 ///
 /// Never issued: at once. Else 30 days before its end, or when a third of its life is left for lives shorter than 90
-/// days, less a jitter of at most a twelfth of that rest, which only ever makes it earlier. ARI's window goes before
+/// days, and a jitter of at most a thirty-sixth of that rest later: of thirty days less than one, so that with 31 days left
+/// it is not due, and with 29 it is (INVENTORY C-18). ARI's window goes before
 /// where there is one: a random moment in it, which stays the same for the same window (RFC 9773 § 4.2), and never so late
 /// that a tenth of the rest is gone. A window in which the certificate has not begun is not believed.
 pub fn due(item: &Item, seed: u64) -> i64 {
@@ -50,11 +51,11 @@ pub fn due(item: &Item, seed: u64) -> i64 {
     let life = current.not_after.saturating_sub(current.not_before).max(1);
     let rest = if life < SHORT_LIFE { life / 3 } else { RENEW_LEFT.min(life / 3) };
     let own = current.not_after.saturating_sub(rest);
-    let early = draw(seed, item.id, u64::from_le_bytes(current.not_after.to_le_bytes()), rest / 12);
+    let late = draw(seed, item.id, u64::from_le_bytes(current.not_after.to_le_bytes()), rest / 36);
     let Some(window) =
         item.window.filter(|window| window.start < window.end && window.end > current.not_before)
     else {
-        return own.saturating_sub(early);
+        return own.saturating_add(late);
     };
     let length = window.end.saturating_sub(window.start);
     let salt = window.start.rotate_left(17) ^ window.end;
