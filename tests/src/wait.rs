@@ -7,7 +7,15 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(10);
 
 /// Polls until `probe` gives a value; panics with `what` after [`DEADLINE`].
-pub async fn wait_for<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+pub async fn wait_for<T, F>(what: &str, probe: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    wait_at_most(DEADLINE, what, probe).await
+}
+
+/// [`wait_for`] with another deadline, for what rests between its steps.
+pub async fn wait_at_most<T, F>(deadline: Duration, what: &str, mut probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
@@ -16,7 +24,7 @@ where
         if let Some(value) = probe().await {
             return value;
         }
-        assert!(started.elapsed() < DEADLINE, "waited {DEADLINE:?} in vain for: {what}");
+        assert!(started.elapsed() < deadline, "waited {deadline:?} in vain for: {what}");
         tokio::time::sleep(STEP).await;
     }
 }

@@ -13,9 +13,9 @@
 
 mod chunks;
 mod downgrade;
-
+mod fields;
+mod handover;
 mod mutations;
 mod origins;
-
 mod smuggling;
 mod world;

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use tests::binaries::Up;
 use tests::origin::Origin;
-use tests::wait::wait_for;
+use tests::wait::{DEADLINE, wait_at_most, wait_for};
 
 use crate::bind::{self, Bind};
 use crate::pebble::{self, Pebble};
@@ -293,14 +293,7 @@ async fn outlives_its_authority(up: &Up, second: &str) {
 
 /// An order takes as long as its authority rests between its looks.
 async fn wait_long<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let begun = std::time::Instant::now();
-    loop {
-        if let Some(value) = probe() {
-            return value;
-        }
-        assert!(begun.elapsed() < 4 * tests::wait::DEADLINE, "waited in vain for: {what}");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    wait_at_most(4 * DEADLINE, what, || std::future::ready(probe())).await
 }
 
 /// The real curl, which finds every name at the gateway.

@@ -138,14 +138,21 @@ async fn what_cannot_be_served_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn an_archive_with_a_wrong_password_is_refused_at_the_password() {
+async fn an_archive_opens_with_its_password_and_with_no_other() {
     let fixture = Fixture::new().await;
-    let body =
-        json!({"pkcs12": data_encoding::BASE64.encode(&[0x30, 0x03, 0x02, 0x01, 0x03]), "password": "x"});
-    let answer = fixture.post(LOCAL, LIST, body).await.expect(422);
-    assert!(
-        answer.violations()[0].starts_with("pkcs12 ") || answer.violations()[0].starts_with("certificate ")
-    );
+    // Its certificate is younger than the clock of a fixture.
+    fixture.pass(380 * 24 * 60 * 60);
+    let archive =
+        data_encoding::BASE64.encode(include_bytes!("../../../../certs/src/upload/fixtures/modern.p12"));
+    let body = |password: &str| json!({"pkcs12": archive, "password": password});
+    let answer = fixture.post(LOCAL, LIST, body("wrong")).await.expect(422);
+    assert_eq!(answer.violations(), ["password bad_password"]);
+    assert!(!answer.text.contains(&archive));
+    fixture.post(LOCAL, LIST, body("secret")).await.expect(201);
+
+    let damaged = data_encoding::BASE64.encode(&[0x30, 0x03, 0x02, 0x01, 0x03]);
+    let answer = fixture.post(LOCAL, LIST, json!({"pkcs12": damaged, "password": "x"})).await.expect(422);
+    assert!(!answer.violations()[0].starts_with("password "), "{}", answer.text);
 }
 
 #[tokio::test]
