@@ -4,7 +4,8 @@
 //! calls the steps one by one. Each step asks the authority where the order stands before it acts, so each may be
 //! repeated after a crash: [`order::start`] → [`order::tasks`] → answers are published → [`order::ready`] →
 //! [`order::poll`] until `Ready` → [`order::finalize`] → [`order::poll`] until `Issued` → [`order::download`].
-//! The one gap is between the authority's answer to `start` and control's commit of the URL it returned.
+//! The one gap is between the authority's answer to `start` and control's commit of the URL it returned: [`order::find`]
+//! closes it where the authority lists an account's orders.
 //!
 //! Does not decide when to renew, does not publish answers and keeps nothing. Every step has a deadline. Start at
 //! [`order`].

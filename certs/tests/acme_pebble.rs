@@ -166,6 +166,30 @@ async fn an_order_is_resumed_after_a_crash_at_every_step() {
 }
 
 #[tokio::test]
+async fn an_order_whose_address_was_lost_is_found_among_those_of_the_account() {
+    let Some(pebble) = Pebble::start(&Options::default()).await else { return };
+    let (account, _) = Account::create(&pebble.directory(), &AGREED).await.unwrap();
+    let lost = request(&["lost.example.test", "www.lost.example.test"]);
+    let url = order::start(&account, &wanted(&lost, Method::Http01)).await.unwrap();
+    // Enough for several pages.
+    for number in 0..5 {
+        let other = request(&[&format!("other{number}.example.test")]);
+        order::start(&account, &wanted(&other, Method::Http01)).await.unwrap();
+    }
+    let mut names = lost.names.clone();
+    names.reverse();
+
+    assert_eq!(order::find(&account, &names).await.unwrap(), Some(url));
+    assert_eq!(
+        order::find(&account, &names[..1]).await.unwrap(),
+        None,
+        "a part of the names is another order"
+    );
+    let (stranger, _) = Account::create(&pebble.directory(), &AGREED).await.unwrap();
+    assert_eq!(order::find(&stranger, &names).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_failed_order_says_which_name_failed_and_why() {
     let Some(pebble) = Pebble::start(&Options::default()).await else { return };
     let answers = Answers::serve(pebble.http_port, pebble.tls_port).await;

@@ -3,7 +3,7 @@
 //! One connection a request: an order is a dozen requests, minutes apart, and a connection that is not kept cannot go
 //! stale. HTTP/1.1 alone, which every authority speaks.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -24,6 +24,8 @@ use tokio_rustls::TlsConnector;
 tokio::task_local! {
     /// The last `Retry-After` of a good answer, for the step that is running.
     pub(super) static HINT: Cell<Option<Duration>>;
+    /// The last good answer to a signed request, for who asks for what the library cannot read.
+    pub(super) static ANSWER: RefCell<Option<(http::HeaderMap, Bytes)>>;
 }
 
 /// Longest wait that an authority may ask for; more is taken as a mistake.
@@ -118,10 +120,10 @@ impl HttpClient for Client {
     ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
         let client = self.clone();
         Box::pin(async move {
-            let is_get = request.method() == Method::GET;
+            let method = request.method().clone();
             let answer = client.exchange(request).await;
             answer
-                .and_then(|answer| judge(answer, is_get))
+                .and_then(|answer| judge(answer, &method))
                 .map_err(|fault| instant_acme::Error::Other(Box::new(fault)))
         })
     }
@@ -129,16 +131,19 @@ impl HttpClient for Client {
 
 /// Lets good answers and refused nonces through to the library; names every other failure here, where status and
 /// `Retry-After` are at hand.
-fn judge(answer: Response<Bytes>, is_get: bool) -> Result<BytesResponse, Fault> {
+fn judge(answer: Response<Bytes>, method: &Method) -> Result<BytesResponse, Fault> {
     let (mut parts, body) = answer.into_parts();
     let after = retry_after(&parts.headers);
     if parts.status.is_success() {
         // RFC 9773 § 4.3 wants it on renewal information and the library insists; six hours is its advice.
-        if is_get && after.is_none() {
+        if method == Method::GET && after.is_none() {
             parts.headers.insert(RETRY_AFTER, HeaderValue::from_static("21600"));
         }
         // A step outside of a scope has nobody to tell.
         let _ = HINT.try_with(|hint| hint.set(after));
+        if method == Method::POST {
+            let _ = ANSWER.try_with(|seen| seen.replace(Some((parts.headers.clone(), body.clone()))));
+        }
         return Ok(BytesResponse::from(Response::from_parts(parts, Full::new(body))));
     }
     let status = parts.status.as_u16();

@@ -3,6 +3,7 @@
 //! Every function but [`start`] takes the URL that `start` returned and asks the authority first; each may be repeated.
 
 mod challenge;
+mod find;
 mod progress;
 
 use std::time::Duration;
@@ -21,6 +22,7 @@ use super::client::{Fault, HINT};
 use super::error::{AcmeError, Kind};
 
 pub use challenge::{Answer, ChallengeTask};
+pub use find::find;
 pub use progress::Progress;
 
 /// How the right to a name is proved.

@@ -140,6 +140,8 @@ pub trait Ca: Send + Sync {
     async fn preflight(&self, access: &Access, wanted: &Wanted, own: &Own) -> Result<Vec<Finding>, Fault>;
     /// What is seen of published answers from here, at the addresses where the authority will look.
     async fn reach(&self, authority: &Authority, tasks: &[ChallengeTask]) -> Vec<Finding>;
+    /// An order for these names that was opened before and whose URL was lost, where the authority lists orders.
+    async fn find(&self, access: &Access, wanted: &Wanted) -> Result<Option<String>, Fault>;
     /// Opens an order and gives its URL.
     async fn start(&self, access: &Access, wanted: &Wanted) -> Result<String, Fault>;
     /// What has to be answered.

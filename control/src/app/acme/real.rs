@@ -88,6 +88,10 @@ impl Ca for Real {
         found
     }
 
+    async fn find(&self, access: &Access, wanted: &Wanted) -> Result<Option<String>, Fault> {
+        Ok(order::find(&account(access).await?, &wanted.names).await?)
+    }
+
     async fn start(&self, access: &Access, wanted: &Wanted) -> Result<String, Fault> {
         let asked = order::Wanted {
             names: &wanted.names,

@@ -2,10 +2,10 @@
 //!
 //! Before a step the log is written, so a store that takes nothing stops an order before the authority is bothered.
 //!
-//! One moment cannot be made up for: control is killed after the authority opened an order and before its URL was
-//! written down. The list of an account's orders would tell it (RFC 8555 § 7.1.2.1), but neither Let's Encrypt nor pebble
-//! has one. The request is in the ledger by then, so it counts; it is made again, and public authorities answer with the
-//! pending order that they have for the same names. One that does not has two, of which the first lapses unused.
+//! Control may be killed after the authority opened an order and before its URL was written down. The request is in the
+//! ledger by then, so it counts. An authority that lists an account's orders (RFC 8555 § 7.1.2.1; pebble does) is asked for
+//! it. Let's Encrypt lists none: there the request is made again, and answered with the pending order that there is for
+//! the same names. Only an authority that does neither has two orders then, of which the first lapses unused.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -121,7 +121,7 @@ pub async fn step(app: &App, outside: &Outside, id: AcmeOrderId) -> Result<Outco
         note(app, &work.row, before.intent()).await?;
     }
     if before == Step::Start && work.left.intent.is_some() && work.row.last_error.is_none() {
-        note(app, &work.row, "the answer to an earlier request for this order was lost; it is made again")
+        note(app, &work.row, "the answer to an earlier request was lost; what became of it is asked first")
             .await?;
     }
     match steps::take(app, outside, &mut work).await {

@@ -110,8 +110,7 @@ pub async fn take(app: &App, outside: &Outside, work: &mut Work) -> Result<Next,
         Step::Prepare => prepare(app, work),
         Step::Start => {
             if work.left.order.is_none() {
-                budget::book(app, work).await?;
-                work.left.order = Some(outside.ca.start(&access(app, work)?, &work.wanted()?).await?);
+                work.left.order = Some(opened(app, outside, work).await?);
             }
             Ok(Next::Go)
         }
@@ -142,6 +141,18 @@ pub async fn take(app: &App, outside: &Outside, work: &mut Work) -> Result<Next,
         }
         Step::Done | Step::Cancelled => Ok(Next::Go),
     }
+}
+
+/// Opens an order, or finds the one of an earlier request whose answer was lost.
+async fn opened(app: &App, outside: &Outside, work: &mut Work) -> Result<String, StepError> {
+    let (access, wanted) = (access(app, work)?, work.wanted()?);
+    if work.left.intent.is_some()
+        && let Some(url) = outside.ca.find(&access, &wanted).await?
+    {
+        return Ok(url);
+    }
+    budget::book(app, work).await?;
+    Ok(outside.ca.start(&access, &wanted).await?)
 }
 
 fn authority(account: &AccountRow) -> Authority {
