@@ -176,6 +176,13 @@ pub const GZIP_AT_ONCE: (usize, usize) = (64, 8);
 /// Size of a relay's buffer in bytes, one for each direction while it holds data: 20 to 30 % less CPU than 8 KiB
 /// (CRATES.md 5), and twice it buys nothing.
 pub const RELAY_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes of one read from which a relay between two plain sockets goes on by splice(2), and below which a piece is a
+/// small one: small messages are cheaper by copy (one visit less), 64 KiB ones cost 0.8 as much by pipe (PERF.md 6).
+pub const RELAY_SPLICE_BYTES: (usize, usize) = (32 * 1024, 8 * 1024);
+/// Small pieces in a row after which a relay goes back to copying.
+pub const RELAY_SPLICE_SMALL_MAX: u8 = 4;
+/// Pipes lent by one worker, of [`SPLICE_PIPES`], above which a relay copies.
+pub const RELAY_PIPES_MAX: usize = 12;
 /// Relay buffers a thread keeps for reuse; a relay without data in flight holds none.
 pub const RELAY_BUFFERS_KEPT_MAX: usize = 16;
 /// Reads and writes a relay makes before it lets the other tasks of its thread run.

@@ -1,7 +1,8 @@
 //! Tunnels are bytes: a two-way copy with half-close, an idle deadline and byte counts.
 //!
 //! One task moves both directions. It holds a buffer only while bytes are between its two ends, so an idle tunnel costs
-//! its task and its sockets and nothing else. It knows nothing of what flows or why it may be cut: [`crate::session`]
+//! its task and its sockets and nothing else. What comes in large pieces between two plain sockets passes through a pipe
+//! in the kernel ([`crate::splice`]) instead. It knows nothing of what flows or why it may be cut: [`crate::session`]
 //! does, and [`SessionHandle::relay`](crate::session::SessionHandle::relay) joins the two.
 
 mod flow;
@@ -76,8 +77,8 @@ pub async fn run<A, B>(
     ended: impl Future<Output = EndReason>,
 ) -> Totals
 where
-    A: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
+    A: AsyncRead + AsyncWrite + Unpin + 'static,
+    B: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     counted(downstream, upstream, limits, &Counts::default(), ended).await
 }
@@ -91,8 +92,8 @@ pub async fn counted<A, B>(
     ended: impl Future<Output = EndReason>,
 ) -> Totals
 where
-    A: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
+    A: AsyncRead + AsyncWrite + Unpin + 'static,
+    B: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let mut ended = pin!(ended);
     let mut idle = pin!(tokio::time::sleep(Quiet::tick(limits.idle)));

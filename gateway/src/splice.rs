@@ -19,6 +19,11 @@ use tokio::net::TcpStream;
 /// Size of a pipe in bytes, how many of them one worker lends at once, and how many it keeps.
 const PIPES: (usize, usize, usize) = limits::SPLICE_PIPES;
 
+thread_local! {
+    /// The pipes of the worker whose thread this is.
+    static OF_THREAD: RefCell<Rc<Pipes>> = RefCell::default();
+}
+
 /// A worker's pipes.
 #[derive(Default)]
 pub(crate) struct Pipes {
@@ -31,6 +36,27 @@ pub(crate) struct Pipes {
 }
 
 impl Pipes {
+    /// Makes those of this thread.
+    pub(crate) fn for_thread() -> Rc<Self> {
+        let pipes = Rc::new(Self::default());
+        OF_THREAD.set(Rc::clone(&pipes));
+        pipes
+    }
+
+    /// Those of this thread.
+    pub(crate) fn of_thread() -> Rc<Self> {
+        OF_THREAD.with_borrow(Rc::clone)
+    }
+
+    /// Lends an empty pipe to a relay. A tunnel whose reader has stopped may hold one for as long as it is open, so the
+    /// last ones are left to bodies, which have deadlines.
+    pub(crate) fn take_for_relay(&self) -> Option<Pipe> {
+        if self.lent.get() >= limits::RELAY_PIPES_MAX {
+            return None;
+        }
+        self.take()
+    }
+
     /// Lends an empty pipe, if there is one to be had.
     pub(crate) fn take(&self) -> Option<Pipe> {
         if self.is_off.get() || self.lent.get() >= PIPES.1 {

@@ -136,7 +136,7 @@ pub struct Worker {
     /// This thread's buffers.
     pub buffers: crate::buffers::Buffers,
     /// This thread's pipes.
-    pub(crate) pipes: crate::splice::Pipes,
+    pub(crate) pipes: Rc<crate::splice::Pipes>,
     /// This thread's UDP sessions.
     pub(crate) forwards: forward::udp::Halls,
     /// What this thread keeps for its HTTP connections.
@@ -155,7 +155,7 @@ impl Worker {
             upstream: crate::upstream::Upstreams::default(),
             watch: Watch::default(),
             buffers: crate::buffers::Buffers::default(),
-            pipes: crate::splice::Pipes::default(),
+            pipes: crate::splice::Pipes::for_thread(),
             forwards: forward::udp::Halls::default(),
             http: crate::http::Store::default(),
             live: RefCell::new(shared.current.cache()),

@@ -1,5 +1,6 @@
 //! One direction of a relay.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
@@ -8,6 +9,10 @@ use std::task::{Context, Poll, ready};
 
 use config::limits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::splice::{Filled, Pipe, Pipes};
+use crate::upstream::Stream;
 
 thread_local! {
     /// Buffers between two uses. A thread's own, so that taking one costs neither a lock nor an allocation.
@@ -34,14 +39,54 @@ struct InFlight {
     end: usize,
 }
 
+/// Where bytes wait that were read and not yet written.
+#[derive(Default)]
+enum Held {
+    #[default]
+    Nothing,
+    Here(InFlight),
+    /// In the kernel, on their way from one plain socket to another.
+    Piped(Pipe),
+}
+
 /// One direction: reads, writes what it read, and passes the end on.
 #[derive(Default)]
 pub(super) struct Flow {
-    in_flight: Option<InFlight>,
+    held: Held,
     moved: u64,
     is_unflushed: bool,
     has_ended: bool,
     is_done: bool,
+    pace: Pace,
+}
+
+/// Whether much comes at once. A pipe costs as many system calls as a copy and a visit more, so it serves those flows
+/// alone whose reads are large; small messages go by copy.
+#[derive(Default)]
+struct Pace {
+    is_bulk: bool,
+    small_in_a_row: u8,
+}
+
+impl Pace {
+    const fn came(&mut self, bytes: usize) {
+        if !self.is_bulk {
+            self.is_bulk = bytes >= limits::RELAY_SPLICE_BYTES.0;
+            self.small_in_a_row = 0;
+        } else if bytes < limits::RELAY_SPLICE_BYTES.1 {
+            self.small_in_a_row += 1;
+            self.is_bulk = self.small_in_a_row < limits::RELAY_SPLICE_SMALL_MAX;
+        } else {
+            self.small_in_a_row = 0;
+        }
+    }
+}
+
+/// What came of trying to fill a pipe.
+enum Fill {
+    Step(Poll<()>),
+    /// It has to be a buffer.
+    Copy,
 }
 
 impl Flow {
@@ -59,29 +104,74 @@ impl Flow {
         count: &AtomicU64,
     ) -> Poll<io::Result<()>>
     where
-        R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
+        R: AsyncRead + Unpin + 'static,
+        W: AsyncWrite + Unpin + 'static,
     {
         if self.is_done {
             return Poll::Ready(Ok(()));
         }
         for _ in 0..limits::RELAY_STEPS_MAX {
-            if self.in_flight.is_some() {
-                ready!(self.write(context, to, count))?;
-            } else if self.has_ended {
-                ready!(shut_down(context, to))?;
-                self.is_done = true;
-                return Poll::Ready(Ok(()));
-            } else if self.read(context, from)?.is_pending() {
-                if self.is_unflushed {
-                    ready!(Pin::new(&mut *to).poll_flush(context))?;
-                    self.is_unflushed = false;
+            match self.held {
+                Held::Here(_) => ready!(self.write(context, to, count))?,
+                Held::Piped(_) => ready!(self.drain(context, to, count))?,
+                Held::Nothing if self.has_ended => {
+                    ready!(shut_down(context, to))?;
+                    self.is_done = true;
+                    return Poll::Ready(Ok(()));
                 }
-                return Poll::Pending;
+                Held::Nothing => {
+                    if self.take_in(context, from, to)?.is_pending() {
+                        if self.is_unflushed {
+                            ready!(Pin::new(&mut *to).poll_flush(context))?;
+                            self.is_unflushed = false;
+                        }
+                        return Poll::Pending;
+                    }
+                }
             }
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Reads on: by a pipe where much comes from a plain socket and goes to one, else into a buffer.
+    fn take_in<R, W>(&mut self, context: &mut Context<'_>, from: &mut R, to: &W) -> io::Result<Poll<()>>
+    where
+        R: AsyncRead + Unpin + 'static,
+        W: 'static,
+    {
+        if self.pace.is_bulk
+            && let (Some(from), Some(_)) = (plain(from), plain(to))
+            && let Fill::Step(step) = self.fill(context, from)?
+        {
+            return Ok(step);
+        }
+        self.read(context, from)
+    }
+
+    fn fill(&mut self, context: &mut Context<'_>, from: &TcpStream) -> io::Result<Fill> {
+        let pipes = Pipes::of_thread();
+        let Some(mut pipe) = pipes.take_for_relay() else { return Ok(Fill::Copy) };
+        let filled = pipe.poll_fill(context, from, u64::MAX);
+        if let Poll::Ready(Ok(Filled::Bytes(count))) = filled {
+            self.moved = self.moved.wrapping_add(count as u64);
+            self.pace.came(count);
+            self.held = Held::Piped(pipe);
+            return Ok(Fill::Step(Poll::Ready(())));
+        }
+        pipes.put(pipe);
+        Ok(match filled {
+            Poll::Pending => Fill::Step(Poll::Pending),
+            Poll::Ready(Err(cause)) => return Err(cause),
+            Poll::Ready(Ok(Filled::End)) => {
+                self.has_ended = true;
+                Fill::Step(Poll::Ready(()))
+            }
+            Poll::Ready(Ok(Filled::Bytes(_) | Filled::Unsupported)) => {
+                pipes.turn_off();
+                Fill::Copy
+            }
+        })
     }
 
     fn read<R>(&mut self, context: &mut Context<'_>, from: &mut R) -> io::Result<Poll<()>>
@@ -95,7 +185,8 @@ impl Flow {
         match answer {
             Poll::Ready(Ok(())) if end > 0 => {
                 self.moved = self.moved.wrapping_add(end as u64);
-                self.in_flight = Some(InFlight { buffer, start: 0, end });
+                self.pace.came(end);
+                self.held = Held::Here(InFlight { buffer, start: 0, end });
                 return Ok(Poll::Ready(()));
             }
             Poll::Ready(Ok(())) => self.has_ended = true,
@@ -112,33 +203,64 @@ impl Flow {
     where
         W: AsyncWrite + Unpin,
     {
-        let Some(mut held) = self.in_flight.take() else { return Poll::Ready(Ok(())) };
+        let Held::Here(held) = &mut self.held else { return Poll::Ready(Ok(())) };
         let rest = held.buffer.get(held.start..held.end).unwrap_or_default();
-        let answer = Pin::new(to).poll_write(context, rest);
-        if let Poll::Ready(Ok(written)) = answer {
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            held.start += written;
-            self.moved = self.moved.wrapping_add(written as u64);
-            self.is_unflushed = true;
-            count.fetch_add(written as u64, Ordering::Relaxed);
+        let written = ready!(Pin::new(to).poll_write(context, rest))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
-        if held.start < held.end {
-            self.in_flight = Some(held);
-        } else {
-            give_back(held.buffer);
+        held.start += written;
+        let is_empty = held.start >= held.end;
+        self.is_unflushed = true;
+        self.wrote(written, count);
+        if is_empty {
+            self.let_go();
         }
-        answer.map_ok(drop)
+        Poll::Ready(Ok(()))
+    }
+
+    fn drain<W: 'static>(
+        &mut self,
+        context: &mut Context<'_>,
+        to: &W,
+        count: &AtomicU64,
+    ) -> Poll<io::Result<()>> {
+        // Filled only towards a plain socket, and it stays one.
+        let (Held::Piped(pipe), Some(to)) = (&mut self.held, plain(to)) else { return Poll::Ready(Ok(())) };
+        let written = ready!(pipe.poll_drain(context, to))?;
+        let is_empty = pipe.held() == 0;
+        self.wrote(written, count);
+        if is_empty {
+            self.let_go();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn wrote(&mut self, bytes: usize, count: &AtomicU64) {
+        self.moved = self.moved.wrapping_add(bytes as u64);
+        count.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Gives back what bytes waited in.
+    fn let_go(&mut self) {
+        match std::mem::take(&mut self.held) {
+            Held::Nothing => {}
+            Held::Here(held) => give_back(held.buffer),
+            Held::Piped(pipe) => Pipes::of_thread().put(pipe),
+        }
     }
 }
 
 impl Drop for Flow {
     fn drop(&mut self) {
-        if let Some(held) = self.in_flight.take() {
-            give_back(held.buffer);
-        }
+        self.let_go();
     }
+}
+
+/// The socket, where nothing lies between.
+fn plain<IO: 'static>(io: &IO) -> Option<&TcpStream> {
+    let io = io as &dyn Any;
+    io.downcast_ref().or_else(|| io.downcast_ref::<Stream>().and_then(Stream::plain))
 }
 
 fn shut_down<W: AsyncWrite + Unpin>(context: &mut Context<'_>, to: &mut W) -> Poll<io::Result<()>> {
@@ -164,13 +286,13 @@ mod tests {
         let (mut flow, count) = (Flow::default(), AtomicU64::new(0));
         let mut context = Context::from_waker(Waker::noop());
         assert!(flow.poll(&mut context, &mut downstream, &mut upstream, &count).is_pending());
-        assert!(flow.in_flight.is_none());
+        assert!(matches!(flow.held, Held::Nothing));
         assert_eq!(KEPT.with_borrow(Vec::len), 1);
 
         person.write_all(b"more than eight bytes").await.unwrap();
         assert!(flow.poll(&mut context, &mut downstream, &mut upstream, &count).is_pending());
 
-        assert!(flow.in_flight.is_some());
+        assert!(matches!(flow.held, Held::Here(_)));
         assert_eq!((count.load(Ordering::Relaxed), KEPT.with_borrow(Vec::len)), (8, 0));
         drop(flow);
         assert_eq!(KEPT.with_borrow(Vec::len), 1);

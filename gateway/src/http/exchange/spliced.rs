@@ -65,7 +65,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<'_, IO> {
         let Some(from) = self.upstream.plain().filter(|_| plain(&self.link.io).is_some()) else {
             return Ok(None);
         };
-        let pipes = (&self.worker.pipes, &mut self.spliced.down);
+        let pipes = (&*self.worker.pipes, &mut self.spliced.down);
         poll_fill(context, pipes, &mut self.body, from).map_err(cut_short)
     }
 
@@ -92,7 +92,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<'_, IO> {
         let Some(from) = plain(&self.link.io).filter(|_| self.upstream.plain().is_some()) else {
             return Ok(None);
         };
-        let pipes = (&self.worker.pipes, &mut self.spliced.up);
+        let pipes = (&*self.worker.pipes, &mut self.spliced.up);
         poll_fill(context, pipes, self.up.body_mut(), from).map_err(downstream_gone)
     }
 
