@@ -255,7 +255,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
                     idle_ms,
                     session: Some(session),
                 };
-                Ok(Next::Tunnel(tunnel, admission))
+                Ok(Next::Tunnel(tunnel, Box::new(admission)))
             }
             Ok(Outcome::Done { goes_on }) => Ok(if goes_on { Next::Again } else { Next::Close }),
             Err(_) if done.tally.status != 0 => Ok(Next::Abort),

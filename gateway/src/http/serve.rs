@@ -35,7 +35,7 @@ pub(super) enum Next {
     Close,
     /// Nobody is there any more, or a response was cut short.
     Abort,
-    Tunnel(Box<Tunnel>, Admission),
+    Tunnel(Box<Tunnel>, Box<Admission>),
     Console(Box<Bridge>),
 }
 
@@ -84,7 +84,26 @@ where
             next @ (Next::Close | Next::Abort | Next::Tunnel(..) | Next::Console(_)) => break next,
         }
     };
-    Box::pin(connection.end(next)).await;
+    follow(connection, next).await;
+}
+
+/// Does what follows the last request.
+async fn follow<IO>(connection: Box<Connection<IO>>, next: Next)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    // Boxed: of a tunnel that is open, only what moves its bytes is to be there.
+    match next {
+        Next::Tunnel(tunnel, admission) => {
+            let joined = Box::pin(upgrade::join(connection, tunnel, admission)).await;
+            if let Some(joined) = joined {
+                Box::pin(joined.carry()).await;
+            }
+        }
+        next @ (Next::Again | Next::Close | Next::Abort | Next::Console(_)) => {
+            Box::pin(connection.end(next)).await;
+        }
+    }
 }
 
 /// Gives a connection that speaks HTTP/2, or began with its preface, to those who speak it.
@@ -153,13 +172,12 @@ struct Served<'a> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
-    /// Does what follows the last request.
+    /// Does what follows the last request, unless that is a tunnel.
     async fn end(mut self: Box<Self>, next: Next) {
         match next {
             Next::Again => {}
             Next::Close => self.close().await,
-            Next::Abort => self.link.intake.release(&self.worker.buffers),
-            Next::Tunnel(tunnel, admission) => upgrade::relay(*self, tunnel, admission).await,
+            Next::Abort | Next::Tunnel(..) => self.link.intake.release(&self.worker.buffers),
             Next::Console(bridge) => self.serve_console(*bridge).await,
         }
     }
@@ -375,7 +393,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
                     idle_ms,
                     session: None,
                 };
-                Next::Tunnel(tunnel, admission)
+                Next::Tunnel(tunnel, Box::new(admission))
             }
             (Ok(Outcome::Tunnel(_)), None) => Next::Abort,
             // Half a response went out: only a closed connection can say so.

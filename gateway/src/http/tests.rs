@@ -12,6 +12,7 @@ mod forwarding;
 mod gate;
 mod http2;
 mod idle;
+mod idle_tunnels;
 mod origins;
 mod secured;
 mod spliced;

@@ -1,5 +1,6 @@
 //! After a `101`: two connections relayed as bytes, registered as a session.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use config::id::{EndpointId, RouteId, VmId};
@@ -9,12 +10,13 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use super::downstream::Connection;
 use super::filters::InFlight;
 use super::intake::Intake;
-use crate::guard::SessionPermit;
+use crate::guard::{Permit, SessionPermit};
 use crate::live::Pinned;
 use crate::relay::RelayLimits;
-use crate::session::{SessionHandle, SessionKind, Subject};
+use crate::session::{EndReason, SessionHandle, SessionKind, Subject};
 use crate::upstream::Stream;
 use crate::upstream::pick::Attempt;
+use crate::worker::Worker;
 
 /// The upstream's side of an upgraded connection.
 pub(super) struct Tunnel {
@@ -41,14 +43,26 @@ pub(super) struct Admission {
     pub(super) session: Option<SessionHandle>,
 }
 
-/// Relays until both ends are done or the session is to end. What came glued to the handshake goes first.
-pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
-    mut connection: Connection<IO>,
+/// Two connections that are bytes from here: what a tunnel holds for as long as it is open.
+pub(super) struct Joined<IO> {
+    worker: Rc<Worker>,
+    io: IO,
+    upstream: Stream,
+    session: SessionHandle,
+    limits: RelayLimits,
+    _under_way: (Option<Attempt>, Option<InFlight>),
+    _permits: (SessionPermit, Option<Permit>),
+}
+
+/// Registers the session and sends what came glued to the handshake. `None` says that it ended with that.
+///
+/// Apart from [`Joined::carry`], because a future keeps room for whatever was moved through it.
+pub(super) async fn join<IO: AsyncRead + AsyncWrite + Unpin + 'static>(
+    mut connection: Box<Connection<IO>>,
     mut tunnel: Box<Tunnel>,
-    admission: Admission,
-) {
-    let Admission { route, pinned, permit, in_flight, idle_ms, session } = admission;
-    let _under_way = tunnel.attempt.take();
+    admission: Box<Admission>,
+) -> Option<Box<Joined<IO>>> {
+    let Admission { route, pinned, permit, in_flight, idle_ms, session } = *admission;
     let subject = Subject {
         kind: SessionKind::Upgrade,
         peer: connection.meta.peer,
@@ -59,7 +73,7 @@ pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
         vm: tunnel.vm,
         console: None,
     };
-    let worker = std::rc::Rc::clone(&connection.worker);
+    let worker = Rc::clone(&connection.worker);
     let shared = &worker.shared;
     let open = || shared.sessions.open_under(subject, &pinned.snapshot, &shared.current);
     let session = session.unwrap_or_else(open);
@@ -69,7 +83,8 @@ pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
     let glued = async {
         link.io.write_all(tunnel.from_upstream.unread()).await?;
         link.io.flush().await?;
-        tunnel.upstream.write_all(link.intake.unread()).await
+        tunnel.upstream.write_all(link.intake.unread()).await?;
+        tunnel.upstream.flush().await
     };
     let deadline = Duration::from_millis(limits::SEND_DEADLINE_MS);
     let sent = tokio::select! {
@@ -77,13 +92,31 @@ pub(super) async fn relay<IO: AsyncRead + AsyncWrite + Unpin>(
         _ = session.ended() => false,
     };
     let (up, down) = (link.intake.unread().len() as u64, tunnel.from_upstream.unread().len() as u64);
-    worker.counters.bytes(up, down);
     link.intake.release(&worker.buffers);
     tunnel.from_upstream.release(&worker.buffers);
-    if sent {
-        let idle = Duration::from_millis(idle_ms);
-        let totals = session.relay(&mut link.io, &mut tunnel.upstream, RelayLimits { idle }).await;
-        worker.counters.bytes(totals.up, totals.down);
+    worker.counters.bytes(up, down);
+    if !sent {
+        return None;
     }
-    drop((permit, in_flight));
+    session.carried(up, down);
+    let Connection { link, permit: connection_permit, .. } = *connection;
+    Some(Box::new(Joined {
+        worker,
+        io: link.io,
+        upstream: tunnel.upstream,
+        session,
+        limits: RelayLimits { idle: Duration::from_millis(idle_ms) },
+        _under_way: (tunnel.attempt, in_flight),
+        _permits: (permit, connection_permit),
+    }))
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Joined<IO> {
+    /// Relays until both ends are done or the session is to end.
+    pub(super) async fn carry(mut self: Box<Self>) {
+        let Self { worker, io, upstream, session, limits, .. } = &mut *self;
+        let glued = session.totals(EndReason::Finished);
+        let totals = session.relay(io, upstream, *limits).await;
+        worker.counters.bytes(totals.up - glued.up, totals.down - glued.down);
+    }
 }
