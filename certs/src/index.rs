@@ -158,6 +158,9 @@ impl CertIndex {
                 | Value::Forward(_)
                 | Value::Console(_)
                 | Value::TicketAuthority(_)
+                | Value::SshUserCa(_)
+                | Value::SshHostKeyPin(_)
+                | Value::SshGate(_)
                 | Value::Unknown,
             ) => {}
             Err(error) => self.fault(object.key(), &[], &error.why),

@@ -371,6 +371,24 @@ pub const SSH_CHANNELS_MAX: usize = 64;
 /// Channels opened in all on one SSH connection: russh 0.65 keeps a few KiB for each that we were first to close, until
 /// the connection ends.
 pub const SSH_CHANNELS_IN_ALL_MAX: usize = 10_000;
+/// A public key in SSH wire form in bytes: RSA with 16384 bits has 2 100.
+pub const SSH_KEY_BYTES_MAX: usize = 4 * 1024;
+/// An OpenSSH certificate in its one-line form in bytes: with a hundred names it has some 4 KiB.
+pub const SSH_CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
+/// Authorities of people's SSH certificates; each login that shows a certificate looks through them.
+pub const SSH_USER_CAS_MAX: usize = 64;
+/// Revoked numbers, names and keys of one such authority, each: certificates are short-lived, so few are revoked.
+pub const SSH_REVOKED_MAX: usize = 1_024;
+/// Name of such an authority in bytes.
+pub const SSH_CA_NAME_BYTES_MAX: usize = 64;
+/// Key id of an SSH certificate in bytes.
+pub const SSH_KEY_ID_BYTES_MAX: usize = 255;
+/// Host keys that one VM has shown and that are remembered: three kinds, each changed a few times.
+pub const SSH_PINNED_KEYS_MAX: usize = 16;
+/// Grants of SSH that one person has.
+pub const SSH_GRANTS_MAX: usize = 256;
+/// Rows of ports in one grant of SSH.
+pub const SSH_GRANT_PORTS_MAX: usize = 32;
 /// SSH connections of one gateway that have not authenticated yet.
 pub const SSH_UNAUTHENTICATED_MAX: usize = 256;
 

@@ -13,6 +13,7 @@ pub mod filters;
 pub mod forward;
 pub mod matchers;
 pub mod object;
+pub mod ssh;
 pub mod tls;
 
 use std::fmt;
@@ -33,8 +34,11 @@ pub use filters::{
 pub use forward::{Forward, Ports, Transport};
 pub use matchers::{Matchers, Test, ValueMatch};
 pub use object::{
-    Action, Endpoint, FlowPolicy, Identity, Principal, Redirect, Respond, Route, Service, SshHostKey, SshKey,
-    Upstream, Value, Vm,
+    Action, Endpoint, FlowPolicy, Identity, Principal, Redirect, Respond, Route, Service, Upstream, Value, Vm,
+};
+pub use ssh::{
+    PinState, PinnedKey, SshAccess, SshGate, SshGrant, SshHostKey, SshHostKeyPin, SshKey, SshScope,
+    SshUserCa, Until,
 };
 pub use tls::{
     Challenge, ChallengeAnswer, ClientCertificates, CookieKey, TicketKey, TlsMode, TlsPolicy, TlsVersion,
@@ -107,6 +111,12 @@ impl Kind {
     pub const CONSOLE: Self = Self(10);
     /// A [`TicketAuthority`].
     pub const TICKET_AUTHORITY: Self = Self(11);
+    /// An [`SshUserCa`].
+    pub const SSH_USER_CA: Self = Self(12);
+    /// An [`SshHostKeyPin`].
+    pub const SSH_HOST_KEY_PIN: Self = Self(13);
+    /// The [`SshGate`].
+    pub const SSH_GATE: Self = Self(14);
 }
 
 /// Name of an object inside a snapshot.

@@ -25,7 +25,7 @@ use crate::name::{HostPattern, Namespace};
 use crate::snapshot::{Route, Snapshot};
 use crate::table::changes::Changes;
 use crate::table::hosts::Hosts;
-use crate::table::jump::index::{Machines, People};
+use crate::table::jump::index::{Authorities, Machines, People};
 use crate::table::shards::Sharded;
 use crate::table::virtual_host::VirtualHost;
 
@@ -125,6 +125,7 @@ struct Parts {
     hasher: RandomState,
     hosts: Hosts,
     people: People,
+    authorities: Authorities,
     machines: Machines,
     // Every tenant's name once. Names of tenants that are gone stay until the next whole compile.
     namespaces: Sharded<Namespace>,
@@ -139,6 +140,7 @@ impl RouteTable {
             hasher: RandomState::new(),
             hosts: Hosts::default(),
             people: People::default(),
+            authorities: Authorities::default(),
             machines: Machines::default(),
             namespaces: Sharded::default(),
         };
@@ -193,7 +195,7 @@ impl RouteTable {
 
 impl Parts {
     fn changed(mut self, changes: Changes) -> Result<RouteTable, Conflicts> {
-        let Changes { mut routes, mut machines, people } = changes;
+        let Changes { mut routes, mut machines, people, authorities } = changes;
         let added = routes.iter_mut().filter(|change| change.added);
         for route in added.filter_map(|change| Arc::get_mut(&mut change.route)) {
             self.namespaces.share(&self.hasher, &mut route.namespace);
@@ -210,6 +212,9 @@ impl Parts {
         }
         for change in people {
             self.people.apply(&self.hasher, change);
+        }
+        for change in authorities {
+            self.authorities.apply(change);
         }
         Ok(RouteTable { parts: Arc::new(self) })
     }

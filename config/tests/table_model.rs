@@ -130,7 +130,7 @@ fn assert_person(table: &RouteTable, world: &World, principal: &Principal) {
     }
     for word in ["web", "WEB.ns1", "web.ns2", "db", "10.0.0.1", "127.0.0.1", "none"] {
         let meanings = naive_meanings(world, principal, word);
-        let granted = table.jump(principal, word, 22).ok().and_then(|target| target.vm);
+        let granted = table.jump(principal, word, 22, 0).ok().and_then(|target| target.vm);
         let wanted = match meanings.as_slice() {
             [vm] if !vm.address.is_loopback() => Some(vm.id),
             _ => None,

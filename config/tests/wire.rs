@@ -12,12 +12,14 @@
 mod features;
 #[path = "wire/golden.rs"]
 mod golden;
+#[path = "wire/ssh.rs"]
+mod ssh;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use config::delta::{self, Delta};
-use config::id::{EndpointId, IdentityId, KeyId, RouteId, UserId, VmId};
+use config::id::{EndpointId, IdentityId, RouteId, UserId, VmId};
 use config::limits;
 use config::name::{
     GatewayName, HostName, HostPattern, Namespace, NetworkName, PathPrefix, UserName, VmName,
@@ -25,8 +27,7 @@ use config::name::{
 use config::secret::Secret;
 use config::snapshot::{
     Action, Content, Digest, Endpoint, FlowPolicy, Generation, Identity, Kind, Lineage, Object, ObjectKey,
-    Principal, Redirect, Respond, Route, Service, Snapshot, SshHostKey, SshKey, Timeouts, TlsMode, Upstream,
-    Value, Vm,
+    Principal, Redirect, Respond, Route, Service, Snapshot, SshKey, Timeouts, TlsMode, Upstream, Value, Vm,
 };
 use config::sync::message::{
     Ack, Enrol, Enrolled, Have, Hello, Listening, Message, Nack, Renew, Renewed, Report,
@@ -163,14 +164,17 @@ fn vm() -> impl Strategy<Value = Value> {
 
 fn principal() -> impl Strategy<Value = Value> {
     let grants = prop_oneof![Just(""), Just("root"), Just("admin:ns1 guest:ns2"), Just("operator")];
-    (id(), plain(), vec(vec(any::<u8>(), 0..64), 0..4), grants).prop_map(|(id, name, keys, grants)| {
-        Value::Principal(Principal {
-            id: UserId::from_bytes(id),
-            name: UserName::parse(&name).unwrap(),
-            keys: keys.into_iter().map(|blob| SshKey { blob: Arc::from(blob) }).collect(),
-            grants: grants.parse().unwrap(),
-        })
-    })
+    (id(), plain(), vec(vec(any::<u8>(), 0..64), 0..4), grants, ssh::access()).prop_map(
+        |(id, name, keys, grants, ssh)| {
+            Value::Principal(Principal {
+                id: UserId::from_bytes(id),
+                name: UserName::parse(&name).unwrap(),
+                keys: keys.into_iter().map(|blob| SshKey { blob: Arc::from(blob) }).collect(),
+                grants: grants.parse().unwrap(),
+                ssh,
+            })
+        },
+    )
 }
 
 fn identity() -> impl Strategy<Value = Value> {
@@ -187,12 +191,6 @@ fn identity() -> impl Strategy<Value = Value> {
     })
 }
 
-fn host_key() -> impl Strategy<Value = Value> {
-    (id(), ".{0,40}").prop_map(|(id, pem)| {
-        Value::SshHostKey(SshHostKey { id: KeyId::from_bytes(id), private_pem: Secret::new(pem) })
-    })
-}
-
 fn value() -> impl Strategy<Value = Value> {
     // Boxed, as large strategies are everywhere here: unoptimised, their trees would not fit a test's stack.
     prop_oneof![
@@ -200,7 +198,10 @@ fn value() -> impl Strategy<Value = Value> {
         vm().boxed(),
         principal().boxed(),
         identity(),
-        host_key(),
+        ssh::host_key(),
+        ssh::user_ca(),
+        ssh::pin(),
+        ssh::gate(),
         features::challenge(),
         features::ticket_key(),
         features::cookie_key(),

@@ -107,7 +107,10 @@ fn host_keys(snapshot: &Snapshot) -> (Arc<[PrivateKey]>, Arc<[String]>) {
     let mut faults = Vec::new();
     for object in snapshot.objects().filter(|object| object.key().kind == Kind::SSH_HOST_KEY) {
         // What cannot be decoded was refused with the table.
-        let Ok(Value::SshHostKey(SshHostKey { id, private_pem })) = object.decode() else { continue };
+        let Ok(Value::SshHostKey(SshHostKey { id, private_pem, is_next: false, .. })) = object.decode()
+        else {
+            continue;
+        };
         match PrivateKey::from_openssh(private_pem.expose()) {
             Ok(key) => keys.push((id, key)),
             Err(cause) => faults.push(format!("ssh host key {id} cannot be read: {cause}")),
@@ -208,7 +211,13 @@ mod tests {
 
     fn host_key(id: u8, pem: &str) -> Object {
         let id = KeyId::from_bytes([id; 16]);
-        Object::encode(&Value::SshHostKey(SshHostKey { id, private_pem: Secret::new(pem.into()) })).unwrap()
+        Object::encode(&Value::SshHostKey(SshHostKey {
+            id,
+            private_pem: Secret::new(pem.into()),
+            is_next: false,
+            certificate: None,
+        }))
+        .unwrap()
     }
 
     fn pem() -> String {

@@ -8,6 +8,7 @@ mod console;
 mod filters;
 mod forward;
 mod matchers;
+mod ssh;
 mod tls;
 
 #[cfg(test)]
@@ -20,8 +21,8 @@ use ipnet::IpNet;
 
 use crate::limits;
 use crate::snapshot::{
-    Console, Endpoint, Filters, Forward, Matchers, Redirect, Respond, Route, Timeouts, TlsPolicy, Upstream,
-    UpstreamPolicy,
+    Console, Endpoint, Filters, Forward, Matchers, Redirect, Respond, Route, SshAccess, SshHostKey,
+    SshHostKeyPin, SshUserCa, Timeouts, TlsPolicy, Upstream, UpstreamPolicy,
 };
 
 /// One thing that is out of its bounds or grammar.
@@ -63,6 +64,10 @@ checked!(
     Redirect,
     Respond,
     Route,
+    SshAccess,
+    SshHostKey,
+    SshHostKeyPin,
+    SshUserCa,
     Timeouts,
     TlsPolicy,
     Upstream,

@@ -4,15 +4,15 @@
 //! and [`Object::decode`] are the two doors.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use crate::grant::Grants;
-use crate::id::{EndpointId, IdentityId, KeyId, RouteId, UserId, VmId};
+use crate::id::{EndpointId, IdentityId, RouteId, UserId, VmId};
 use crate::name::{HostPattern, Namespace, NetworkName, PathPrefix, UserName, VmName};
 use crate::secret::Secret;
 use crate::snapshot::{
-    Challenge, Console, Content, CookieKey, Filters, Forward, Kind, Matchers, Object, ObjectKey,
-    TicketAuthority, TicketKey, Timeouts, TlsMode, TlsPolicy, UpstreamPolicy,
+    Challenge, Console, Content, CookieKey, Filters, Forward, Kind, Matchers, Object, ObjectKey, SshAccess,
+    SshGate, SshHostKey, SshHostKeyPin, SshKey, SshUserCa, TicketAuthority, TicketKey, Timeouts, TlsMode,
+    TlsPolicy, UpstreamPolicy,
 };
 use crate::sync::wire;
 use crate::target::Target;
@@ -42,6 +42,12 @@ pub enum Value {
     Console(Console),
     /// Kind [`Kind::TICKET_AUTHORITY`].
     TicketAuthority(TicketAuthority),
+    /// Kind [`Kind::SSH_USER_CA`].
+    SshUserCa(SshUserCa),
+    /// Kind [`Kind::SSH_HOST_KEY_PIN`].
+    SshHostKeyPin(SshHostKeyPin),
+    /// Kind [`Kind::SSH_GATE`].
+    SshGate(SshGate),
     /// A kind that this program does not know: kept, digested, and otherwise left alone.
     Unknown,
 }
@@ -85,6 +91,9 @@ impl Value {
             Self::Forward(forward) => (Kind::FORWARD, forward.id.to_bytes()),
             Self::Console(console) => (Kind::CONSOLE, console.id.to_bytes()),
             Self::TicketAuthority(authority) => (Kind::TICKET_AUTHORITY, authority.id.to_bytes()),
+            Self::SshUserCa(ca) => (Kind::SSH_USER_CA, ca.id.to_bytes()),
+            Self::SshHostKeyPin(pin) => (Kind::SSH_HOST_KEY_PIN, pin.vm.to_bytes()),
+            Self::SshGate(_) => (Kind::SSH_GATE, SshGate::ID.to_bytes()),
             Self::Unknown => return None,
         };
         Some(ObjectKey { kind, id })
@@ -251,13 +260,8 @@ pub struct Principal {
     pub keys: Box<[SshKey]>,
     /// What the user may do where.
     pub grants: Grants,
-}
-
-/// A public key in SSH wire form (RFC 4253 § 6.6), without comment or options.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct SshKey {
-    /// The blob: algorithm name and key material.
-    pub blob: Arc<[u8]>,
+    /// What limits the user's access by SSH, and what it has beyond the role.
+    pub ssh: SshAccess,
 }
 
 /// A certificate chain with its key.
@@ -274,13 +278,4 @@ pub struct Identity {
     pub chain: Box<[Vec<u8>]>,
     /// The leaf's private key as PKCS#8 DER.
     pub key: Secret<Vec<u8>>,
-}
-
-/// A host key of the gate's SSH listener, the same on every gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SshHostKey {
-    /// Stable name.
-    pub id: KeyId,
-    /// The private key in OpenSSH PEM form.
-    pub private_pem: Secret<String>,
 }

@@ -8,4 +8,5 @@ mod matchers;
 pub(crate) mod message;
 pub(crate) mod object;
 mod route;
+mod ssh;
 mod tls;

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use crate::delta::Delta;
-use crate::id::{UserId, VmId};
+use crate::id::{KeyId, UserId, VmId};
 use crate::limits;
 use crate::snapshot::object::Malformed;
-use crate::snapshot::{Kind, Object, ObjectKey, Principal, Route, Snapshot, Value, Vm};
+use crate::snapshot::{Kind, Object, ObjectKey, Principal, Route, Snapshot, SshUserCa, Value, Vm};
 use crate::table::Conflicts;
 
 /// A route that comes or goes. A route that changes does both.
@@ -29,6 +29,7 @@ pub(super) struct Changes {
     pub(super) routes: Vec<RouteChange>,
     pub(super) machines: Vec<Change<VmId, Vm>>,
     pub(super) people: Vec<Change<UserId, Principal>>,
+    pub(super) authorities: Vec<Change<KeyId, SshUserCa>>,
 }
 
 impl Changes {
@@ -85,6 +86,11 @@ impl Changes {
                 let value = after.map(Object::decode).transpose()?;
                 let now = if let Some(Value::Principal(principal)) = value { Some(principal) } else { None };
                 self.people.push(Change { id: UserId::from_bytes(key.id), now });
+            }
+            Kind::SSH_USER_CA => {
+                let value = after.map(Object::decode).transpose()?;
+                let now = if let Some(Value::SshUserCa(ca)) = value { Some(ca) } else { None };
+                self.authorities.push(Change { id: KeyId::from_bytes(key.id), now });
             }
             _ => {}
         }

@@ -231,6 +231,7 @@ fn principals() -> impl Strategy<Value = Value> {
             name: UserName::parse("someone").unwrap(),
             keys: keys.into_iter().map(|key| SshKey { blob: [key].into() }).collect(),
             grants: grants.parse().unwrap(),
+            ssh: Default::default(),
         })
     })
 }

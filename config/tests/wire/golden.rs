@@ -106,6 +106,7 @@ fn golden_values() -> Vec<(&'static str, Value)> {
         name: UserName::parse("ada").unwrap(),
         keys: Box::new([SshKey { blob: Arc::from(&b"key"[..]) }]),
         grants: "admin:ns1 guest:ns2".parse().unwrap(),
+        ssh: Default::default(),
     };
     let identity = Identity {
         id: IdentityId::from_bytes([7; 16]),
@@ -114,7 +115,6 @@ fn golden_values() -> Vec<(&'static str, Value)> {
         chain: Box::new([b"leaf".to_vec(), b"root".to_vec()]),
         key: Secret::new(b"key".to_vec()),
     };
-    let host_key = SshHostKey { id: KeyId::from_bytes([8; 16]), private_pem: Secret::new("pem".to_owned()) };
     vec![
         ("route", golden_route()),
         ("route_control", Value::Route(plain.clone())),
@@ -122,10 +122,15 @@ fn golden_values() -> Vec<(&'static str, Value)> {
         ("route_redirect", Value::Route(Route { action: Action::Redirect(redirect), ..plain.clone() })),
         ("route_respond", Value::Route(Route { action: Action::Respond(respond), ..plain })),
         ("vm", Value::Vm(vm)),
-        ("principal", Value::Principal(principal)),
+        ("principal", Value::Principal(principal.clone())),
+        ("principal_ssh", Value::Principal(Principal { ssh: ssh::golden_access(), ..principal })),
         ("identity", Value::Identity(identity.clone())),
         ("identity_preferred", Value::Identity(Identity { preferred: true, ..identity.clone() })),
-        ("ssh_host_key", Value::SshHostKey(host_key)),
+        ("ssh_host_key", ssh::golden_host_key(false)),
+        ("ssh_host_key_next", ssh::golden_host_key(true)),
+        ("ssh_user_ca", ssh::golden_user_ca()),
+        ("ssh_host_key_pin", ssh::golden_pin()),
+        ("ssh_gate", ssh::golden_gate()),
         ("challenge_http", features::golden_challenge(false)),
         ("challenge_tls_alpn", features::golden_challenge(true)),
         ("ticket_key", features::golden_ticket_key()),

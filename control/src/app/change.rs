@@ -219,6 +219,9 @@ const fn largest_part(value: &Value) -> &'static str {
         | Value::Forward(_)
         | Value::Console(_)
         | Value::TicketAuthority(_)
+        | Value::SshUserCa(_)
+        | Value::SshHostKeyPin(_)
+        | Value::SshGate(_)
         | Value::Unknown => "",
     }
 }
@@ -274,6 +277,7 @@ mod tests {
                 name: config::name::UserName::parse("usr1").unwrap(),
                 keys: [config::snapshot::SshKey { blob: vec![0; bytes].into() }].into(),
                 grants: Default::default(),
+                ssh: Default::default(),
             }));
             match change.commit().await {
                 Ok(generation) => assert!(fits && generation > before),

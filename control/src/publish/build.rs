@@ -132,6 +132,7 @@ pub fn principal(row: &UserRow, keys: &[UserKeyRow]) -> Option<Principal> {
         name: row.name.clone(),
         keys: keys.iter().map(|key| SshKey { blob: key.blob.as_slice().into() }).collect(),
         grants: row.grants.clone(),
+        ssh: Default::default(),
     })
 }
 
@@ -163,7 +164,7 @@ pub fn host_key(row: &HostKeyRow, keys: &dyn Keys) -> Result<SshHostKey, Error> 
         .map_err(|why| sealed("host key", &row.id, &why))?;
     let pem = String::from_utf8(pem.expose().clone())
         .map_err(|_| Error::Internal("a host key is no text".into()))?;
-    Ok(SshHostKey { id: row.id, private_pem: Secret::new(pem) })
+    Ok(SshHostKey { id: row.id, private_pem: Secret::new(pem), is_next: false, certificate: None })
 }
 
 /// A ticket key as gateways see it.

@@ -112,17 +112,21 @@ impl<'a> Step<'a> {
     fn reaches(&self, principal: &Object, vm: Option<ObjectKey>, kind: SessionKind) -> bool {
         let Some(principal) = read_principal(principal) else { return false };
         match (vm, kind) {
-            (Some(vm), _) => self
-                .new
-                .get(vm)
-                .and_then(read_vm)
-                .is_some_and(|vm| principal.grants.allows(Role::Operator, &vm.namespace)),
+            (Some(vm), _) => {
+                self.new.get(vm).and_then(read_vm).is_some_and(|vm| may_stay(&principal, &vm, kind))
+            }
             // A literal address is root's alone (DESIGN §12).
             (None, SessionKind::Jump) => principal.grants.is_root(),
             (None, SessionKind::Console) => false,
             (None, SessionKind::Upgrade | SessionKind::Passthrough | SessionKind::Forward) => true,
         }
     }
+}
+
+/// A grant of SSH holds jumps and nothing else. The end of its time is not looked at: that ends the session by itself.
+fn may_stay(principal: &Principal, vm: &Vm, kind: SessionKind) -> bool {
+    principal.grants.allows(Role::Operator, &vm.namespace)
+        || (kind == SessionKind::Jump && principal.ssh.grants.iter().any(|grant| grant.covers(vm)))
 }
 
 /// Cut before drain before keep; the shorter drain before the longer.

@@ -61,6 +61,7 @@ fn principal(grants: &str) -> Principal {
         name: UserName::parse("alice").unwrap(),
         keys: Box::default(),
         grants: grants.parse().unwrap(),
+        ssh: Default::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use config::limits;
 use config::table::{JumpRefusal, JumpTarget};
@@ -144,7 +144,7 @@ impl Asked {
             return Err(not_granted().into());
         }
         let port = u16::try_from(self.port).map_err(|_| not_granted())?;
-        Ok(live.table.jump(principal, &self.host, port)?)
+        Ok(live.table.jump(principal, &self.host, port, now_ms())?)
     }
 
     async fn dial(&self, admitted: &Admitted) -> Result<TcpStream, Refusal> {
@@ -204,6 +204,11 @@ impl Asked {
     fn shown(&self) -> String {
         self.host.chars().take(limits::SSH_TARGET_BYTES_MAX).collect()
     }
+}
+
+fn now_ms() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An error of connect(2) in words that name no address.

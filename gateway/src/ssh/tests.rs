@@ -77,12 +77,18 @@ fn new_key() -> PrivateKey {
 fn generation(key: &PrivateKey, vm: SocketAddr) -> Snapshot {
     let private_pem = Secret::new(new_key().to_openssh(LineEnding::LF).unwrap().to_string());
     let values = [
-        Value::SshHostKey(SshHostKey { id: KeyId::from_bytes([1; 16]), private_pem }),
+        Value::SshHostKey(SshHostKey {
+            id: KeyId::from_bytes([1; 16]),
+            private_pem,
+            is_next: false,
+            certificate: None,
+        }),
         Value::Principal(Principal {
             id: UserId::from_bytes([2; 16]),
             name: UserName::parse("alice").unwrap(),
             keys: Box::new([SshKey { blob: key.public_key().to_bytes().unwrap().into() }]),
             grants: "operator:ns1".parse().unwrap(),
+            ssh: Default::default(),
         }),
         Value::Vm(Vm {
             id: VmId::from_bytes([3; 16]),

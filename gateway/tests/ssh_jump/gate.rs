@@ -50,7 +50,12 @@ impl Gate {
     /// Puts these objects and the host key in force, as the sync task does.
     pub(crate) fn put(&self, values: impl IntoIterator<Item = Value>) {
         let private_pem = Secret::new(self.host_key.to_openssh(LineEnding::LF).unwrap().to_string());
-        let host_key = Value::SshHostKey(SshHostKey { id: KeyId::from_bytes([7; 16]), private_pem });
+        let host_key = Value::SshHostKey(SshHostKey {
+            id: KeyId::from_bytes([7; 16]),
+            private_pem,
+            is_next: false,
+            certificate: None,
+        });
         let objects = values.into_iter().chain([host_key]).map(|value| Object::encode(&value).unwrap());
         let number = Generation(self.generation.fetch_add(1, Ordering::Relaxed) + 1);
         let snapshot = Arc::new(Snapshot::of(Lineage([5; 16]), number, objects));
@@ -115,6 +120,7 @@ pub(crate) fn principal(id: UserId, grants: &str, keys: &[&PrivateKey]) -> Value
         name: UserName::parse("alice").unwrap(),
         keys: keys.collect(),
         grants: grants.parse::<Grants>().unwrap(),
+        ssh: Default::default(),
     })
 }
 

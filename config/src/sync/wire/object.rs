@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use prost::Message;
 
@@ -15,12 +14,16 @@ use crate::limits;
 use crate::name::{HostPattern, Namespace, NetworkName, UserName, VmName};
 use crate::secret::Secret;
 use crate::snapshot::object::Malformed;
-use crate::snapshot::{Identity, Kind, Object, Principal, SshHostKey, SshKey, Value, Vm};
+use crate::snapshot::{Identity, Kind, Object, Principal, Value, Vm};
 use crate::sync::wire::console::{
     decode_console, decode_ticket_authority, encode_console, encode_ticket_authority,
 };
 use crate::sync::wire::forward::{decode_forward, encode_forward};
 use crate::sync::wire::route::{decode_route, encode_route};
+use crate::sync::wire::ssh::{
+    WireSshAccess, decode_access, decode_gate, decode_host_key, decode_pin, decode_user_ca, encode_access,
+    encode_gate, encode_host_key, encode_pin, encode_user_ca, ssh_key,
+};
 use crate::sync::wire::tls::{
     decode_challenge, decode_cookie_key, decode_ticket_key, encode_challenge, encode_cookie_key,
     encode_ticket_key,
@@ -58,6 +61,8 @@ struct WirePrincipal {
     /// In the grammar of `grant`.
     #[prost(string, tag = "3")]
     grants: String,
+    #[prost(message, optional, tag = "4")]
+    ssh: Option<WireSshAccess>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -79,34 +84,22 @@ impl fmt::Debug for WireIdentity {
     }
 }
 
-#[derive(Clone, PartialEq, Message)]
-#[prost(skip_debug)]
-struct WireSshHostKey {
-    #[prost(string, tag = "1")]
-    private_pem: String,
-}
-
-impl fmt::Debug for WireSshHostKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WireSshHostKey").finish_non_exhaustive()
-    }
-}
-
 pub(crate) fn encode(value: &Value) -> Option<Object> {
     let bytes = match value {
         Value::Route(route) => encode_route(route).encode_to_vec(),
         Value::Vm(vm) => encode_vm(vm).encode_to_vec(),
         Value::Principal(principal) => encode_principal(principal).encode_to_vec(),
         Value::Identity(identity) => encode_identity(identity).encode_to_vec(),
-        Value::SshHostKey(key) => {
-            WireSshHostKey { private_pem: key.private_pem.expose().clone() }.encode_to_vec()
-        }
+        Value::SshHostKey(key) => encode_host_key(key).encode_to_vec(),
         Value::Challenge(challenge) => encode_challenge(challenge).encode_to_vec(),
         Value::TicketKey(key) => encode_ticket_key(key).encode_to_vec(),
         Value::CookieKey(key) => encode_cookie_key(key).encode_to_vec(),
         Value::Forward(forward) => encode_forward(forward).encode_to_vec(),
         Value::Console(console) => encode_console(console).encode_to_vec(),
         Value::TicketAuthority(authority) => encode_ticket_authority(authority).encode_to_vec(),
+        Value::SshUserCa(ca) => encode_user_ca(ca).encode_to_vec(),
+        Value::SshHostKeyPin(pin) => encode_pin(pin).encode_to_vec(),
+        Value::SshGate(gate) => encode_gate(gate).encode_to_vec(),
         Value::Unknown => return None,
     };
     Some(Object::new(value.key()?, bytes))
@@ -126,13 +119,7 @@ fn read(object: &Object) -> Result<Value, String> {
         Kind::VM => Value::Vm(decode_vm(VmId::from_bytes(id), &parse(bytes)?)?),
         Kind::PRINCIPAL => Value::Principal(decode_principal(UserId::from_bytes(id), parse(bytes)?)?),
         Kind::IDENTITY => Value::Identity(decode_identity(IdentityId::from_bytes(id), parse(bytes)?)?),
-        Kind::SSH_HOST_KEY => {
-            let wire: WireSshHostKey = parse(bytes)?;
-            Value::SshHostKey(SshHostKey {
-                id: KeyId::from_bytes(id),
-                private_pem: Secret::new(wire.private_pem),
-            })
-        }
+        Kind::SSH_HOST_KEY => Value::SshHostKey(decode_host_key(KeyId::from_bytes(id), parse(bytes)?)?),
         Kind::CHALLENGE => Value::Challenge(decode_challenge(ChallengeId::from_bytes(id), parse(bytes)?)?),
         Kind::TICKET_KEY => Value::TicketKey(decode_ticket_key(KeyId::from_bytes(id), parse(bytes)?)?),
         Kind::COOKIE_KEY => Value::CookieKey(decode_cookie_key(KeyId::from_bytes(id), parse(bytes)?)?),
@@ -141,6 +128,9 @@ fn read(object: &Object) -> Result<Value, String> {
         Kind::TICKET_AUTHORITY => {
             Value::TicketAuthority(decode_ticket_authority(KeyId::from_bytes(id), &parse(bytes)?)?)
         }
+        Kind::SSH_USER_CA => Value::SshUserCa(decode_user_ca(KeyId::from_bytes(id), parse(bytes)?)?),
+        Kind::SSH_HOST_KEY_PIN => Value::SshHostKeyPin(decode_pin(VmId::from_bytes(id), parse(bytes)?)?),
+        Kind::SSH_GATE => Value::SshGate(decode_gate(parse(bytes)?)?),
         Kind(_) => Value::Unknown,
     })
 }
@@ -178,6 +168,7 @@ fn encode_principal(principal: &Principal) -> WirePrincipal {
         name: principal.name.to_string(),
         keys: principal.keys.iter().map(|key| key.blob.to_vec()).collect(),
         grants: principal.grants.to_string(),
+        ssh: encode_access(&principal.ssh),
     }
 }
 
@@ -185,8 +176,9 @@ fn decode_principal(id: UserId, wire: WirePrincipal) -> Result<Principal, String
     Ok(Principal {
         id,
         name: UserName::parse(&wire.name).map_err(in_field("name"))?,
-        keys: wire.keys.into_iter().map(|blob| SshKey { blob: Arc::from(blob) }).collect(),
+        keys: wire.keys.into_iter().map(ssh_key).collect(),
         grants: wire.grants.parse().map_err(in_field("grants"))?,
+        ssh: wire.ssh.map(decode_access).transpose().map_err(in_field("ssh"))?.unwrap_or_default(),
     })
 }
 

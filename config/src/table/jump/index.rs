@@ -6,8 +6,8 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::id::{UserId, VmId};
-use crate::snapshot::{Principal, Vm};
+use crate::id::{KeyId, UserId, VmId};
+use crate::snapshot::{Principal, SshUserCa, Vm};
 use crate::table::changes::Change;
 use crate::table::shards::{Sharded, shard_of};
 
@@ -80,6 +80,7 @@ impl Machines {
 pub(in crate::table) struct People {
     by_id: Sharded<Arc<Principal>>,
     by_key: Sharded<Key>,
+    by_name: Sharded<Arc<Principal>>,
 }
 
 /// A key and whose it is.
@@ -101,6 +102,13 @@ impl People {
         holders.map(|key| &key.holder).min_by_key(|principal| principal.id)
     }
 
+    /// The oldest of this name; case counts, as it does in certificates.
+    pub(super) fn by_name(&self, hasher: &impl BuildHasher, name: &str) -> Option<&Arc<Principal>> {
+        let hash = hasher.hash_one(name);
+        let named = self.by_name.alike(shard_of(hash), hash);
+        named.filter(|principal| principal.name.as_str() == name).min_by_key(|principal| principal.id)
+    }
+
     #[cfg(test)]
     pub(super) fn shards_not_shared(&self, other: &Self) -> [usize; 2] {
         [self.by_id.not_shared(&other.by_id), self.by_key.not_shared(&other.by_key)]
@@ -110,6 +118,7 @@ impl People {
         let id = change.id;
         let id_hash = |principal: &Arc<Principal>| hasher.hash_one(principal.id);
         let key_hash = |key: &Key| hasher.hash_one(&*key.blob);
+        let person_hash = |principal: &Arc<Principal>| hasher.hash_one(principal.name.as_str());
         let is_it = |principal: &Arc<Principal>| principal.id == id;
         if let Some(old) = self.by_id.take(shard(id.to_bytes()), hasher.hash_one(id), is_it, id_hash) {
             for key in &old.keys {
@@ -117,6 +126,8 @@ impl People {
                 let is_key = |other: &Key| other.holder.id == id && other.blob == key.blob;
                 self.by_key.take(shard_of(hash), hash, is_key, key_hash);
             }
+            let hash = person_hash(&old);
+            self.by_name.take(shard_of(hash), hash, is_it, person_hash);
         }
         if let Some(principal) = change.now.map(Arc::new) {
             for key in &principal.keys {
@@ -124,7 +135,28 @@ impl People {
                 let hash = key_hash(&key);
                 self.by_key.put(shard_of(hash), hash, key, key_hash);
             }
+            let hash = person_hash(&principal);
+            self.by_name.put(shard_of(hash), hash, principal.clone(), person_hash);
             self.by_id.put(shard(id.to_bytes()), id_hash(&principal), principal, id_hash);
+        }
+    }
+}
+
+/// The authorities of people's certificates, in the order of their ids.
+#[derive(Clone, Default)]
+pub(in crate::table) struct Authorities(Vec<Arc<SshUserCa>>);
+
+impl Authorities {
+    /// The oldest with this key.
+    pub(super) fn by_key(&self, blob: &[u8]) -> Option<&Arc<SshUserCa>> {
+        self.0.iter().find(|ca| *ca.key.blob == *blob)
+    }
+
+    pub(in crate::table) fn apply(&mut self, change: Change<KeyId, SshUserCa>) {
+        self.0.retain(|ca| ca.id != change.id);
+        if let Some(ca) = change.now.map(Arc::new) {
+            let place = self.0.partition_point(|other| other.id < ca.id);
+            self.0.insert(place, ca);
         }
     }
 }

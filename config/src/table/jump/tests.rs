@@ -1,12 +1,16 @@
 use super::*;
 use crate::delta;
+use crate::id::KeyId;
 use crate::name::{Namespace, NetworkName, UserName, VmName};
-use crate::snapshot::{Generation, Lineage, Object, Snapshot, SshKey, Value};
+use crate::snapshot::{
+    Generation, Lineage, Object, Ports, Snapshot, SshAccess, SshGrant, SshKey, SshScope, Value,
+};
 
 const WEB1: VmId = VmId::from_bytes([1; 16]);
 const WEB2: VmId = VmId::from_bytes([2; 16]);
 const DB: VmId = VmId::from_bytes([3; 16]);
 const LOCAL: VmId = VmId::from_bytes([4; 16]);
+const NOW: u64 = 1_000;
 
 fn vm(id: VmId, name: &str, namespace: &str, address: &str) -> Vm {
     Vm {
@@ -26,6 +30,7 @@ fn principal(id: u8, grants: &str, keys: &[&[u8]]) -> Principal {
         name: UserName::parse("someone").unwrap(),
         keys: keys.iter().map(|blob| SshKey { blob: (*blob).into() }).collect(),
         grants: grants.parse().unwrap(),
+        ssh: Default::default(),
     }
 }
 
@@ -46,7 +51,7 @@ fn table() -> RouteTable {
 
 /// `vm address`, or what was refused.
 fn jump(grants: &str, target: &str, port: u16) -> String {
-    match table().jump(&principal(9, grants, &[]), target, port) {
+    match table().jump(&principal(9, grants, &[]), target, port, NOW) {
         Ok(JumpTarget { vm: Some(vm), address, .. }) => format!("{} {address}", vm.to_bytes()[0]),
         Ok(JumpTarget { vm: None, address, .. }) => format!("- {address}"),
         Err(refusal) => refusal.to_string(),
@@ -84,7 +89,7 @@ fn a_word_with_two_reachable_meanings_is_refused_with_both() {
 fn two_vms_that_differ_in_case_alone_are_told_apart_by_id() {
     let vms = [vm(WEB1, "web", "ns1", "10.0.0.1"), vm(WEB2, "Web", "ns1", "10.0.0.2")];
     let table = RouteTable::compile(&snapshot(vms.map(Value::Vm))).unwrap();
-    let refusal = table.jump(&principal(9, "root", &[]), "web.ns1", 22).unwrap_err();
+    let refusal = table.jump(&principal(9, "root", &[]), "web.ns1", 22, NOW).unwrap_err();
     let candidates = vec![WEB1.to_string(), WEB2.to_string()];
     assert_eq!(refusal, JumpRefusal::Ambiguous { target: "web.ns1".into(), candidates });
 }
@@ -93,7 +98,7 @@ fn two_vms_that_differ_in_case_alone_are_told_apart_by_id() {
 fn a_vm_named_like_the_id_of_another_does_not_take_its_place() {
     let vms = [vm(WEB1, "web", "ns1", "10.0.0.1"), vm(WEB2, &WEB1.to_string(), "ns1", "10.0.0.2")];
     let table = RouteTable::compile(&snapshot(vms.map(Value::Vm))).unwrap();
-    let refusal = table.jump(&principal(9, "root", &[]), &WEB1.to_string(), 22).unwrap_err();
+    let refusal = table.jump(&principal(9, "root", &[]), &WEB1.to_string(), 22, NOW).unwrap_err();
     assert!(matches!(refusal, JumpRefusal::Ambiguous { .. }), "{refusal}");
 }
 
@@ -102,7 +107,7 @@ fn a_hundred_meanings_are_named_up_to_the_bound() {
     let vms = (0..100).map(|n| vm(VmId::from_bytes([n; 16]), "web", &format!("ns{n}"), "10.0.0.1"));
     let table = RouteTable::compile(&snapshot(vms.map(Value::Vm))).unwrap();
     let JumpRefusal::Ambiguous { candidates, .. } =
-        table.jump(&principal(9, "root", &[]), "web", 22).unwrap_err()
+        table.jump(&principal(9, "root", &[]), "web", 22, NOW).unwrap_err()
     else {
         panic!("it has a hundred meanings")
     };
@@ -149,7 +154,7 @@ fn addresses_that_are_refused_to_everyone_are_refused_to_root() {
 fn loopback_is_reached_only_where_root_set_it() {
     assert_eq!(jump("operator:ns2", "here", 22), "4 127.0.0.1:2022");
     let table = RouteTable::compile(&snapshot([Value::Vm(vm(WEB1, "web", "ns1", "127.0.0.1"))])).unwrap();
-    let refusal = table.jump(&principal(9, "operator", &[]), "web", 22).unwrap_err();
+    let refusal = table.jump(&principal(9, "operator", &[]), "web", 22, NOW).unwrap_err();
     assert!(matches!(refusal, JumpRefusal::Forbidden { cause: Forbidden::Loopback, .. }));
 }
 
@@ -190,10 +195,13 @@ fn a_change_of_a_vm_or_a_person_takes_the_old_words_away() {
     }
     let person = after.principal_by_key(b"new").unwrap();
     for target in ["web", "10.0.0.1", "db", "10.0.0.3", &DB.to_string()] {
-        assert!(before.jump(person, target, 22).is_ok(), "{target}");
-        assert!(after.jump(person, target, 22).is_err(), "{target}");
+        assert!(before.jump(person, target, 22, NOW).is_ok(), "{target}");
+        assert!(after.jump(person, target, 22, NOW).is_err(), "{target}");
     }
-    assert_eq!(after.jump(person, "web-new", 22).unwrap(), after.jump(person, "10.0.0.7", 22).unwrap());
+    assert_eq!(
+        after.jump(person, "web-new", 22, NOW).unwrap(),
+        after.jump(person, "10.0.0.7", 22, NOW).unwrap()
+    );
     assert!(after.vm(DB).is_none() && after.principal(UserId::from_bytes([6; 16])).is_none());
 }
 
@@ -217,4 +225,81 @@ fn what_a_change_of_one_vm_or_person_does_not_touch_is_shared() {
     assert_eq!(changed(Value::Vm(moved)), ([1, 1, 1], [0, 0]));
     // The key is the same and so in the same shard.
     assert_eq!(changed(Value::Principal(principal(7, "root", &[&[7]]))), ([0, 0, 0], [1, 1]));
+}
+
+fn granted(scope: SshScope, ports: &[(u16, u16)], until_ms: Option<u64>) -> SshGrant {
+    let ports = ports.iter().map(|(first, last)| Ports { first: *first, last: *last }).collect();
+    SshGrant { scope, ports, until_ms }
+}
+
+/// Where somebody with these grants of SSH and a role gets, and until when.
+fn by_grants(role: &str, ssh: SshAccess, target: &str, port: u16) -> Result<(u8, Option<u64>), String> {
+    let person = Principal { ssh, ..principal(9, role, &[]) };
+    let target = table().jump(&person, target, port, NOW).map_err(|refusal| refusal.to_string())?;
+    Ok((target.vm.unwrap().to_bytes()[0], target.until_ms))
+}
+
+fn with(grants: impl IntoIterator<Item = SshGrant>) -> SshAccess {
+    SshAccess { grants: grants.into_iter().collect(), ..SshAccess::default() }
+}
+
+#[test]
+fn a_grant_opens_its_machines_and_ports_and_no_others() {
+    let one = || with([granted(SshScope::Vm(WEB2), &[(22, 22), (8000, 8010)], None)]);
+    for port in [22, 2022, 8000, 8010] {
+        assert_eq!(by_grants("", one(), "web", port), Ok((2, None)), "{port}");
+    }
+    assert!(by_grants("", one(), "web", 8011).unwrap_err().contains("not open"));
+    assert!(by_grants("", one(), "db", 22).unwrap_err().contains("no VM of yours"));
+    let tenant =
+        || with([granted(SshScope::Namespace(Namespace::parse("ns2").unwrap()), &[(5432, 5432)], None)]);
+    assert_eq!(by_grants("guest", tenant(), "db", 5432), Ok((3, None)));
+    assert!(by_grants("guest", tenant(), "db", 22).unwrap_err().contains("not open"));
+    // The role keeps what it has.
+    assert_eq!(by_grants("operator:ns2", tenant(), "db", 22), Ok((3, None)));
+}
+
+#[test]
+fn a_right_ends_when_its_time_is_over_and_the_longest_counts() {
+    let vm = || SshScope::Vm(DB);
+    let grants = |ends: &[Option<u64>]| with(ends.iter().map(|until| granted(vm(), &[(22, 22)], *until)));
+    assert_eq!(by_grants("", grants(&[Some(NOW + 1)]), "db", 22), Ok((3, Some(NOW + 1))));
+    assert!(by_grants("", grants(&[Some(NOW)]), "db", 22).unwrap_err().contains("no VM of yours"));
+    assert_eq!(by_grants("", grants(&[Some(5_000), Some(9_000)]), "db", 22), Ok((3, Some(9_000))));
+    assert_eq!(by_grants("", grants(&[Some(5_000), None]), "db", 22), Ok((3, None)));
+    let whole = SshAccess { until_ms: Some(4_000), ..grants(&[Some(5_000)]) };
+    assert_eq!(by_grants("", whole, "db", 22), Ok((3, Some(4_000))));
+    let over = || SshAccess { until_ms: Some(NOW), ..SshAccess::default() };
+    for (target, role) in [("db", "root"), ("192.0.2.9", "root"), ("none", "guest")] {
+        assert_eq!(by_grants(role, over(), target, 22).unwrap_err(), "your access by SSH has ended");
+    }
+}
+
+#[test]
+fn a_person_and_an_authority_are_found_until_they_are_gone() {
+    let ca = |id, key: &[u8]| {
+        Value::SshUserCa(SshUserCa {
+            id: KeyId::from_bytes([id; 16]),
+            name: "people".into(),
+            key: SshKey { blob: key.into() },
+            revoked_serials: Box::new([7]),
+            revoked_key_ids: Box::new(["ada@old".into()]),
+            revoked_keys: Box::new([[3; 32]]),
+        })
+    };
+    let old =
+        snapshot([Value::Principal(principal(5, "", &[])), ca(2, b"one"), ca(1, b"one"), ca(3, b"other")]);
+    let table = RouteTable::compile(&old).unwrap();
+    assert_eq!(table.principal_by_name("someone").map(|found| found.id.to_bytes()[0]), Some(5));
+    assert!(table.principal_by_name("Someone").is_none());
+    let found = table.ssh_user_ca(b"one").unwrap();
+    assert_eq!(found.id.to_bytes()[0], 1);
+    assert!(found.revokes(7, "x", &[0; 32]) && found.revokes(1, "ada@old", &[0; 32]));
+    assert!(found.revokes(1, "x", &[3; 32]) && !found.revokes(1, "x", &[0; 32]));
+
+    let new = snapshot([ca(3, b"moved")]).numbered(Generation(2));
+    let after = table.recompile(&old, &new, &delta::diff(&old, &new)).unwrap();
+    assert!(after.principal_by_name("someone").is_none());
+    assert!(after.ssh_user_ca(b"one").is_none() && after.ssh_user_ca(b"other").is_none());
+    assert!(after.ssh_user_ca(b"moved").is_some());
 }

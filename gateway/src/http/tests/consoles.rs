@@ -84,6 +84,7 @@ impl World {
                 name: UserName::parse("ann").unwrap(),
                 keys: Box::default(),
                 grants: "operator:ns1".parse().unwrap(),
+                ssh: Default::default(),
             }));
         }
         values
