@@ -4,11 +4,8 @@
 //! a person of a key, [`jump`] a connection of a channel. The inner SSH session is end to end: what passes here is
 //! ciphertext, and the gateway never sees a credential of a VM.
 //!
-//! Known defect: russh 0.65 hands received data to a channel inside the loop that serves the whole connection, and
-//! waits there when the channel's buffer is full. A target that accepts and never reads therefore stops the other
-//! channels of the same connection, its keep-alives included, once about 10 MiB are under way to it; they go on when
-//! it reads or its channel ends. `ssh -J` makes one connection for each jump and is not concerned; a connection shared
-//! by ControlMaster, `-D` or several `-L` is. The way out is a patch of russh that ties the window to consumption.
+//! One channel that stands still holds up no other of its connection: russh is patched so that a window is opened again
+//! only for bytes that were taken (`vendor/README.md`).
 
 mod auth;
 mod cuttable;

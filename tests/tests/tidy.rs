@@ -256,7 +256,9 @@ fn tracked() -> BTreeSet<PathBuf> {
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
             if entry.file_type().unwrap().is_dir() {
-                if !name.starts_with('.') && !["target", "node_modules", "corpus"].contains(&name.as_str()) {
+                if !name.starts_with('.')
+                    && !["target", "node_modules", "corpus", "vendor"].contains(&name.as_str())
+                {
                     folders.push(path);
                 }
             } else if !name.starts_with(".git") {

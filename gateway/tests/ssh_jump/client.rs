@@ -56,6 +56,11 @@ impl Person {
             .unwrap()
     }
 
+    /// A path in the person's own folder.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
     /// Runs it to its end with `input` on standard input.
     pub(crate) fn run(&self, arguments: &[&str], command: &[&str], input: &[u8]) -> Output {
         let mut child = self.start(arguments, command);

@@ -13,3 +13,4 @@ mod client;
 mod gate;
 mod openssh;
 mod russh_client;
+mod stalled;

@@ -7,6 +7,7 @@ use config::snapshot::{Value, Vm};
 
 use crate::client::{Person, said};
 use crate::gate::{ALICE, Gate, echo, new_key, principal, vm, wait_for};
+use crate::stalled::nobody_reads;
 
 /// A gate with alice, operator of `ns1`, and these VMs in force; `None` without OpenSSH's client.
 fn gate_of(vms: impl IntoIterator<Item = Vm>) -> Option<(Gate, Person, Value)> {
@@ -176,6 +177,38 @@ fn a_vm_that_never_reads_holds_up_no_other_connection() {
 
     assert_eq!(output.stdout, b"hello", "{}", said(&output));
     assert!(gate.shared.sessions.end(gate.shared.sessions.list()[0].id.parse().unwrap()));
+    stalled.wait().unwrap();
+    feeding.join().unwrap();
+}
+
+#[test]
+fn under_one_control_master_nineteen_channels_flow_past_one_that_stalls() {
+    let (_deaf, at) = nobody_reads();
+    let Some((gate, alice, _)) = gate_of([vm(1, "deaf", "ns1", at), vm(2, "web-01", "ns1", echo())]) else {
+        return;
+    };
+    let socket = alice.path("master");
+    let shared = format!("ControlPath={socket}");
+    let mut master = alice.start(&["-M", "-N", "-o", &shared], &[]);
+    wait_for(|| std::path::Path::new(&socket).exists());
+    let mut stalled = alice.start(&["-o", &shared, "-W", "deaf:22"], &[]);
+    let mut stdin = stalled.stdin.take().unwrap();
+    let feeding = std::thread::spawn(move || while stdin.write_all(&[0; 65_536]).is_ok() {});
+    wait_for(|| gate.shared.sessions.list().iter().any(|session| session.bytes_up > 1_000_000));
+    let payload = vec![7; 1 << 20];
+
+    std::thread::scope(|scope| {
+        for _ in 0..19 {
+            scope.spawn(|| {
+                let output = alice.run(&["-o", &shared, "-W", "web-01:22"], &[], &payload);
+                assert!(output.stdout == payload, "{}", said(&output));
+            });
+        }
+    });
+
+    assert!(stalled.try_wait().unwrap().is_none() && master.try_wait().unwrap().is_none());
+    alice.run(&["-o", &shared, "-O", "exit"], &[], b"");
+    master.wait().unwrap();
     stalled.wait().unwrap();
     feeding.join().unwrap();
 }
