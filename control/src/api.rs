@@ -6,6 +6,7 @@
 mod acme;
 mod acme_order;
 mod certificate;
+mod console;
 pub mod extract;
 mod forward;
 mod gateway;
@@ -53,6 +54,7 @@ fn resources() -> OpenApiRouter<Arc<App>> {
         .merge(certificate::router())
         .merge(vm::router())
         .merge(forward::router())
+        .merge(console::router())
         .merge(user::router())
         .merge(token::router())
         .merge(gateway::router())

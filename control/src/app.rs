@@ -10,6 +10,7 @@ pub mod caller;
 pub mod certificate;
 pub mod challenge;
 pub mod change;
+pub mod console;
 pub mod error;
 pub mod explain;
 pub mod forward;
@@ -19,6 +20,7 @@ pub mod join_token;
 pub mod page;
 pub mod route;
 pub mod setup;
+pub mod signing_key;
 pub mod start;
 pub mod system;
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod args;
 mod ca;
 mod cert;
 pub mod client;
+mod console;
 pub mod failure;
 mod forward;
 mod gateway;
@@ -66,6 +67,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         command @ (Command::Route(_)
         | Command::Vm(_)
         | Command::Forward(_)
+        | Command::Console(_)
         | Command::Diagnose(_)
         | Command::Acme(_)
         | Command::User(_)
@@ -98,6 +100,7 @@ async fn ask(global: &Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Route(command) => route::run(&client, &printer, command).await?,
         Command::Vm(command) => vm::run(&client, &printer, command).await?,
         Command::Forward(command) => forward::run(&client, &printer, command).await?,
+        Command::Console(command) => console::run(&client, &printer, command).await?,
         Command::Diagnose(command) => return forward::diagnose(&client, &printer, command).await,
         Command::Acme(command) => acme::run(&client, &printer, command).await?,
         Command::User(command) => user::run(&client, &printer, command).await?,

@@ -154,6 +154,7 @@ impl Control {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(Arc::clone(&app).tend(stop.clone()));
         tasks.spawn(app::ticket_key::tend(Arc::clone(&app), stop.clone()));
+        tasks.spawn(app::signing_key::tend(Arc::clone(&app), stop.clone()));
         tasks.spawn(app::acme::run(Arc::clone(&app), stop.clone()));
         let router = api::router(Arc::clone(&app));
         let gateways = Gateways::new(Arc::clone(&app), Arc::clone(&authority), stop.clone(), tasks.clone())?;

@@ -57,6 +57,8 @@ pub enum SessionKind {
     Jump,
     /// A console of a machine.
     Console,
+    /// A console whose holder may only look.
+    Look,
     /// A connection whose TLS is the upstream's.
     Passthrough,
 }

@@ -219,6 +219,67 @@ bodies! {
         /// Also one that is good for a while; false when absent.
         force: Option<bool>,
     }
+    /// A console of a machine to make; one of a kind for each.
+    ConsoleInput {
+        /// The VM: its name, `NAME.NAMESPACE` or id.
+        vm: String,
+        /// `vnc`, `ttyd`, `ssh` or `serial`.
+        kind: String,
+        /// Where it is; the VM's address when absent. Root may write any other one.
+        address: Option<String>,
+        /// The port there; 5900 for vnc, 7681 for ttyd, 22 for ssh.
+        port: Option<u16>,
+        /// `tcp`, or `websocket` for what speaks WebSocket itself; `websocket` for ttyd, `tcp` for the others.
+        wire: Option<String>,
+        /// What a WebSocket is asked for; `/ws` for ttyd, `/websockify` for vnc.
+        path: Option<String>,
+        /// The VNC password, 1 to 8 bytes. Never shown again.
+        secret: Option<String>,
+        /// Nobody may do more than look; of vnc over tcp.
+        read_only: Option<bool>,
+        /// `keep` (default), `cut` or `drain 30s`.
+        on_change: Option<String>,
+        /// `keep`, `cut` or `drain 30s` (default).
+        on_delete: Option<String>,
+        /// At most 255 characters.
+        note: Option<String>,
+        /// The VM's, where it is said at all.
+        namespace: Option<String>,
+    }
+    /// What to change of a console; null takes the default back.
+    ConsolePatch {
+        /// Where it is; the VM's address when absent. Root may write any other one.
+        address: Option<String>,
+        /// The port there; 5900 for vnc, 7681 for ttyd, 22 for ssh.
+        port: Option<u16>,
+        /// `tcp`, or `websocket` for what speaks WebSocket itself; `websocket` for ttyd, `tcp` for the others.
+        wire: Option<String>,
+        /// What a WebSocket is asked for; `/ws` for ttyd, `/websockify` for vnc.
+        path: Option<String>,
+        /// The VNC password, 1 to 8 bytes. Never shown again.
+        secret: Option<String>,
+        /// Nobody may do more than look; of vnc over tcp.
+        read_only: Option<bool>,
+        /// `keep` (default), `cut` or `drain 30s`.
+        on_change: Option<String>,
+        /// `keep`, `cut` or `drain 30s` (default).
+        on_delete: Option<String>,
+        /// At most 255 characters.
+        note: Option<String>,
+    }
+    /// What a ticket is to allow.
+    TicketInput {
+        /// Only look; all that a guest may.
+        read_only: Option<bool>,
+        /// The address it may be used from.
+        source: Option<String>,
+        /// Name or id of the gateway that redeems it; the first that is connected when absent.
+        gateway: Option<String>,
+        /// The host that the gateway is known by, for the address that is shown.
+        host: Option<String>,
+        /// How long it can be redeemed, 1 to 60.
+        seconds: Option<u8>,
+    }
     /// A port forward to make.
     ForwardInput {
         /// `tcp` or `udp`.
@@ -411,7 +472,7 @@ bodies! {
 mod tests {
     use super::*;
     use crate::app::{
-        acme, authority, certificate, forward, join_token, route, setup, token, user, user_key, vm,
+        acme, authority, certificate, console, forward, join_token, route, setup, token, user, user_key, vm,
     };
 
     #[test]
@@ -439,6 +500,9 @@ mod tests {
         same(CertificateRenewal::FIELDS, &["force"], &[]);
         same(ForwardInput::FIELDS, forward::input::KNOWN, &[]);
         same(ForwardPatch::FIELDS, forward::input::KNOWN, &["namespace"]);
+        same(ConsoleInput::FIELDS, console::input::KNOWN, &[]);
+        same(ConsolePatch::FIELDS, console::input::KNOWN, &["vm", "kind", "namespace"]);
+        same(TicketInput::FIELDS, console::ticket::KNOWN, &[]);
         same(VmInput::FIELDS, vm::KNOWN, &[]);
         same(VmPatch::FIELDS, vm::KNOWN, &["namespace"]);
         same(UserInput::FIELDS, user::KNOWN, &["grants"]);

@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::change::Scope;
-use super::{Addresses, App, Caller, Error, Parts, certificate, route, ticket_key};
+use super::{Addresses, App, Caller, Error, Parts, certificate, route, signing_key, ticket_key};
 use crate::publish::{Desired, build};
 use crate::store::cookie_key::CookieKeyRow;
 use crate::store::host_key::HostKeyRow;
@@ -42,6 +42,7 @@ impl App {
         app.ensure_host_key().await?;
         app.ensure_cookie_key().await?;
         ticket_key::rotate(&app).await?;
+        signing_key::rotate(&app).await?;
         Ok(app)
     }
 

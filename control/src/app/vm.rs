@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::change::{Change, Note, Scope};
 use super::input::{Input, Members, Said};
 use super::page::{Asked, Page, Precondition, page, time};
-use super::{App, Caller, Error, forward, route};
+use super::{App, Caller, Error, console, forward, route};
 use crate::auth::rbac::{Action, Resource};
 use crate::publish::build;
 use crate::store::vm::{Filter, VmRow};
@@ -221,6 +221,7 @@ pub async fn update(
     if row.address != old.address {
         follow(&mut change, row.id).await?;
         forward::follow_vm(&mut change, row.id).await?;
+        console::follow_vm(&mut change, row.id).await?;
     }
     let after = view(&row);
     change.audit(note("update", &row), Some(&view(&old)), Some(&after)).await?;
@@ -242,7 +243,8 @@ async fn follow(change: &mut Change<'_>, vm: VmId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes a VM away, and with it the endpoints that led to it, the routes that led nowhere else and its forwards.
+/// Takes a VM away, and with it the endpoints that led to it, the routes that led nowhere else, its forwards
+/// and its consoles.
 pub async fn delete(app: &App, caller: &Caller, id: &str, precondition: &Precondition) -> Result<(), Error> {
     caller.allow(Action::Read, Resource::Whoami)?;
     let mut change = app.begin(caller, Scope::Published).await?;
@@ -262,6 +264,7 @@ pub async fn delete(app: &App, caller: &Caller, id: &str, precondition: &Precond
         }
     }
     forward::remove_of_vm(&mut change, old.id).await?;
+    console::remove_of_vm(&mut change, old.id).await?;
     let now = change.now();
     store::vm::delete(change.conn(), old.id, now).await?;
     change.remove(Kind::VM, old.id.to_bytes());

@@ -41,6 +41,8 @@ pub enum Resource<'a> {
     Route(&'a Namespace),
     /// A port forward of a namespace.
     Forward(&'a Namespace),
+    /// A console of a machine of a namespace.
+    Console(&'a Namespace),
     /// A certificate of a namespace.
     Certificate(&'a Namespace),
     /// A target given as an address or a name instead of a VM.
@@ -111,16 +113,20 @@ const fn need<'a>(action: Action, resource: &Resource<'a>) -> Need<'a> {
         (
             Resource::Route(namespace)
             | Resource::Forward(namespace)
+            | Resource::Console(namespace)
             | Resource::Certificate(namespace)
             | Resource::Vm(namespace),
             Action::Read,
         ) => Need::Role(Role::Guest, namespace),
-        (Resource::Vm(namespace), Action::Use) | (Resource::Forward(namespace), _) => {
-            Need::Role(Role::Operator, namespace)
-        }
-        (Resource::Route(namespace) | Resource::Certificate(namespace) | Resource::Vm(namespace), _) => {
-            Need::Role(Role::Admin, namespace)
-        }
+        (Resource::Vm(namespace) | Resource::Console(namespace), Action::Use)
+        | (Resource::Forward(namespace), _) => Need::Role(Role::Operator, namespace),
+        (
+            Resource::Route(namespace)
+            | Resource::Certificate(namespace)
+            | Resource::Console(namespace)
+            | Resource::Vm(namespace),
+            _,
+        ) => Need::Role(Role::Admin, namespace),
         (Resource::User(user), Action::Read) | (Resource::UserKeys(user) | Resource::Tokens(user), _) => {
             Need::SelfOrRoot(*user)
         }

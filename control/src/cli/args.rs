@@ -4,6 +4,7 @@
 
 pub mod acme;
 pub mod cert;
+pub mod console;
 pub mod forward;
 pub mod gateway;
 pub mod options;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::acme::AcmeCommand;
 pub use self::cert::{CaCommand, CertCommand};
+use self::console::ConsoleCommand;
 use self::forward::{DiagnoseCommand, ForwardCommand};
 pub use self::gateway::{GatewayCommand, JoinCommand};
 pub use self::options::ExplainArgs;
@@ -115,6 +117,9 @@ pub enum Command {
     /// Port forwards: ports of the gate that lead to machines.
     #[command(subcommand)]
     Forward(ForwardCommand),
+    /// Consoles: screens, terminals and serial lines of machines.
+    #[command(subcommand)]
+    Console(ConsoleCommand),
     /// Looks for what is wrong with something.
     #[command(subcommand)]
     Diagnose(DiagnoseCommand),

@@ -179,3 +179,20 @@ fn every_form_of_a_forward_parses() {
         assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
     }
 }
+
+#[test]
+fn every_form_of_a_console_parses() {
+    for line in [
+        "gatehouse console add web01 vnc --port 5901 --address 10.0.0.1 --secret-file /run/vnc --read-only on",
+        "gatehouse console add web01.ns1 ttyd --path /ws --on-change cut --on-delete keep --note x",
+        "gatehouse console ls --vm web01 --kind vnc --namespace ns1",
+        "gatehouse console show web01",
+        "gatehouse console set web01 --kind vnc --wire websocket --secret-file -",
+        "gatehouse console set 01890a5d-ac96-774b-bcce-b302099a8057 --no-secret",
+        "gatehouse console rm web01 --kind serial",
+        "gatehouse console open web01 -o json",
+        "gatehouse console open web01 --kind vnc --look --source 192.0.2.7 --gateway gw1 --host gate.example --seconds 20",
+    ] {
+        assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+    }
+}

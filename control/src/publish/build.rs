@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use config::id::{ChallengeId, ForwardId, IdentityId, RouteId, UserId, VmId};
+use config::id::{ChallengeId, ConsoleId, ForwardId, IdentityId, RouteId, UserId, VmId};
 use config::name::HostName;
 use config::secret::Secret;
 use config::snapshot::{
-    Action, Challenge, ChallengeAnswer, CookieKey, Endpoint, Forward, Identity, Kind, Object, ObjectKey,
-    Principal, Route, Service, Snapshot, SshHostKey, SshKey, TicketKey, Upstream, UpstreamPolicy, Value, Vm,
+    Action, Challenge, ChallengeAnswer, Console, ConsoleWire, CookieKey, Endpoint, Forward, Identity, Kind,
+    Object, ObjectKey, Principal, Route, Service, Snapshot, SshHostKey, SshKey, TicketAuthority, TicketKey,
+    Upstream, UpstreamPolicy, Value, Vm,
 };
 use config::target::Target;
 
@@ -15,11 +16,13 @@ use crate::app::{Error, Keys};
 use crate::options::action::Answer;
 use crate::options::upstream::tls::KEY_PURPOSE;
 use crate::store::challenge::{AnswerRow, ChallengeRow};
+use crate::store::console::ConsoleRow;
 use crate::store::cookie_key::CookieKeyRow;
 use crate::store::forward::ForwardRow;
 use crate::store::host_key::HostKeyRow;
 use crate::store::identity::{IdentityRow, Source};
 use crate::store::route::{EndpointRow, Own, RouteRow};
+use crate::store::signing_key::SigningKeyRow;
 use crate::store::ticket_key::{Stage, TicketKeyRow};
 use crate::store::user::UserRow;
 use crate::store::user_key::UserKeyRow;
@@ -36,6 +39,11 @@ pub const COOKIE_PURPOSE: &str = "cookie-key";
 pub const TICKET_PURPOSE: &str = "ticket-key";
 /// What keys of TLS-ALPN-01 certificates are sealed for.
 pub const CHALLENGE_PURPOSE: &str = "challenge-key";
+
+/// What keys that sign console tickets are sealed for.
+pub const SIGNING_PURPOSE: &str = "console-ticket-key";
+/// What VNC passwords are sealed for.
+pub const CONSOLE_PURPOSE: &str = "console-secret";
 
 /// Rows read at a time at the start.
 const BATCH: usize = 500;
@@ -222,6 +230,46 @@ pub fn forward(row: &ForwardRow) -> Option<Forward> {
     })
 }
 
+/// A console as gateways see it.
+pub fn console(row: &ConsoleRow, keys: &dyn Keys) -> Result<Console, Error> {
+    let secret = match &row.secret_sealed {
+        None => None,
+        Some(closed) => {
+            let open = keys.unseal(CONSOLE_PURPOSE, closed);
+            let open = open.map_err(|why| sealed("console", &row.id, &why))?;
+            let text = String::from_utf8(open.expose().clone());
+            Some(Secret::new(text.map_err(|_| Error::Internal("a console's secret is no text".into()))?))
+        }
+    };
+    Ok(Console {
+        id: row.id,
+        namespace: row.namespace.clone(),
+        vm: row.vm.id,
+        kind: row.kind,
+        endpoint: Endpoint {
+            id: row.endpoint,
+            target: Target::Address(SocketAddr::new(row.ip(), row.port)),
+            loopback_ok: row.may_be_loopback(),
+            vm: Some(row.vm.id),
+            weight: 1,
+            draining: false,
+        },
+        wire: match &row.path {
+            None => ConsoleWire::Tcp,
+            Some(path) => ConsoleWire::WebSocket { path: path.as_str().into() },
+        },
+        secret,
+        read_only: row.read_only,
+        on_change: row.on_change,
+        on_delete: row.on_delete,
+    })
+}
+
+/// The public half of a key that signs console tickets.
+pub const fn ticket_authority(row: &SigningKeyRow) -> TicketAuthority {
+    TicketAuthority { id: row.id, public_key: row.public_key }
+}
+
 fn sealed(what: &str, id: &dyn std::fmt::Display, why: &dyn std::fmt::Display) -> Error {
     Error::Internal(format!("the key of {what} {id} does not open: {why}; was the secret key replaced?"))
 }
@@ -261,6 +309,15 @@ pub async fn one(conn: &mut Conn, keys: &dyn Keys, key: ObjectKey) -> Result<Opt
             let rows = store::ticket_key::all(conn).await?;
             let row = rows.iter().find(|row| row.id.to_bytes() == key.id);
             row.map(|row| ticket_key(row, keys)).transpose()?.map(Value::TicketKey)
+        }
+        Kind::CONSOLE => {
+            let row = store::console::by_id(conn, ConsoleId::from_bytes(key.id)).await?;
+            row.map(|row| console(&row, keys)).transpose()?.map(Value::Console)
+        }
+        Kind::TICKET_AUTHORITY => {
+            let rows = store::signing_key::all(conn).await?;
+            let row = rows.iter().find(|row| row.id.to_bytes() == key.id);
+            row.map(ticket_authority).map(Value::TicketAuthority)
         }
         Kind::COOKIE_KEY => {
             let rows = store::cookie_key::all(conn).await?;
@@ -309,6 +366,11 @@ pub async fn snapshot(conn: &mut Conn, keys: &dyn Keys) -> Result<Snapshot, Erro
         |row: &ForwardRow| row.id,
         |row: &ForwardRow| Ok::<_, Error>(forward(row).map(Value::Forward))
     );
+    each!(
+        async |conn: &mut Conn, slice: &Slice| store::console::list(conn, &Default::default(), slice).await,
+        |row: &ConsoleRow| row.id,
+        |row: &ConsoleRow| console(row, keys).map(|console| Some(Value::Console(console)))
+    );
     each!(principals, |(user, _): &(UserRow, _)| user.id, |(user, keys): &(UserRow, Vec<UserKeyRow>)| {
         Ok::<_, Error>(principal(user, keys).map(Value::Principal))
     });
@@ -325,6 +387,9 @@ pub async fn snapshot(conn: &mut Conn, keys: &dyn Keys) -> Result<Snapshot, Erro
     }
     for row in store::cookie_key::all(conn).await? {
         put(Some(Value::CookieKey(cookie_key(&row, keys)?)));
+    }
+    for row in store::signing_key::all(conn).await? {
+        put(Some(Value::TicketAuthority(ticket_authority(&row))));
     }
     for row in store::ticket_key::all(conn).await? {
         put(Some(Value::TicketKey(ticket_key(&row, keys)?)));

@@ -416,6 +416,13 @@ pub async fn to_control(conn: &mut Conn) -> Result<Vec<RouteRow>, Error> {
     each(conn, &rows).await
 }
 
+/// The routes that lead to our own consoles of this kind, `novnc` or `ttyd`, by host; the first hundred.
+pub async fn to_consoles(conn: &mut Conn, service: &'static str) -> Result<Vec<RouteRow>, Error> {
+    let sql = "SELECT id FROM routes WHERE service = $1 AND deleted_at IS NULL ORDER BY host, path LIMIT 100";
+    let rows = conn.rows(sql, &args![service]).await?;
+    each(conn, &rows).await
+}
+
 async fn each(conn: &mut Conn, ids: &[Row]) -> Result<Vec<RouteRow>, Error> {
     let mut routes = Vec::with_capacity(ids.len());
     for row in ids {

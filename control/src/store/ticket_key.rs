@@ -26,7 +26,7 @@ impl Stage {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         [Self::Next, Self::Current, Self::Old]
             .into_iter()
             .find(|stage| stage.as_str() == text)

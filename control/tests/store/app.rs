@@ -6,7 +6,7 @@ use config::secret::Secret;
 use control::app::input::Members;
 use control::app::page::Asked;
 use control::app::{
-    Addresses, App, Caller, Clock, Error, Keys, Parts, SystemClock, forward, route, user, vm,
+    Addresses, App, Caller, Clock, Error, Keys, Parts, SystemClock, console, forward, route, user, vm,
 };
 use control::authority::Internal;
 use control::keys::RootKeys;
@@ -48,6 +48,12 @@ async fn populate(app: &App) {
         r#"{"host": "o.example.com", "respond": {"body": "Gr\u00fc\u00dfe 'quoted'; $1"}}"#,
     ] {
         route::create(app, &caller, body(text)).await.unwrap();
+    }
+    for text in [
+        r#"{"vm": "web01", "kind": "vnc", "secret": "Gr\u00fc\u00dfe", "read_only": true, "on_delete": "keep"}"#,
+        r#"{"vm": "web01", "kind": "ttyd", "address": "127.0.0.1", "path": "/t?x='1'", "on_change": "drain 5s"}"#,
+    ] {
+        console::create(app, &caller, body(text)).await.unwrap();
     }
     for text in [
         r#"{"protocol": "tcp", "vm": "web01", "vm_port": 22, "note": "Gr\u00fc\u00dfe, \"quoted\""}"#,

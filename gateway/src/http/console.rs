@@ -158,7 +158,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
             shared.sessions.end(before);
         }
         let subject = Subject {
-            kind: SessionKind::Console,
+            kind: if opening.claims.read_only { SessionKind::Look } else { SessionKind::Console },
             peer: self.meta.peer,
             principal: opening.claims.user,
             route: visit.door.route.map(|route| route.id),

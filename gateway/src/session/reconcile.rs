@@ -117,7 +117,7 @@ impl<'a> Step<'a> {
             }
             // A literal address is root's alone (DESIGN §12).
             (None, SessionKind::Jump) => principal.grants.is_root(),
-            (None, SessionKind::Console) => false,
+            (None, SessionKind::Console | SessionKind::Look) => false,
             (None, SessionKind::Upgrade | SessionKind::Passthrough | SessionKind::Forward) => true,
         }
     }
@@ -125,7 +125,8 @@ impl<'a> Step<'a> {
 
 /// A grant of SSH holds jumps and nothing else. The end of its time is not looked at: that ends the session by itself.
 fn may_stay(principal: &Principal, vm: &Vm, kind: SessionKind) -> bool {
-    principal.grants.allows(Role::Operator, &vm.namespace)
+    let least = if kind == SessionKind::Look { Role::Guest } else { Role::Operator };
+    principal.grants.allows(least, &vm.namespace)
         || (kind == SessionKind::Jump && principal.ssh.grants.iter().any(|grant| grant.covers(vm)))
 }
 

@@ -258,7 +258,7 @@ fn idle(input: &mut Input) -> Said<Option<u32>> {
 }
 
 /// The text of the duration inside cannot be parsed: 400, as everywhere.
-fn policy(input: &mut Input, name: &'static str) -> Said<FlowPolicy> {
+pub(in crate::app) fn policy(input: &mut Input, name: &'static str) -> Said<FlowPolicy> {
     match input.text(name) {
         Said::Nothing => Said::Nothing,
         Said::Null => Said::Null,

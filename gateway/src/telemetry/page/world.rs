@@ -49,7 +49,8 @@ fn sessions(page: &mut Page, shared: &Shared) {
     page.family(name, "gauge", "Open SSH channels, by what they are.");
     page.labelled(name, "mode", "jump", count(SessionKind::Jump));
     page.gauge("gatehouse_http_tunnels", "Upgraded HTTP connections open now.", count(SessionKind::Upgrade));
-    page.gauge("gatehouse_consoles", "Consoles open now.", count(SessionKind::Console));
+    let consoles = count(SessionKind::Console) + count(SessionKind::Look);
+    page.gauge("gatehouse_consoles", "Consoles open now.", consoles);
     let help = "Connections open now whose TLS is the upstream's.";
     page.gauge("gatehouse_tls_passthrough", help, count(SessionKind::Passthrough));
 }
