@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// What both pages do: find the ticket, ask what it opens, say what happens, and try again while that makes sense.
+
+/** Waits between attempts, in milliseconds; after the last the person decides. */
+const ATTEMPTS = [300, 1000, 2000, 4000];
+
+const byId = (id) => document.getElementById(id);
+
+/** Where the WebSocket of this page is; `plain` is its path beside the page, as users of other gates know it. */
+export function address(plain) {
+    const here = new URL(location.href);
+    here.hash = '';
+    if (/\/console\/[^/]+$/.test(here.pathname)) {
+        here.search = '';
+        return here;
+    }
+    const given = here.searchParams;
+    // noVNC's own addresses have it in the path: ?path=websockify?token=…
+    const nested = /[?&]token=([^&]*)/.exec(given.get('path') ?? '');
+    const token = given.get('token') ?? (nested && decodeURIComponent(nested[1])) ?? '';
+    const there = new URL(plain, here);
+    there.search = new URLSearchParams({ token }).toString();
+    return there;
+}
+
+export function socketAddress(there) {
+    const socket = new URL(there);
+    socket.protocol = there.protocol === 'https:' ? 'wss:' : 'ws:';
+    return socket.toString();
+}
+
+/** What the ticket opens: `{ facts }`, `{ refused }` in words, or `{}` where nobody answers. */
+export async function ask(there) {
+    try {
+        const answer = await fetch(there, { headers: { Accept: 'application/json' }, cache: 'no-store' });
+        const told = await answer.json();
+        return answer.ok ? { facts: told } : { refused: told.refused ?? `The gate answered ${answer.status}.` };
+    } catch {
+        return {};
+    }
+}
+
+const WORDS = {
+    1000: 'The console was closed.',
+    1001: 'The gate is restarting.',
+    1002: 'The console and this page do not understand each other.',
+    1006: 'The connection was lost.',
+    1008: 'The console was ended.',
+    1009: 'A message was too large for this console.',
+    1011: 'The console failed.',
+};
+
+/** The end of a WebSocket in words. */
+export function inWords(event) {
+    const reason = event.reason.trim();
+    if (reason === '') {
+        return WORDS[event.code] ?? 'The console was closed.';
+    }
+    const sentence = reason[0].toUpperCase() + reason.slice(1);
+    return /[.!?]$/.test(sentence) ? sentence : `${sentence}.`;
+}
+
+/** Ends after which the same ticket may still work: the network's, the gate's restart, a machine that was away. */
+const isPassing = (code) => code === 1001 || code === 1006 || code === 1011 || code === 1012 || code === 1013;
+
+/**
+ * One console on the page. `open(url, facts)` begins a connection and returns `{ socket, stop }`.
+ * The page is told by `onState(state)`: connecting, connected, closed.
+ */
+export class Session {
+    constructor({ plain, open, onState }) {
+        this.there = address(plain);
+        this.open = open;
+        this.onState = onState ?? (() => {});
+        this.attempt = 0;
+        this.wasOpen = false;
+        this.current = null;
+        byId('again').addEventListener('click', () => { this.attempt = 0; this.begin(); });
+        byId('leave').addEventListener('click', () => this.leave());
+        addEventListener('online', () => { if (this.timer !== undefined) { this.begin(); } });
+    }
+
+    async begin() {
+        clearTimeout(this.timer);
+        this.timer = undefined;
+        this.has_left = false;
+        this.show('connecting', this.wasOpen ? 'Connecting again…' : 'Connecting…');
+        const { facts, refused } = await ask(this.there);
+        if (this.has_left) { return; }
+        if (refused !== undefined) { return this.end(refused, '', false); }
+        if (facts === undefined) { return this.retry('The gate does not answer.', '', true); }
+        this.facts = facts;
+        this.name = facts.vm;
+        byId('name').textContent = facts.vm;
+        document.title = `${facts.vm} · console`;
+        byId('view-only').hidden = !facts.view_only;
+        const current = this.open(socketAddress(this.there), facts);
+        this.current = current;
+        current.socket.addEventListener('close', (event) => {
+            if (this.current === current) { this.closed(event); }
+        });
+    }
+
+    /** The console shows something. */
+    connected() {
+        this.wasOpen = true;
+        this.attempt = 0;
+        this.show('connected', 'Connected');
+    }
+
+    /** Ends the attempt with a reason that no closing frame says. */
+    fail(words) {
+        this.failure = words;
+    }
+
+    leave() {
+        this.has_left = true;
+        const current = this.current;
+        this.current = null;
+        current?.stop();
+        clearTimeout(this.timer);
+        this.timer = undefined;
+        this.end('You closed this console.', '', true);
+    }
+
+    closed(event) {
+        const current = this.current;
+        this.current = null;
+        current.stop();
+        const words = this.failure ?? inWords(event);
+        const may = this.failure === undefined && isPassing(event.code);
+        this.failure = undefined;
+        if (may) { return this.retry(words, `Code ${event.code}`, this.wasOpen || event.code === 1006); }
+        this.end(words, `Code ${event.code}`, true);
+    }
+
+    retry(words, detail, is_automatic) {
+        const wait = ATTEMPTS[this.attempt];
+        if (!is_automatic || wait === undefined) { return this.end(words, detail, true); }
+        this.attempt += 1;
+        this.show('connecting', `${words} Connecting again…`);
+        this.timer = setTimeout(() => this.begin(), wait);
+    }
+
+    /** `may_again` is whether the button makes sense; the gate says so again if it does not. */
+    end(words, detail, may_again) {
+        this.show('closed', words, detail);
+        byId('again').hidden = !may_again;
+        if (may_again) { byId('again').focus(); }
+    }
+
+    show(state, words, detail = '') {
+        document.body.dataset.state = state;
+        byId('state').textContent = { connecting: 'Connecting', connected: 'Connected', closed: 'Closed' }[state];
+        byId('notice').hidden = state === 'connected';
+        byId('spinner').hidden = state !== 'connecting';
+        byId('words').textContent = words;
+        byId('headline').hidden = state !== 'closed';
+        byId('detail').textContent = detail;
+        byId('detail').hidden = detail === '';
+        byId('again').hidden = true;
+        byId('leave').disabled = state === 'closed';
+        for (const button of document.querySelectorAll('[data-needs="connected"]')) {
+            button.disabled = state !== 'connected';
+        }
+        this.onState(state);
+    }
+}
+
+/** A button that switches something; returns what sets it. */
+export function toggle(id, is_on, change) {
+    const button = byId(id);
+    const set = (value) => {
+        button.setAttribute('aria-pressed', String(value));
+        change(value);
+    };
+    button.addEventListener('click', () => set(button.getAttribute('aria-pressed') !== 'true'));
+    set(is_on);
+    return set;
+}
+
+/** The button that fills the screen. */
+export function fullscreen(id, element) {
+    const button = byId(id);
+    button.hidden = !document.fullscreenEnabled;
+    button.addEventListener('click', () => {
+        const done = document.fullscreenElement ? document.exitFullscreen() : element.requestFullscreen();
+        done.catch(() => {});
+    });
+    document.addEventListener('fullscreenchange', () => {
+        button.setAttribute('aria-pressed', String(document.fullscreenElement !== null));
+    });
+}
+
+/** A button that unfolds a panel. */
+export function unfold(button_id, panel_id, focus_id) {
+    const [button, panel] = [byId(button_id), byId(panel_id)];
+    const set = (is_open) => {
+        panel.hidden = !is_open;
+        button.setAttribute('aria-expanded', String(is_open));
+        if (is_open) { byId(focus_id).focus(); }
+    };
+    button.addEventListener('click', () => set(panel.hidden));
+    panel.addEventListener('keydown', (event) => {
+        if (event.key === 'Escape') { set(false); button.focus(); }
+    });
+    return set;
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// A terminal in the browser: xterm.js, and the protocol of PROTOCOL.md.
+import '../common/sheets.js';
+import { Terminal } from '../vendor/xterm/xterm.mjs';
+import { FitAddon } from '../vendor/xterm/addon-fit.mjs';
+import { Session, fullscreen, toggle, unfold } from '../common/console.js';
+
+const byId = (id) => document.getElementById(id);
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** Commands; the first byte of each message. */
+const INPUT = 0x30, RESIZE = 0x31, PAUSE = 0x32, RESUME = 0x33;
+const OUTPUT = 0x30, TITLE = 0x31, PREFERENCES = 0x32;
+
+/** Bytes that wait to be drawn when the other end is asked to pause, and when to go on. */
+const WAITING_HIGH = 512 * 1024, WAITING_LOW = 128 * 1024;
+/** Bytes of input in one message: a paste is many. */
+const INPUT_MAX = 16 * 1024;
+/** Silence after which the size is said again, in milliseconds: it changes nothing, and what is idle is cut on the way. */
+const KEEP_ALIVE_MS = 25_000;
+/** A resize is told when dragging has paused, in milliseconds. */
+const RESIZE_MS = 60;
+const FONT_MIN = 8, FONT_MAX = 32;
+
+const terminal = new Terminal({
+    fontFamily: 'ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace',
+    fontSize: 14,
+    scrollback: 5000,
+    cursorBlink: true,
+    theme: { background: '#14171c', foreground: '#e8ebf0', cursor: '#6cb2ff', selectionBackground: '#3a4a60' },
+});
+const fit = new FitAddon();
+terminal.loadAddon(fit);
+terminal.open(byId('screen'));
+fit.fit();
+
+let socket = null;
+let last_sent = 0;
+let waiting = 0;
+let is_paused = false;
+
+const isOpen = () => socket !== null && socket.readyState === WebSocket.OPEN;
+
+function send(command, bytes) {
+    if (!isOpen()) { return; }
+    const message = new Uint8Array(bytes.length + 1);
+    message[0] = command;
+    message.set(bytes, 1);
+    socket.send(message);
+    last_sent = Date.now();
+}
+
+function input(bytes) {
+    for (let at = 0; at < bytes.length; at += INPUT_MAX) {
+        send(INPUT, bytes.subarray(at, at + INPUT_MAX));
+    }
+}
+
+function resized() {
+    send(RESIZE, encoder.encode(JSON.stringify({ columns: terminal.cols, rows: terminal.rows })));
+}
+
+/** Draws, and asks the other end to wait when drawing is behind. */
+function output(bytes) {
+    const from = socket;
+    waiting += bytes.length;
+    if (!is_paused && waiting > WAITING_HIGH) {
+        is_paused = true;
+        send(PAUSE, new Uint8Array());
+    }
+    terminal.write(bytes, () => {
+        if (socket !== from) { return; }
+        waiting -= bytes.length;
+        if (is_paused && waiting < WAITING_LOW) {
+            is_paused = false;
+            send(RESUME, new Uint8Array());
+        }
+    });
+}
+
+/** What a back end may say about looks, and nothing else. */
+function prefer(text) {
+    let wanted;
+    try { wanted = JSON.parse(text); } catch { return; }
+    if (wanted === null || typeof wanted !== 'object') { return; }
+    if (Number.isInteger(wanted.fontSize)) { font(wanted.fontSize); }
+    if (typeof wanted.cursorBlink === 'boolean') { terminal.options.cursorBlink = wanted.cursorBlink; }
+    if (['block', 'underline', 'bar'].includes(wanted.cursorStyle)) { terminal.options.cursorStyle = wanted.cursorStyle; }
+}
+
+function received(event) {
+    // A message of text is no message of this protocol.
+    if (typeof event.data === 'string' || event.data.byteLength === 0) { return; }
+    const bytes = new Uint8Array(event.data);
+    const rest = bytes.subarray(1);
+    switch (bytes[0]) {
+        case OUTPUT: return output(rest);
+        case TITLE: document.title = `${decoder.decode(rest)} · ${session.name}`.slice(0, 200); return;
+        case PREFERENCES: return prefer(decoder.decode(rest));
+        default:
+    }
+}
+
+function open(url) {
+    const fresh = new WebSocket(url, ['tty']);
+    fresh.binaryType = 'arraybuffer';
+    socket = fresh;
+    fresh.addEventListener('open', () => {
+        if (socket !== fresh) { return; }
+        // What comes now is a new session, or all of the old one that is still known.
+        terminal.reset();
+        [waiting, is_paused] = [0, false];
+        fit.fit();
+        const hello = { AuthToken: '', columns: terminal.cols, rows: terminal.rows };
+        fresh.send(encoder.encode(JSON.stringify(hello)));
+        last_sent = Date.now();
+        session.connected();
+        terminal.focus();
+    });
+    fresh.addEventListener('message', (event) => { if (socket === fresh) { received(event); } });
+    return {
+        socket: fresh,
+        stop() {
+            fresh.close(1000);
+            if (socket === fresh) { socket = null; }
+        },
+    };
+}
+
+function font(size) {
+    terminal.options.fontSize = Math.min(FONT_MAX, Math.max(FONT_MIN, size));
+    fit.fit();
+}
+
+terminal.onData((text) => input(encoder.encode(text)));
+// Reports of a mouse in its old form: bytes, not text.
+terminal.onBinary((text) => input(Uint8Array.from(text, (character) => character.charCodeAt(0))));
+let resizing;
+terminal.onResize(() => {
+    clearTimeout(resizing);
+    resizing = setTimeout(resized, RESIZE_MS);
+});
+new ResizeObserver(() => fit.fit()).observe(byId('screen'));
+setInterval(() => { if (Date.now() - last_sent >= KEEP_ALIVE_MS) { resized(); } }, 5000);
+
+byId('smaller').addEventListener('click', () => font(terminal.options.fontSize - 1));
+byId('larger').addEventListener('click', () => font(terminal.options.fontSize + 1));
+const show_paste = unfold('paste', 'paste-panel', 'paste-text');
+byId('paste-send').addEventListener('click', () => {
+    terminal.paste(byId('paste-text').value);
+    byId('paste-text').value = '';
+    show_paste(false);
+    terminal.focus();
+});
+fullscreen('fullscreen', document.documentElement);
+toggle('reader', false, (is_on) => { terminal.options.screenReaderMode = is_on; });
+
+const session = new Session({ plain: 'ws', open });
+session.begin();
