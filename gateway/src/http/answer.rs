@@ -26,11 +26,11 @@ use crate::telemetry::{Protocol, Record};
 /// How an answer of our own is given.
 #[derive(Clone, Copy)]
 pub(super) struct Manner<'a> {
-    is_head: bool,
-    wants_html: bool,
+    pub(super) is_head: bool,
+    pub(super) wants_html: bool,
     pub(super) closes: bool,
-    says_keep_alive: bool,
-    policy: Policy<'a>,
+    pub(super) says_keep_alive: bool,
+    pub(super) policy: Policy<'a>,
     /// When asking again makes sense, where a filter knows.
     pub(super) retry_after_seconds: Option<u32>,
     /// Whether the fault stands in the log already.

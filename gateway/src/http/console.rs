@@ -1,8 +1,11 @@
 //! Requests to the consoles: a ticket, and what it opens.
 //!
 //! Where it came by, a listener of consoles or a route that leads to them, the addresses are the same:
-//! `/console/TICKET`, and `/websockify?token=TICKET` as users of websockify know it. A request for one without an upgrade
-//! learns what an upgrade would be answered: a browser shows a script nothing of a refused handshake.
+//! `/console/TICKET`, and `/websockify?token=TICKET` and `/ws?token=TICKET` as users of websockify and ttyd know them. A
+//! request for one without an upgrade learns what an upgrade would be answered: a browser shows a script nothing of a
+//! refused handshake. [`pages`] is what a browser is shown.
+
+mod pages;
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::Duration;
@@ -87,9 +90,9 @@ fn ticket_of<'a>(rest: &'a [u8], query: &'a [u8]) -> Option<&'a [u8]> {
     if let Some(ticket) = rest.strip_prefix(b"/console/") {
         return (!ticket.contains(&b'/')).then_some(ticket);
     }
-    let is_websockify = matches!(rest, b"/websockify" | b"/websockify/") || matches!(rest, b"" | b"/");
+    let takes_query = matches!(rest, b"/websockify" | b"/websockify/" | b"/ws" | b"" | b"/" | b"/vnc.html");
     let mut pairs = query.split(|byte| *byte == b'&');
-    is_websockify.then(|| pairs.find_map(|pair| pair.strip_prefix(b"token=")))?
+    takes_query.then(|| pairs.find_map(|pair| pair.strip_prefix(b"token=")))?
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
@@ -101,7 +104,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
             Err(fault) => {
                 told.failed(&fault);
                 let manner = self.manner(scratch, visit.asked, policy(&visit));
-                self.refuse(scratch, &fault, manner).await
+                match self.give_refusal(scratch, &visit, &fault, manner).await {
+                    Some(next) => next,
+                    None => self.refuse(scratch, &fault, manner).await,
+                }
             }
         };
         self.record(scratch, Some(visit.asked), &told);
@@ -118,14 +124,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         let path = visit.asked.path.of(bytes);
         let below = visit.door.route.map_or(Some(path), |route| path::below(&route.path, path));
         let rest = below.unwrap_or_default();
-        let Some(ticket) = ticket_of(rest, visit.asked.query.of(bytes)) else {
-            return Err(refused(Refusal::Missing));
-        };
-        let ticket = std::str::from_utf8(ticket).map_err(|_| refused(Refusal::Malformed))?;
+        if visit.asked.upgrade.is_none()
+            && let Some(reply) = self.reply(scratch, visit, rest)?
+        {
+            return Ok(self.give(scratch, visit, reply, told).await);
+        }
+        if self.lacks_tls(scratch, visit) {
+            return Err(Fault::downstream(
+                Kind::TlsRequired,
+                "a console in the clear of a name with an identity",
+            ));
+        }
+        let opening = self.admit_ticket(visit, ticket_of(rest, visit.asked.query.of(bytes)))?;
         let now = now_ms();
-        let gateway = self.worker.shared.gateway.load().as_deref().copied();
-        let place = Place { gateway, service: visit.door.service, source: visit.client.address, now_ms: now };
-        let opening = ticket::admit(&visit.pinned.snapshot, ticket, &place).map_err(refused)?;
         let browser = self.browser(scratch, visit.client);
         if visit.asked.upgrade != Some(Upgrade::WebSocket) {
             self.worker.shared.consoles.check(&opening.claims, browser, now).map_err(refused)?;
@@ -144,6 +155,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
             Some(offer) => self.bridge(scratch, visit, (opened, offer), told).await,
             None => self.pass_console(scratch, visit, opened, told).await,
         }
+    }
+
+    /// Verifies a ticket, which opens something if it is redeemed.
+    fn admit_ticket(&self, visit: &Visit<'_>, ticket: Option<&[u8]>) -> Result<Opening, Fault> {
+        let ticket = ticket.filter(|ticket| !ticket.is_empty()).ok_or(refused(Refusal::Missing))?;
+        let ticket = std::str::from_utf8(ticket).map_err(|_| refused(Refusal::Malformed))?;
+        let gateway = self.worker.shared.gateway.load().as_deref().copied();
+        let source = visit.client.address;
+        let place = Place { gateway, service: visit.door.service, source, now_ms: now_ms() };
+        ticket::admit(&visit.pinned.snapshot, ticket, &place).map_err(refused)
     }
 
     /// Redeems the ticket and registers the session: from here a change of the console ends it.
@@ -318,6 +339,8 @@ mod tests {
             ("/websockify", "token=abc", Some("abc")),
             ("/websockify/", "a=b&token=abc", Some("abc")),
             ("/", "token=abc", Some("abc")),
+            ("/ws", "token=abc", Some("abc")),
+            ("/vnc.html", "token=abc", Some("abc")),
             ("/websockify", "", None),
             ("/console/a/b", "", None),
             ("/other", "token=abc", None),

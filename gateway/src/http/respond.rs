@@ -38,12 +38,26 @@ pub(super) struct What<'a> {
     pub(super) location: Option<&'a [u8]>,
     /// A page of the route's instead of ours.
     pub(super) content: Option<&'a Content>,
+    /// A file or page of the gateway's own.
+    pub(super) document: Option<Document<'a>>,
+    /// The scheme by which what is missing is to be shown (RFC 9110 § 11.6.1); none that a browser would ask a name and
+    /// password for.
+    pub(super) challenge: Option<&'static str>,
     /// What a name and password are wanted for.
     pub(super) realm: Option<&'a str>,
     /// Instead of the usual one.
     pub(super) retry_after_seconds: Option<u32>,
     /// Whether the route is there to give this answer.
     pub(super) is_regular: bool,
+}
+
+/// What the gateway serves by itself.
+#[derive(Clone, Copy)]
+pub(super) struct Document<'a> {
+    pub(super) media_type: &'a str,
+    /// Whole lines, `Cache-Control` among them.
+    pub(super) fields: &'a str,
+    pub(super) body: &'a [u8],
 }
 
 impl<'a> What<'a> {
@@ -65,6 +79,7 @@ impl<'a> What<'a> {
             sentence: sentence(fault.kind),
             content: maintenance.and_then(|maintenance| maintenance.page.as_ref()),
             realm: auth.map(|auth| &*auth.realm),
+            challenge: (fault.kind == Kind::Ticket(Refusal::Missing)).then_some("Ticket"),
             ..Self::status(status(fault)?)
         })
     }
@@ -74,7 +89,7 @@ impl<'a> What<'a> {
 pub fn status(fault: &Fault) -> Option<u16> {
     Some(match fault.kind {
         Kind::BadRequest => 400,
-        Kind::Unauthorized => 401,
+        Kind::Unauthorized | Kind::Ticket(Refusal::Missing) => 401,
         Kind::Ticket(Refusal::Full) => 503,
         Kind::Ticket(_) | Kind::ClientForbidden | Kind::ClientCertificate | Kind::TlsRequired => 403,
         Kind::NoRoute => 404,
@@ -159,7 +174,7 @@ pub(super) fn render(out: &mut Vec<u8>, answer: &Answer<'_>) {
     let date = httpdate::HttpDate::from(SystemTime::now());
     let _ = write!(out, "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nX-Request-Id: {request_id}\r\n");
     let edits = policy.own_edits(what.is_regular);
-    let is_content = what.is_regular && what.content.is_some() && status < 400;
+    let is_content = what.document.is_some() || (what.is_regular && what.content.is_some() && status < 400);
     if !is_content && edits.leaves(b"Cache-Control") {
         let _ = write!(out, "Cache-Control: no-store\r\n");
     }
@@ -187,6 +202,9 @@ fn notes(out: &mut Vec<u8>, what: &What<'_>) {
         }
         out.extend_from_slice(b"\", charset=\"UTF-8\"\r\n");
     }
+    if let Some(challenge) = what.challenge {
+        let _ = write!(out, "WWW-Authenticate: {challenge}\r\n");
+    }
     let usual = (what.status == 503 && !what.is_regular).then_some(RETRY_AFTER_SECONDS);
     if let Some(seconds) = what.retry_after_seconds.or(usual).filter(|seconds| *seconds > 0) {
         let _ = write!(out, "Retry-After: {seconds}\r\n");
@@ -209,9 +227,19 @@ fn connection(out: &mut Vec<u8>, answer: &Answer<'_>) {
 fn body(out: &mut Vec<u8>, answer: &Answer<'_>, reason: &str, sentence: &str) {
     let Answer { what, request_id, is_head, wants_html, policy, .. } = *answer;
     let status = what.status;
+    if let Some(document) = what.document {
+        out.extend_from_slice(document.fields.as_bytes());
+    }
     // RFC 9110 § 6.4.1: these never have one, and what a 304 would have had is not known.
     if matches!(status, 204 | 304) {
         out.extend_from_slice(b"\r\n");
+        return;
+    }
+    if let Some(Document { media_type, body, .. }) = what.document {
+        let _ = write!(out, "Content-Type: {media_type}\r\nContent-Length: {}\r\n\r\n", body.len());
+        if !is_head {
+            out.extend_from_slice(body);
+        }
         return;
     }
     if let Some(content) = what.content.or_else(|| policy.page(status)) {
@@ -270,6 +298,8 @@ mod tests {
         sentence: None,
         location: None,
         content: None,
+        document: None,
+        challenge: None,
         realm: None,
         retry_after_seconds: None,
         is_regular: false,

@@ -3,6 +3,7 @@
 mod balancing;
 mod bodies;
 mod checks;
+mod console_pages;
 mod consoles;
 mod deadlines;
 mod ends;

@@ -78,7 +78,7 @@ pub(crate) fn admit(worker: &Rc<Worker>, kind: Kind, tcp: TcpStream, peer: Socke
         Ok(permit) => {
             let open = worker.counters.connection(kind);
             let admitted = Admitted { kind, tcp, peer, is_proxy, permit, _open: open };
-            if is_proxy || matches!(kind, Kind::Https | Kind::Ssh) {
+            if is_proxy || kind != Kind::Http {
                 tokio::task::spawn_local(connection(Rc::clone(worker), admitted));
             } else {
                 plain(worker, admitted);
@@ -155,24 +155,47 @@ async fn connection(worker: Rc<Worker>, admitted: Admitted) {
     };
     let meta = ConnMeta { peer, local, kind, secured: None, protocol: Protocol::Http1 };
     match kind {
-        Kind::Http | Kind::Novnc | Kind::Ttyd => http::serve(Rc::clone(&worker), tcp, meta, permit).await,
-        // Boxed: what a handshake needs would be every idle connection's size.
-        Kind::Https => match Box::pin(tls::accept(&worker, tcp)).await {
-            Ok(Accepted::Http(io, secured)) => {
-                worker.counters.handshake(true);
-                let meta = ConnMeta { secured: Some(secured), protocol: tls::protocol(&io), ..meta };
-                http::serve(Rc::clone(&worker), io, meta, permit).await;
-            }
-            Ok(Accepted::Answered) => worker.counters.handshake(true),
-            Ok(Accepted::Passing(passing)) => {
-                Box::pin(tls::pass(Rc::clone(&worker), passing, meta, permit)).await;
-            }
-            Err(error) => {
-                worker.counters.handshake(false);
-                tracing::debug!(%peer, %error, "no handshake");
-            }
-        },
+        Kind::Http => http::serve(Rc::clone(&worker), tcp, meta, permit).await,
+        Kind::Novnc | Kind::Ttyd => console(&worker, tcp, meta, permit).await,
+        Kind::Https => secured(&worker, tcp, meta, permit).await,
         Kind::Ssh => ssh::serve(Rc::clone(&worker), tcp, peer, permit).await,
+    }
+}
+
+/// A connection that begins with a handshake.
+async fn secured(worker: &Rc<Worker>, tcp: TcpStream, meta: ConnMeta, permit: Permit) {
+    // Boxed: what a handshake needs would be every idle connection's size.
+    match Box::pin(tls::accept(worker, tcp)).await {
+        Ok(Accepted::Http(io, secured)) => {
+            worker.counters.handshake(true);
+            let meta = ConnMeta { secured: Some(secured), protocol: tls::protocol(&io), ..meta };
+            http::serve(Rc::clone(worker), io, meta, permit).await;
+        }
+        Ok(Accepted::Answered) => worker.counters.handshake(true),
+        // What is passed through belongs to the port that the name's owner asked for.
+        Ok(Accepted::Passing(_)) if meta.kind != Kind::Https => worker.counters.handshake(false),
+        Ok(Accepted::Passing(passing)) => {
+            Box::pin(tls::pass(Rc::clone(worker), passing, meta, permit)).await;
+        }
+        Err(error) => {
+            worker.counters.handshake(false);
+            tracing::debug!(peer = %meta.peer, %error, "no handshake");
+        }
+    }
+}
+
+/// The first byte of a handshake's record (RFC 8446 § 5.1); no method begins with it.
+const HANDSHAKE: u8 = 22;
+
+/// A port of consoles speaks both: which one, the client says with its first byte.
+async fn console(worker: &Rc<Worker>, tcp: TcpStream, meta: ConnMeta, permit: Permit) {
+    let mut first = [0];
+    let time = Duration::from_millis(limits::HANDSHAKE_DEADLINE_MS);
+    match tokio::time::timeout(time, tcp.peek(&mut first)).await {
+        Ok(Ok(1)) if first == [HANDSHAKE] => secured(worker, tcp, meta, permit).await,
+        Ok(Ok(1)) => http::serve(Rc::clone(worker), tcp, meta, permit).await,
+        // Nobody said anything.
+        Ok(_) | Err(_) => {}
     }
 }
 

@@ -1,5 +1,6 @@
 mod challenges;
 mod clients;
+mod consoles;
 mod flood;
 mod names;
 mod passed;

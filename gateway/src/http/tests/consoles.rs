@@ -30,7 +30,7 @@ const USER: UserId = UserId::from_bytes([2; 16]);
 const KEY: KeyId = KeyId::from_bytes([9; 16]);
 
 /// What stands in force, and who signs.
-struct World {
+pub(super) struct World {
     pair: Ed25519KeyPair,
     console: Console,
     is_enabled: bool,
@@ -61,7 +61,7 @@ impl World {
         Self { pair: Ed25519KeyPair::generate().unwrap(), console, is_enabled: true, has_vm: true }
     }
 
-    fn values(&self) -> Vec<Value> {
+    pub(super) fn values(&self) -> Vec<Value> {
         let public_key = self.pair.public_key().as_ref().try_into().unwrap();
         let mut values = vec![
             Value::Console(self.console.clone()),
@@ -90,7 +90,7 @@ impl World {
         values
     }
 
-    fn claims(&self, number: u8) -> Claims {
+    pub(super) fn claims(&self, number: u8) -> Claims {
         let now = now_ms();
         Claims {
             session: SessionId::from_bytes([number; 16]),
@@ -106,12 +106,12 @@ impl World {
         }
     }
 
-    fn ticket(&self, claims: &Claims) -> String {
+    pub(super) fn ticket(&self, claims: &Claims) -> String {
         ticket::seal(claims, KEY, |bytes| self.pair.sign(bytes).as_ref().try_into().unwrap())
     }
 }
 
-fn with_console(stage: &Stage, change: impl FnOnce(&mut Console)) -> World {
+pub(super) fn with_console(stage: &Stage, change: impl FnOnce(&mut Console)) -> World {
     let mut world = World::new(stage.origin.local_addr().unwrap());
     change(&mut world.console);
     stage.worker.shared.gateway.store(Some(Arc::new(GATEWAY)));
@@ -119,15 +119,15 @@ fn with_console(stage: &Stage, change: impl FnOnce(&mut Console)) -> World {
     world
 }
 
-fn upgrade(target: &str, more: &str) -> String {
+pub(super) fn upgrade(target: &str, more: &str) -> String {
     format!(
         "GET {target} HTTP/1.1\r\nHost: gate\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nUser-Agent: b\r\n\
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
     )
 }
 
-const NOVNC: Door = Door { kind: Kind::Novnc, ..HTTP };
-const TTYD: Door = Door { kind: Kind::Ttyd, ..HTTP };
+pub(super) const NOVNC: Door = Door { kind: Kind::Novnc, ..HTTP };
+pub(super) const TTYD: Door = Door { kind: Kind::Ttyd, ..HTTP };
 
 /// Shows a ticket, and reads the head of the answer.
 async fn show(stage: &Stage, ticket: &str, from: &str) -> (Peer, String) {

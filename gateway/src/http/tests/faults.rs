@@ -241,10 +241,10 @@ fn consoles_need_a_ticket_and_control_is_forwarded_to() {
         });
         stage.routes([console, control]);
         let mut client = stage.connect().await;
-        assert_eq!(status(&client.ask("GET / HTTP/1.1\r\nHost: vnc.example\r\n\r\n").await.0), 403);
+        assert_eq!(status(&client.ask("GET / HTTP/1.1\r\nHost: vnc.example\r\n\r\n").await.0), 401);
         for kind in [Kind::Novnc, Kind::Ttyd] {
             let mut client = stage.connect_by(Door { kind, ..HTTP }, "127.0.0.1").await;
-            assert_eq!(status(&client.ask("GET / HTTP/1.1\r\nHost: admin.example\r\n\r\n").await.0), 403);
+            assert_eq!(status(&client.ask("GET / HTTP/1.1\r\nHost: admin.example\r\n\r\n").await.0), 401);
         }
         client.send("GET / HTTP/1.1\r\nHost: admin.example\r\n\r\n").await;
         let mut origin = stage.accept().await;

@@ -43,7 +43,7 @@ pub(super) struct Stage {
 }
 
 /// How a connection comes in.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(super) struct Door {
     pub(super) kind: Kind,
     pub(super) sni: Option<&'static str>,
