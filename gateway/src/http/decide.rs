@@ -6,6 +6,7 @@ use config::snapshot::{Action, Endpoint, Route, Service, UpstreamPolicy};
 use config::table::Facts;
 use config::target::Target;
 
+use super::Protocol;
 use super::client::Client;
 use super::codec::Piece;
 use super::codec::head::View;
@@ -139,6 +140,10 @@ impl<IO> Connection<IO> {
         };
         let session = match asked.upgrade {
             None => None,
+            // HTTP/2 has no Upgrade field to say more by (RFC 9220 § 3).
+            Some(_) if !route.websocket && self.meta.protocol == Protocol::Http2 => {
+                return Err(Fault::downstream(Kind::NotImplemented, "a WebSocket on a route without"));
+            }
             Some(Upgrade::WebSocket | Upgrade::Other) if !route.websocket => {
                 return Err(Fault::downstream(Kind::UpgradeRequired, "an upgrade on a route without"));
             }

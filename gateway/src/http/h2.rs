@@ -34,15 +34,15 @@ use tokio::time::Instant;
 use super::ConnMeta;
 use super::deadline::Deadline;
 use super::downstream::Connection;
-use super::serve::serve_one;
+use super::serve::{follow, serve_one};
 use crate::guard::Permit;
 use crate::listener::accept::PanicCount;
 use crate::worker::Worker;
 use request::Schemes;
-use stream::StreamIo;
 use watched::{Seen, Watched};
 use wire::Wire;
 
+pub(crate) use stream::StreamIo;
 pub(crate) use watched::PREFACE;
 
 /// Serves a connection that speaks HTTP/2, to its end. `early` is what was read of it already.
@@ -77,7 +77,8 @@ fn settings() -> Builder {
         .max_concurrent_reset_streams(limits::H2_RESET_STREAMS_KEPT)
         .max_pending_accept_reset_streams(limits::H2_PENDING_RESETS_MAX)
         .max_local_error_reset_streams(Some(limits::H2_FORCED_RESETS_IN_ALL_MAX))
-        .max_send_buffer_size(limits::H2_SEND_BUFFER_BYTES);
+        .max_send_buffer_size(limits::H2_SEND_BUFFER_BYTES)
+        .enable_connect_protocol();
     builder
 }
 
@@ -213,8 +214,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Session<IO> {
         tokio::task::spawn_local(async move {
             let worker = Rc::clone(&connection.worker);
             let _panic = PanicCount::on(&worker.counters);
-            serve_one(connection, fault).await;
-            drop(open);
+            let left = serve_one(connection, fault).await;
+            if let Some((connection, next)) = left {
+                // A task of its own: this one has room for all that a request may do.
+                let worker = Rc::clone(&worker);
+                tokio::task::spawn_local(async move {
+                    let _panic = PanicCount::on(&worker.counters);
+                    follow(connection, next).await;
+                    drop(open);
+                });
+            }
         });
     }
 

@@ -88,7 +88,7 @@ where
 }
 
 /// Does what follows the last request.
-async fn follow<IO>(connection: Box<Connection<IO>>, next: Next)
+pub(super) async fn follow<IO>(connection: Box<Connection<IO>>, next: Next)
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
@@ -126,11 +126,12 @@ where
     })
 }
 
-/// Serves a connection that has one request: a stream of HTTP/2. A `fault` is what is wrong with its head.
+/// Serves a connection that has one request: a stream of HTTP/2. A `fault` is what is wrong with its head. Returns what
+/// became a tunnel, to [`follow`].
 pub(super) async fn serve_one<IO: AsyncRead + AsyncWrite + Unpin + 'static>(
     mut connection: Connection<IO>,
     fault: Option<Fault>,
-) {
+) -> Option<(Box<Connection<IO>>, Next)> {
     let mut scratch = None;
     let arrival = match fault {
         Some(fault) => {
@@ -140,11 +141,16 @@ pub(super) async fn serve_one<IO: AsyncRead + AsyncWrite + Unpin + 'static>(
         None => connection.arrival(&mut scratch, false, pin!(std::future::pending())).await,
     };
     let next = connection.arrived(arrival, scratch).await;
-    if matches!(next, Next::Again | Next::Close) {
-        // The end of a body that nothing else ends; it waits for nothing.
-        let _ = connection.link.io.shutdown().await;
+    match next {
+        Next::Tunnel(..) | Next::Console(_) => return Some((Box::new(connection), next)),
+        Next::Again | Next::Close => {
+            // The end of a body that nothing else ends; it waits for nothing.
+            let _ = connection.link.io.shutdown().await;
+        }
+        Next::Abort => {}
     }
     connection.link.intake.release(&connection.worker.buffers);
+    None
 }
 
 /// Has a plain connection end by a reset, or in order again. The kernel keeps to it whoever closes the socket, so it

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use config::id::{EndpointId, RouteId, VmId};
 use config::limits;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::downstream::Connection;
@@ -50,6 +51,7 @@ pub(super) struct Joined<IO> {
     upstream: Stream,
     session: SessionHandle,
     limits: RelayLimits,
+    looks_cut: fn(&IO, bool),
     _under_way: (Option<Attempt>, Option<InFlight>),
     _permits: (SessionPermit, Option<Permit>),
 }
@@ -103,6 +105,7 @@ pub(super) async fn join<IO: AsyncRead + AsyncWrite + Unpin + 'static>(
     Some(Box::new(Joined {
         worker,
         io: link.io,
+        looks_cut: link.looks_cut,
         upstream: tunnel.upstream,
         session,
         limits: RelayLimits { idle: Duration::from_millis(idle_ms) },
@@ -114,9 +117,17 @@ pub(super) async fn join<IO: AsyncRead + AsyncWrite + Unpin + 'static>(
 impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Joined<IO> {
     /// Relays until both ends are done or the session is to end.
     pub(super) async fn carry(mut self: Box<Self>) {
-        let Self { worker, io, upstream, session, limits, .. } = &mut *self;
+        let Self { worker, io, upstream, session, limits, looks_cut, .. } = &mut *self;
         let glued = session.totals(EndReason::Finished);
         let totals = session.relay(io, upstream, *limits).await;
+        if totals.reason != EndReason::Finished {
+            // What was cut off must not look like an end.
+            looks_cut(io, true);
+            if let Some(tcp) = upstream.plain() {
+                // One that is gone cannot be told, and need not be.
+                let _ = SockRef::from(tcp).set_linger(Some(Duration::ZERO));
+            }
+        }
         worker.counters.bytes(totals.up - glued.up, totals.down - glued.down);
     }
 }

@@ -1,5 +1,6 @@
 //! The response's direction: head and first body bytes in one write, then the body.
 
+use std::any::Any;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::super::codec::head::View;
 use super::super::codec::{Body, Broken, Dialect, Head, Known, Progress, Span, Version, list};
 use super::super::door;
+use super::super::h2::StreamIo;
 use super::super::headers::{self, Connection, Inbound, Policy};
 use super::gains::{self, Gain};
 use super::{After, Down, Exchange, downstream_gone, poll_write, take_first};
@@ -88,6 +90,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<'_, IO> {
         if !self.switches_as_asked() {
             return Err(bad(Broken::bad("the origin switches to a protocol that was not asked for")));
         }
+        self.accepts_our_key()?;
         self.tell_attempt();
         self.write_head(Connection::Upgrade, self.terms.policy, &Body::Empty);
         self.tally.status = 101;
@@ -109,6 +112,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<'_, IO> {
             .flat_map(|field| list(field.value.of(bytes)))
             .peekable();
         taken.peek().is_some() && taken.all(is_asked)
+    }
+
+    /// The key of an extended CONNECT is ours, so we are the one to look at the answer (RFC 6455 § 4.1). A client of
+    /// HTTP/1.1 has its own key, and looks for itself.
+    fn accepts_our_key(&self) -> Result<(), Fault> {
+        let io = &self.link.io as &dyn Any;
+        let Some(wanted) = io.downcast_ref::<StreamIo>().and_then(StreamIo::accept) else { return Ok(()) };
+        let bytes = self.from_upstream.head();
+        let fields = self.scratch.response.fields().iter();
+        let mut said =
+            fields.filter(|field| field.name.of(bytes).eq_ignore_ascii_case(b"sec-websocket-accept"));
+        let fits = said.next().is_some_and(|field| field.value.of(bytes) == wanted.as_bytes());
+        if fits && said.next().is_none() {
+            return Ok(());
+        }
+        Err(bad(Broken::bad("the origin accepts a WebSocket with another key than ours")))
+    }
+
+    /// Whether the client would take a success for an open tunnel (RFC 8441 § 5).
+    fn is_extended_connect(&self) -> bool {
+        let io = &self.link.io as &dyn Any;
+        io.downcast_ref::<StreamIo>().is_some_and(|stream| stream.accept().is_some())
     }
 
     fn interim(&mut self) -> Result<(), Fault> {
@@ -133,6 +158,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Exchange<'_, IO> {
 
     fn last_head(&mut self) -> Result<(), Fault> {
         self.scratch.journey.answered();
+        if self.scratch.response.status < 300 && self.is_extended_connect() {
+            return Err(bad(Broken::bad("the origin answers a WebSocket without switching to it")));
+        }
         let options = self.connection_options()?;
         self.tell_attempt();
         self.body = framing(&self.scratch.response, self.from_upstream.head(), &self.terms)?;

@@ -23,6 +23,8 @@ pub(super) struct Parts<'a> {
     pub(super) has_ended: bool,
     /// The schemes that fit the connection.
     pub(super) fits: Schemes,
+    /// `:protocol` of an extended CONNECT (RFC 8441), with the key for the handshake that it becomes.
+    pub(super) tunnel: Option<(&'a str, &'a str)>,
 }
 
 /// Which `:scheme` a connection may carry.
@@ -38,22 +40,38 @@ pub(super) enum Schemes {
 
 /// Writes the head; tells whether the body goes in chunks.
 pub(super) fn render(out: &mut Vec<u8>, parts: &Parts<'_>) -> Result<bool, Fault> {
-    if parts.method == Method::CONNECT {
-        return Err(Fault::downstream(Kind::NotImplemented, "CONNECT is not served"));
-    }
+    let key = match parts.tunnel {
+        // RFC 9220 § 3: 501 is for a protocol that is not known.
+        Some((protocol, _)) if !protocol.eq_ignore_ascii_case("websocket") => {
+            return Err(Fault::downstream(Kind::NotImplemented, "a :protocol other than websocket"));
+        }
+        Some((_, key)) => Some(key),
+        None if parts.method == Method::CONNECT => {
+            return Err(Fault::downstream(Kind::NotImplemented, "CONNECT is not served"));
+        }
+        None => None,
+    };
     check_scheme(parts)?;
     let target = parts.path.ok_or(bad("there is no :path"))?.as_str();
     if !target.starts_with('/') && target != "*" {
         return Err(bad("the :path is neither a path nor *"));
     }
     let host = host(parts)?;
-    let in_chunks = goes_in_chunks(parts);
+    let in_chunks = key.is_none() && goes_in_chunks(parts);
+    if key.is_some() && parts.fields.contains_key(header::CONTENT_LENGTH) {
+        return Err(bad("a CONNECT has a length"));
+    }
+    let method = if key.is_some() { &Method::GET } else { parts.method };
     // Writing to a Vec cannot fail, so the results below are dropped.
-    let _ = write!(out, "{} {target} HTTP/1.1\r\n", parts.method);
+    let _ = write!(out, "{method} {target} HTTP/1.1\r\n");
     line(out, b"host", host);
     for (name, value) in parts.fields {
         if *name == header::HOST || *name == header::COOKIE || (in_chunks && *name == header::CONTENT_LENGTH)
         {
+            continue;
+        }
+        // RFC 8441 § 5: HTTP/2 has no use for these. The key is ours.
+        if key.is_some() && (*name == header::SEC_WEBSOCKET_KEY || *name == header::SEC_WEBSOCKET_ACCEPT) {
             continue;
         }
         let value = value.as_bytes();
@@ -66,6 +84,11 @@ pub(super) fn render(out: &mut Vec<u8>, parts: &Parts<'_>) -> Result<bool, Fault
     cookies(out, parts.fields);
     if in_chunks {
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    if let Some(key) = key {
+        line(out, b"connection", b"upgrade");
+        line(out, b"upgrade", b"websocket");
+        line(out, b"sec-websocket-key", key.as_bytes());
     }
     out.extend_from_slice(b"\r\n");
     Ok(in_chunks)

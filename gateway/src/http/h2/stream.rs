@@ -2,16 +2,23 @@
 //!
 //! The end of the client's sending is the end of the request's body and nothing else: a client that leaves resets the
 //! stream. A response that the exchange does not finish ends with a reset, so that nobody takes a part for the whole.
+//!
+//! An extended CONNECT for a WebSocket (RFC 8441) is shown as the upgrade that HTTP/1.1 has for it: its `101` becomes a
+//! `200`, and from there both directions are bytes, each with an end of its own.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use ::h2::ext::Protocol;
 use ::h2::server::SendResponse;
 use ::h2::{Reason, RecvStream};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, Response, StatusCode, header};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::incoming::{Delimiter, Incoming};
 use super::outgoing::{Framing, Outgoing};
@@ -31,6 +38,8 @@ pub(crate) struct StreamIo {
     respond: SendResponse<Bytes>,
     answer: Answer,
     is_head: bool,
+    /// What an origin has to say that switches to the WebSocket which this stream asks for.
+    accept: Option<Box<str>>,
 }
 
 impl StreamIo {
@@ -41,6 +50,8 @@ impl StreamIo {
         fits: Schemes,
     ) -> (Self, Option<Fault>) {
         let (parts, body) = request.into_parts();
+        let protocol = parts.extensions.get::<Protocol>().map(Protocol::as_str);
+        let key = protocol.map(|_| STANDARD.encode(rand::random::<[u8; 16]>()));
         let uri = parts.uri.into_parts();
         let mut head = Vec::with_capacity(HEAD_BYTES_EXPECTED);
         let rendered = request::render(
@@ -53,6 +64,7 @@ impl StreamIo {
                 fields: &parts.headers,
                 has_ended: body.is_end_stream(),
                 fits,
+                tunnel: protocol.zip(key.as_deref()),
             },
         );
         let (delimiter, fault) = match rendered {
@@ -63,14 +75,20 @@ impl StreamIo {
                 (Delimiter::Head, Some(fault))
             }
         };
-        let length = parts.headers.get(http::header::CONTENT_LENGTH).and_then(length);
+        let length = parts.headers.get(header::CONTENT_LENGTH).and_then(length);
         let io = Self {
             request: Incoming::new(head, body, delimiter).of_length(length),
             respond,
             answer: Answer::Head(Vec::new()),
             is_head: parts.method == Method::HEAD,
+            accept: key.map(|key| derive_accept_key(key.as_bytes()).into()),
         };
         (io, fault)
+    }
+
+    /// The `Sec-WebSocket-Accept` that fits the key of an extended CONNECT.
+    pub(crate) fn accept(&self) -> Option<&str> {
+        self.accept.as_deref()
     }
 
     /// Waits for the client to reset the stream, or for the connection's end.
@@ -86,13 +104,31 @@ impl StreamIo {
     }
 
     fn send_head(&mut self, block: &Bytes) -> io::Result<()> {
-        let (response, framing) = response::parse(block, self.is_head)?;
+        let (mut response, framing) = response::parse(block, self.is_head)?;
+        if self.accept.is_some() {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                return self.switch(response);
+            }
+            if response.status().is_success() {
+                // It would say that the tunnel is open. Origins are held to it before; this is an answer of ours.
+                *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
+            }
+        }
         if response.status().is_informational() {
             return self.respond.send_informational(response).map_err(io_error);
         }
         let is_over = matches!(framing, Framing::Empty);
         let send = self.respond.send_response(response, is_over).map_err(io_error)?;
         self.answer = Answer::Body(Outgoing::new(send, framing, is_over));
+        Ok(())
+    }
+
+    /// Opens the tunnel.
+    fn switch(&mut self, mut response: Response<()>) -> io::Result<()> {
+        *response.status_mut() = StatusCode::OK;
+        response.headers_mut().remove(header::SEC_WEBSOCKET_ACCEPT);
+        let send = self.respond.send_response(response, false).map_err(io_error)?;
+        self.answer = Answer::Body(Outgoing::new(send, Framing::UntilShutdown, false));
         Ok(())
     }
 
@@ -136,12 +172,15 @@ impl AsyncRead for StreamIo {
         context: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.request.is_over() && self.accept.is_some() {
+            return Poll::Ready(Ok(()));
+        }
         if self.request.is_over() {
             return Poll::Ready(Err(ready!(self.poll_reset(context))));
         }
         let before = room.filled().len();
         ready!(self.request.poll_read(context, room))?;
-        if room.filled().len() > before || room.remaining() == 0 {
+        if room.filled().len() > before || room.remaining() == 0 || self.accept.is_some() {
             return Poll::Ready(Ok(()));
         }
         Poll::Ready(Err(ready!(self.poll_reset(context))))
@@ -191,9 +230,11 @@ impl Drop for StreamIo {
         if self.is_answered() {
             return;
         }
+        // RFC 8441 § 5: what a reset is to a WebSocket's connection.
+        let reason = if self.accept.is_some() { Reason::CANCEL } else { Reason::INTERNAL_ERROR };
         match &mut self.answer {
-            Answer::Head(_) => self.respond.send_reset(Reason::INTERNAL_ERROR),
-            Answer::Body(body) => body.stream().send_reset(Reason::INTERNAL_ERROR),
+            Answer::Head(_) => self.respond.send_reset(reason),
+            Answer::Body(body) => body.stream().send_reset(reason),
         }
     }
 }

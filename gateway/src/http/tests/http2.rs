@@ -6,6 +6,7 @@ mod floods;
 mod raw;
 mod secured_upstream;
 mod strict;
+mod tunnels;
 mod upstream;
 
 use bytes::Bytes;

@@ -16,6 +16,7 @@ fn plain(fields: &HeaderMap) -> Parts<'_> {
         fields,
         has_ended: true,
         fits: Schemes::Https,
+        tunnel: None,
     }
 }
 
