@@ -391,6 +391,21 @@ pub const SSH_GRANTS_MAX: usize = 256;
 pub const SSH_GRANT_PORTS_MAX: usize = 32;
 /// SSH connections of one gateway that have not authenticated yet.
 pub const SSH_UNAUTHENTICATED_MAX: usize = 256;
+/// Of those, connections of one source, the slowed ones included: one source leaves room for the others.
+pub const SSH_UNAUTHENTICATED_PER_SOURCE_MAX: usize = 32;
+/// Connections of one source that may end unauthenticated before its next ones are slowed.
+pub const SSH_STRIKES_FREE: u32 = 5;
+/// By how much each further one slows the source's next connection, and by how much at most, in milliseconds.
+pub const SSH_STRIKE_MS: (u64, u64) = (100, 5_000);
+/// Time after which one such connection is forgotten, in milliseconds.
+pub const SSH_STRIKE_FORGOTTEN_MS: u64 = 10_000;
+/// Sources whose failures are remembered; one that finds no place is not slowed.
+pub const SSH_SOURCES_MAX: usize = 16_384;
+/// Time in which an SSH client takes nothing of what waits for it, after which its connection is cut, in milliseconds:
+/// no sign of life can be asked for meanwhile, so it is the time those would take.
+pub const SSH_WRITE_STALL_MS: u64 = 120_000;
+/// Source networks that one certificate names.
+pub const SSH_CERTIFICATE_SOURCES_MAX: usize = 64;
 
 /// Largest message on the gateways' stream in bytes: a snapshot of a million routes.
 pub const MESSAGE_BYTES_MAX: usize = 512 * 1024 * 1024;

@@ -154,9 +154,19 @@ impl Guard {
 
     /// Admits a tunnel or jump; `principal` where somebody authenticated.
     pub fn admit_session(self: &Arc<Self>, principal: Option<UserId>) -> Result<SessionPermit, Full> {
+        self.admit_session_within(principal, usize::MAX)
+    }
+
+    /// [`Guard::admit_session`] for a principal who may have fewer than others.
+    pub fn admit_session_within(
+        self: &Arc<Self>,
+        principal: Option<UserId>,
+        of_principal_max: usize,
+    ) -> Result<SessionPermit, Full> {
+        let of_principal_max = self.bounds.sessions_per_principal_max.min(of_principal_max);
         enter(&self.sessions, self.bounds.sessions_max).ok_or(Full::Sessions)?;
         if let Some(user) = principal
-            && !enter_as(&self.principals, user, self.bounds.sessions_per_principal_max)
+            && !enter_as(&self.principals, user, of_principal_max)
         {
             self.sessions.fetch_sub(1, Relaxed);
             return Err(Full::Principal);
@@ -211,7 +221,7 @@ impl Drop for SessionPermit {
 }
 
 /// Who a peer counts as: an IPv6 customer has a /64, so its addresses are one source.
-fn source(peer: IpAddr) -> IpAddr {
+pub(crate) fn source(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),

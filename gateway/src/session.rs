@@ -111,6 +111,8 @@ pub struct SessionInfo {
 #[derive(Default)]
 pub struct Sessions {
     open: DashMap<SessionId, Arc<Entry>>,
+    /// Moves with every generation, for sessions that know more of their rights than a [`Subject`] says.
+    steps: tokio::sync::watch::Sender<()>,
 }
 
 // Not Clone: two owners could close it twice.
@@ -218,6 +220,12 @@ impl Sessions {
             let policy = step.policy(&entry.subject);
             entry.obey(policy);
         }
+        self.steps.send_replace(());
+    }
+
+    /// Changes when another generation came into force and was held against the open sessions.
+    pub(crate) fn steps(&self) -> tokio::sync::watch::Receiver<()> {
+        self.steps.subscribe()
     }
 
     /// A copy of the entries: no guard of the map is held while something is decided about them.

@@ -1,28 +1,34 @@
 //! The jump host: public key to principal, `direct-tcpip` to granted VMs, everything else refused by construction.
 //!
-//! [`server`] is the door: how we introduce ourselves and what becomes of each thing a client can ask. [`auth`] makes
-//! a person of a key, [`jump`] a connection of a channel. The inner SSH session is end to end: what passes here is
+//! [`sources`] slows who fails again and again, [`algorithms`] is what we offer, [`server`] is the door: what becomes of
+//! each thing a client can ask. [`auth`] makes a person of a key, [`certificate`] of a certificate; [`rights`] says what
+//! they may reach, and [`jump`] makes a connection of a channel. The inner SSH session is end to end: what passes here is
 //! ciphertext, and the gateway never sees a credential of a VM.
 //!
 //! One channel that stands still holds up no other of its connection: russh is patched so that a window is opened again
 //! only for bytes that were taken (`vendor/README.md`).
 
+mod algorithms;
 mod auth;
+mod certificate;
 mod cuttable;
 mod jump;
+mod rights;
 mod server;
+mod sources;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use config::limits;
-use russh::server::RunningSession;
+use russh::server::{Config, RunningSession};
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -31,6 +37,8 @@ use crate::telemetry::Counters;
 use crate::worker::{Shared, Worker};
 use cuttable::Cuttable;
 use server::Door;
+use sources::Newcomer;
+pub use sources::Sources;
 
 /// What the tasks of one SSH connection have in common. Sendable, as russh wants it, though nothing leaves the thread.
 struct Connection {
@@ -41,6 +49,10 @@ struct Connection {
     closed: CancellationToken,
     /// Cancelled when somebody authenticated.
     authenticated: CancellationToken,
+    /// Cancelled when russh is done with it; `closed` follows at once.
+    over: CancellationToken,
+    /// The client disconnected as clients do, and did not just vanish.
+    goodbye: AtomicBool,
     /// Room for channels.
     channels: Arc<Semaphore>,
 }
@@ -48,48 +60,84 @@ struct Connection {
 /// Serves one SSH connection to its end. Without a generation in force, or without a host key in it, it is closed.
 pub async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, permit: Permit) {
     let _permit = permit;
-    let deadline = Instant::now() + Duration::from_millis(limits::SSH_AUTH_DEADLINE_MS);
-    let Some(config) = worker.pin().and_then(|live| server::config(&live.host_keys)) else {
+    let Some((newcomer, delay)) = worker.shared.ssh_sources.enter(peer.ip()) else {
+        debug!(%peer, "closed: too many connections of this source have not authenticated yet");
+        return;
+    };
+    // Slowed before it takes any of the room that all share.
+    if !delay.is_zero() {
+        tokio::select! {
+            () = sleep(delay) => {}
+            () = worker.shared.drain.begun() => return newcomer.excused(),
+        }
+    }
+    let Some(config) = worker.pin().and_then(|live| algorithms::config(&live.host_keys)) else {
         debug!(%peer, "closed: no host key in force");
-        return;
+        return newcomer.excused();
     };
-    let Ok(waiting) = Arc::clone(&worker.shared.ssh_unauthenticated).try_acquire_owned() else {
+    let Ok(room) = Arc::clone(&worker.shared.ssh_unauthenticated).try_acquire_owned() else {
         debug!(%peer, "closed: too many connections have not authenticated yet");
-        return;
+        return newcomer.excused();
     };
+    if let Err(error) = tcp.set_nodelay(true) {
+        debug!(%peer, %error, "nodelay");
+    }
     let connection = Arc::new(Connection {
         shared: Arc::clone(&worker.shared),
         counters: Arc::clone(&worker.counters),
         peer,
         closed: CancellationToken::new(),
         authenticated: CancellationToken::new(),
+        over: CancellationToken::new(),
+        goodbye: AtomicBool::new(false),
         channels: Arc::new(Semaphore::new(limits::SSH_CHANNELS_MAX)),
     });
     // However this task ends, the jumps and the session's own task end with it.
     let _closed = connection.closed.clone().drop_guard();
-    if let Err(error) = tcp.set_nodelay(true) {
-        debug!(%peer, %error, "nodelay");
-    }
-
-    let cuttable = Cuttable::new(tcp, connection.closed.clone());
-    let stream = BufReader::with_capacity(limits::SSH_READ_BUFFER_BYTES, cuttable);
-    let door = Door::new(Arc::clone(&connection));
-    let greeting = timeout_at(deadline, russh::server::run_stream(config, stream, door));
-    let greeted = tokio::select! {
-        greeted = greeting => greeted,
-        () = worker.shared.drain.begun() => return,
-    };
-    let end = match greeted {
-        Err(_) => return debug!(%peer, "closed: no greeting in time"),
-        Ok(Err(error)) => Err(error),
-        Ok(Ok(session)) => attend(session, &connection, waiting, deadline).await,
-    };
-    match end {
+    match greet(tcp, &connection, config, Waiting { newcomer, room }).await {
         // Nobody aborts the session's task: it did not come back because it panicked.
         Err(russh::Error::Join(_)) => worker.counters.panic(),
         // An ordinary disconnect ends in an error, too.
         Err(error) => debug!(%peer, %error, "connection ended"),
-        Ok(()) => debug!(%peer, "connection ended"),
+        Ok(()) => {
+            connection.goodbye.store(true, Ordering::Release);
+            debug!(%peer, "connection ended");
+        }
+    }
+}
+
+/// What a connection holds until somebody authenticated.
+struct Waiting {
+    newcomer: Newcomer,
+    room: OwnedSemaphorePermit,
+}
+
+/// Greets a client, and attends to it to its end.
+async fn greet(
+    tcp: TcpStream,
+    connection: &Arc<Connection>,
+    config: Arc<Config>,
+    waiting: Waiting,
+) -> Result<(), russh::Error> {
+    let deadline = Instant::now() + Duration::from_millis(limits::SSH_AUTH_DEADLINE_MS);
+    let cuttable = Cuttable::new(tcp, connection.closed.clone());
+    let stream = BufReader::with_capacity(limits::SSH_READ_BUFFER_BYTES, cuttable);
+    let door = Door::new(Arc::clone(connection), Arc::clone(&config));
+    let greeting = timeout_at(deadline, russh::server::run_stream(config, stream, door));
+    let greeted = tokio::select! {
+        greeted = greeting => greeted,
+        () = connection.shared.drain.begun() => {
+            waiting.newcomer.excused();
+            return Ok(());
+        }
+    };
+    match greeted {
+        Err(_) => {
+            debug!(peer = %connection.peer, "closed: no greeting in time");
+            Ok(())
+        }
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(session)) => attend(session, connection, waiting, deadline).await,
     }
 }
 
@@ -97,17 +145,25 @@ pub async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, permit:
 async fn attend(
     mut session: RunningSession<Door>,
     connection: &Connection,
-    waiting: OwnedSemaphorePermit,
+    waiting: Waiting,
     deadline: Instant,
 ) -> Result<(), russh::Error> {
     tokio::select! {
+        // First, in case both are so.
+        biased;
+        () = connection.authenticated.cancelled() => {
+            waiting.newcomer.logged_in();
+            drop(waiting.room);
+        }
         end = &mut session => return end,
-        () = connection.authenticated.cancelled() => drop(waiting),
         () = sleep_until(deadline) => {
             debug!(peer = %connection.peer, "closed: not authenticated in time");
             connection.closed.cancel();
         }
-        () = connection.shared.drain.begun() => connection.closed.cancel(),
+        () = connection.shared.drain.begun() => {
+            waiting.newcomer.excused();
+            connection.closed.cancel();
+        }
     }
     tokio::select! {
         end = &mut session => return end,

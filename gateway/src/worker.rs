@@ -42,6 +42,8 @@ pub struct Shared {
     pub sessions: Arc<Sessions>,
     /// Room for SSH connections that have not authenticated yet.
     pub ssh_unauthenticated: Arc<Semaphore>,
+    /// What sources of SSH connections did before they authenticated.
+    pub ssh_sources: Arc<crate::ssh::Sources>,
     /// Which console tickets were redeemed.
     pub consoles: crate::console::Redeemed,
     /// Who this gateway is to control; empty before it is enrolled.
@@ -99,6 +101,7 @@ impl Shared {
             guard: Guard::new(bounds),
             sessions: Arc::default(),
             ssh_unauthenticated: Arc::new(Semaphore::new(limits::SSH_UNAUTHENTICATED_MAX)),
+            ssh_sources: Arc::default(),
             consoles: crate::console::Redeemed::default(),
             gateway: ArcSwapOption::default(),
             filters: crate::http::FilterState::default(),

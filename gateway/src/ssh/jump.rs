@@ -2,21 +2,22 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use config::limits;
-use config::table::{JumpRefusal, JumpTarget};
+use config::table::JumpRefusal;
 use config::target;
 use russh::server::{ChannelOpenHandle, Msg};
 use russh::{Channel, ChannelOpenFailure};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Connection;
 use super::auth::Who;
+use super::rights::{self, Granted, Over};
 use crate::guard::{Full, SessionPermit};
-use crate::live::Live;
 use crate::relay::{RelayLimits, Totals};
 use crate::session::{EndReason, SessionHandle, SessionKind, Subject};
 
@@ -41,6 +42,8 @@ pub(super) enum Refusal {
     Stopping,
     #[error("your key is no longer accepted here")]
     Gone,
+    #[error("this gate was not told where control listens")]
+    NoControl,
     #[error(transparent)]
     Target(#[from] JumpRefusal),
     #[error("too many channels are open on this connection; close one first")]
@@ -62,7 +65,7 @@ impl Refusal {
     pub(super) fn failure(&self) -> ChannelOpenFailure {
         let kind = match self {
             Self::Gone | Self::Target(_) | Self::Ended => ChannelOpenFailure::AdministrativelyProhibited,
-            Self::Dial { .. } => ChannelOpenFailure::ConnectFailed,
+            Self::Dial { .. } | Self::NoControl => ChannelOpenFailure::ConnectFailed,
             Self::NotReady
             | Self::Stopping
             | Self::Channels
@@ -77,8 +80,9 @@ impl Refusal {
 
 /// A jump that was admitted and registered, and not yet dialled.
 struct Admitted {
-    target: JumpTarget,
+    target: Granted,
     session: SessionHandle,
+    since: Instant,
     _permit: SessionPermit,
 }
 
@@ -93,7 +97,8 @@ impl Asked {
         match opened {
             Err(refusal) => {
                 tracing::info!(
-                    peer = %self.connection.peer, principal = %self.who.name, key = %self.who.fingerprint,
+                    peer = %self.connection.peer, user = %self.who.user, principal = %self.who.name,
+                    key = %self.who.fingerprint, certificate = self.who.certificate(),
                     target = ?self.shown(), port = self.port, %refusal, "jump refused"
                 );
                 reply.reject(refusal.failure()).await;
@@ -103,9 +108,9 @@ impl Asked {
                 let mut downstream = channel.into_stream();
                 let limits = RelayLimits { idle: Duration::from_millis(limits::TUNNEL_IDLE_MS) };
                 let session = &admitted.session;
-                let totals =
-                    session.relay_until(&mut downstream, &mut upstream, limits, self.is_over()).await;
-                self.record(&admitted, totals);
+                let over = self.is_over(&admitted.target);
+                let totals = session.relay_until(&mut downstream, &mut upstream, limits, over).await;
+                self.record(&admitted, totals).await;
             }
         }
     }
@@ -115,14 +120,15 @@ impl Asked {
     fn admit(&self) -> Result<Admitted, Refusal> {
         let shared = &self.connection.shared;
         let live = shared.current.pin().ok_or(Refusal::NotReady)?;
-        let target = self.target(&live)?;
-        let permit = shared.guard.admit_session(Some(self.who.user)).map_err(|full| {
-            self.connection.counters.full(full);
-            match full {
-                Full::Principal => Refusal::Principal,
-                Full::Connections | Full::Source | Full::Sessions => Refusal::Sessions,
-            }
-        })?;
+        let target = rights::grant(&live, &self.who, &self.host, self.port)?;
+        let permit =
+            shared.guard.admit_session_within(Some(self.who.user), target.sessions_max).map_err(|full| {
+                self.connection.counters.full(full);
+                match full {
+                    Full::Principal => Refusal::Principal,
+                    Full::Connections | Full::Source | Full::Sessions => Refusal::Sessions,
+                }
+            })?;
         let subject = Subject {
             kind: SessionKind::Jump,
             peer: self.connection.peer,
@@ -134,21 +140,11 @@ impl Asked {
             console: None,
         };
         let session = shared.sessions.open_under(subject, &live.snapshot, &shared.current);
-        Ok(Admitted { target, session, _permit: permit })
-    }
-
-    fn target(&self, live: &Live) -> Result<JumpTarget, Refusal> {
-        let principal = self.who.principal(live).ok_or(Refusal::Gone)?;
-        let not_granted = || JumpRefusal::NotGranted { target: self.shown() };
-        if self.host.len() > limits::SSH_TARGET_BYTES_MAX {
-            return Err(not_granted().into());
-        }
-        let port = u16::try_from(self.port).map_err(|_| not_granted())?;
-        Ok(live.table.jump(principal, &self.host, port, now_ms())?)
+        Ok(Admitted { target, session, since: Instant::now(), _permit: permit })
     }
 
     async fn dial(&self, admitted: &Admitted) -> Result<TcpStream, Refusal> {
-        let JumpTarget { address, loopback_ok, .. } = admitted.target;
+        let Granted { address, loopback_ok, .. } = admitted.target;
         // Checked here again: the addresses we listen on are known to this gateway alone.
         let own = self.connection.shared.own_addresses.load_full();
         target::check(address, loopback_ok, &own)
@@ -176,8 +172,8 @@ impl Asked {
         Err(Refusal::Dial { target: self.shown(), why })
     }
 
-    /// Resolves when the downstream side is gone for good.
-    async fn is_over(&self) -> EndReason {
+    /// Resolves when the downstream side is gone for good, or the right to be there is over.
+    async fn is_over(&self, granted: &Granted) -> EndReason {
         let lingered = async {
             self.closed.cancelled().await;
             // What the person sent before they closed is still on its way to the VM.
@@ -186,16 +182,51 @@ impl Asked {
         tokio::select! {
             () = self.connection.closed.cancelled() => EndReason::Broken,
             () = lingered => EndReason::Finished,
+            () = self.right_is_over(granted) => EndReason::Cut,
         }
     }
 
-    fn record(&self, admitted: &Admitted, totals: Totals) {
+    /// Resolves when the generation in force no longer grants this jump: the person is gone or may no longer, the key
+    /// was removed, the certificate revoked, or the time is over.
+    async fn right_is_over(&self, granted: &Granted) {
+        let shared = &self.connection.shared;
+        let mut steps = shared.sessions.steps();
+        loop {
+            steps.mark_unchanged();
+            let Some(left) = shared.current.pin().map(|live| granted.lasts(&live, &self.who)) else { return };
+            let moved = match left {
+                Err(Over) => return,
+                Ok(None) => steps.changed().await,
+                Ok(Some(left)) => timeout(left, steps.changed()).await.unwrap_or(Ok(())),
+            };
+            if moved.is_err() {
+                // Not reached: the sender lives as long as the gateway.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Why it ended. What broke because the client said goodbye did not break.
+    async fn reason(&self, totals: Totals) -> EndReason {
+        if totals.reason != EndReason::Broken {
+            return totals.reason;
+        }
+        if self.connection.over.is_cancelled() {
+            self.connection.closed.cancelled().await;
+        }
+        let said_goodbye = self.closed.is_cancelled() || self.connection.goodbye.load(Ordering::Acquire);
+        if said_goodbye { EndReason::Finished } else { EndReason::Broken }
+    }
+
+    async fn record(&self, admitted: &Admitted, totals: Totals) {
+        let reason = self.reason(totals).await;
         self.connection.counters.bytes(totals.up, totals.down);
         tracing::info!(
-            session = %admitted.session.id(), peer = %self.connection.peer,
-            principal = %self.who.name, key = %self.who.fingerprint,
+            session = %admitted.session.id(), peer = %self.connection.peer, user = %self.who.user,
+            principal = %self.who.name, key = %self.who.fingerprint, certificate = self.who.certificate(),
             target = ?self.shown(), port = self.port, address = %admitted.target.address,
-            bytes_up = totals.up, bytes_down = totals.down, reason = ?totals.reason,
+            seconds = admitted.since.elapsed().as_secs(),
+            bytes_up = totals.up, bytes_down = totals.down, ?reason,
             "jump ended"
         );
     }
@@ -204,11 +235,6 @@ impl Asked {
     fn shown(&self) -> String {
         self.host.chars().take(limits::SSH_TARGET_BYTES_MAX).collect()
     }
-}
-
-fn now_ms() -> u64 {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An error of connect(2) in words that name no address.

@@ -1,63 +1,34 @@
-//! The door: how we introduce ourselves, and what becomes of each thing an SSH client can ask for.
+//! The door: what becomes of each thing an SSH client can ask for.
 //!
 //! What is not named in [`Door`] is refused by russh's own answers. Remote forwards, agent and X11 channels and unix
 //! sockets are not named.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use config::limits;
-use russh::keys::PrivateKey;
+use russh::keys::ssh_key::Certificate;
 use russh::server::{
     Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey,
 };
-use russh::{Channel, ChannelId, MethodKind, MethodSet, Preferred, Pty, SshId, cipher};
+use russh::{Channel, ChannelId, Pty};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
-use super::Connection;
-use super::auth::{self, Who};
+use super::auth::{self, Shown, Who};
 use super::jump::{Asked, Refusal};
+use super::rights::now_ms;
+use super::{Connection, algorithms};
 
 /// What a person sees who asks for a shell or a command.
 const NO_SHELL: &str =
     "no shell here; to reach a VM through this gate, use: ssh -J USER@GATE:PORT USER@VM-NAME\r\n";
 
-/// How we introduce ourselves; `None` without a host key.
-pub(super) fn config(host_keys: &[PrivateKey]) -> Option<Arc<Config>> {
-    if host_keys.is_empty() {
-        return None;
-    }
-    let (keepalive_ms, keepalives) = limits::SSH_KEEPALIVE_MS;
-    Some(Arc::new(Config {
-        // No version: it would only help to pick an exploit.
-        server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-gatehouse")),
-        methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
-        auth_rejection_time: Duration::from_millis(limits::SSH_REJECTION_MS),
-        // OpenSSH asks with method "none" first; that is a question, not an attempt.
-        auth_rejection_time_initial: Some(Duration::ZERO),
-        // russh counts that question as an attempt.
-        max_auth_attempts: limits::SSH_AUTH_TRIES_MAX + 1,
-        keys: host_keys.to_vec(),
-        preferred: Preferred {
-            // The client's order decides, and OpenSSH puts ChaCha20 and CTR first: they cost half as much again.
-            cipher: Cow::Borrowed(&[cipher::AES_256_GCM, cipher::AES_128_GCM]),
-            ..Preferred::DEFAULT
-        },
-        // An idle jump is a person who thinks; a dead client is found by the keep-alives.
-        inactivity_timeout: None,
-        keepalive_interval: Some(Duration::from_millis(keepalive_ms)),
-        keepalive_max: keepalives,
-        nodelay: true,
-        ..Config::default()
-    }))
-}
-
 /// Answers one connection's requests.
 pub(super) struct Door {
     connection: Arc<Connection>,
+    /// How we meet who has not introduced themselves yet.
+    config: Arc<Config>,
     who: Option<Arc<Who>>,
     jumps: HashMap<ChannelId, CancellationToken>,
     shells: HashMap<ChannelId, OwnedSemaphorePermit>,
@@ -65,8 +36,31 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(connection: Arc<Connection>) -> Self {
-        Self { connection, who: None, jumps: HashMap::new(), shells: HashMap::new(), opened: 0 }
+    pub(super) fn new(connection: Arc<Connection>, config: Arc<Config>) -> Self {
+        Self { connection, config, who: None, jumps: HashMap::new(), shells: HashMap::new(), opened: 0 }
+    }
+
+    fn shown<'a>(&self, login: &'a str) -> Shown<'a> {
+        Shown { login, peer: self.connection.peer.ip(), now_ms: now_ms() }
+    }
+
+    /// A certificate's refusal is worth a line: somebody made it, and it was to work.
+    fn note(&self, login: &str, refused: &super::certificate::Refused) {
+        let login: String = login.chars().take(limits::SSH_LOGIN_CHARS_SHOWN).collect();
+        tracing::info!(peer = %self.connection.peer, ?login, %refused, "certificate refused");
+    }
+
+    /// Lets in who was found.
+    fn answer(&mut self, login: &str, who: Option<Who>) -> Auth {
+        let Some(who) = who else { return self.reject() };
+        let login: String = login.chars().take(limits::SSH_LOGIN_CHARS_SHOWN).collect();
+        tracing::info!(
+            peer = %self.connection.peer, ?login, principal = %who.name, key = %who.fingerprint,
+            certificate = who.certificate(), "authenticated"
+        );
+        self.who = Some(Arc::new(who));
+        self.connection.authenticated.cancel();
+        Auth::Accept
     }
 
     fn reject(&self) -> Auth {
@@ -101,16 +95,35 @@ impl Door {
     }
 }
 
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.connection.over.cancel();
+    }
+}
+
 impl Handler for Door {
     type Error = russh::Error;
 
+    fn client_identified(&mut self, id: &[u8]) -> Option<Arc<Config>> {
+        algorithms::config_for(id, &self.config)
+    }
+
     async fn auth_publickey_offered(
         &mut self,
-        _login: &str,
+        login: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
         let live = self.connection.shared.current.pin();
-        let is_known = live.is_some_and(|live| auth::is_known(&live, offer.public_key));
+        let is_known = live.is_some_and(|live| {
+            let shown = self.shown(login);
+            auth::is_modern(offer.algorithm)
+                && match offer.certificate {
+                    None => auth::is_known(&live, offer.public_key, shown),
+                    Some(certificate) => Who::of_certificate(&live, shown, certificate)
+                        .inspect_err(|refused| self.note(login, refused))
+                        .is_ok(),
+                }
+        });
         Ok(if is_known { Auth::Accept } else { self.reject() })
     }
 
@@ -120,15 +133,18 @@ impl Handler for Door {
         key: VerifiedPublicKey<'_>,
     ) -> Result<Auth, russh::Error> {
         let live = self.connection.shared.current.pin();
-        let Some(who) = live.and_then(|live| Who::of_key(&live, key.public_key)) else {
-            return Ok(self.reject());
-        };
-        let peer = self.connection.peer;
-        let login: String = login.chars().take(limits::SSH_LOGIN_CHARS_SHOWN).collect();
-        tracing::info!(%peer, ?login, principal = %who.name, key = %who.fingerprint, "authenticated");
-        self.who = Some(Arc::new(who));
-        self.connection.authenticated.cancel();
-        Ok(Auth::Accept)
+        let who = live.and_then(|live| Who::of_key(&live, key.public_key, self.shown(login)));
+        Ok(self.answer(login, who))
+    }
+
+    async fn auth_openssh_certificate(
+        &mut self,
+        login: &str,
+        certificate: &Certificate,
+    ) -> Result<Auth, russh::Error> {
+        let live = self.connection.shared.current.pin();
+        let who = live.and_then(|live| Who::of_certificate(&live, self.shown(login), certificate).ok());
+        Ok(self.answer(login, who))
     }
 
     async fn channel_open_direct_tcpip(

@@ -29,6 +29,32 @@ impl Person {
         Some(Self { dir, gate })
     }
 
+    /// A person whose key ssh-keygen makes; `None` as above.
+    pub(crate) fn who_makes(kind: &[&str], gate: SocketAddr) -> Option<Self> {
+        let person = Self { dir: TempDir::new().unwrap(), gate };
+        let mut arguments = vec!["-q", "-N", "", "-f"];
+        let key = person.path("key");
+        arguments.push(&key);
+        arguments.extend(kind);
+        keygen(&arguments)?;
+        Some(person)
+    }
+
+    /// The person's public key in SSH wire form.
+    pub(crate) fn blob(&self) -> Vec<u8> {
+        let text = std::fs::read_to_string(self.path("key.pub")).unwrap();
+        russh::keys::PublicKey::from_openssh(&text).unwrap().to_bytes().unwrap()
+    }
+
+    /// Has the key certified by the key of `authority`, as ssh-keygen's `options` say.
+    pub(crate) fn certify(&self, authority: &Self, options: &[&str]) {
+        let (ca, key) = (authority.path("key"), self.path("key.pub"));
+        let mut arguments = vec!["-q", "-s", &ca];
+        arguments.extend(options);
+        arguments.push(&key);
+        keygen(&arguments).unwrap();
+    }
+
     /// Starts `ssh ARGUMENTS openidcs@GATE COMMAND`.
     pub(crate) fn start(&self, arguments: &[&str], command: &[&str]) -> Child {
         Command::new("timeout")
@@ -84,4 +110,13 @@ impl Person {
 /// Standard error as text.
 pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn keygen(arguments: &[&str]) -> Option<()> {
+    let Ok(output) = Command::new("ssh-keygen").args(arguments).stdin(Stdio::null()).output() else {
+        eprintln!("skipped: ssh-keygen (package openssh-client) is not installed");
+        return None;
+    };
+    assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+    Some(())
 }

@@ -124,6 +124,17 @@ pub(crate) fn principal(id: UserId, grants: &str, keys: &[&PrivateKey]) -> Value
     })
 }
 
+/// The same person with keys in wire form, and with limits.
+pub(crate) fn person(grants: &str, keys: &[Vec<u8>], ssh: config::snapshot::SshAccess) -> Value {
+    Value::Principal(Principal {
+        id: ALICE,
+        name: UserName::parse("alice").unwrap(),
+        keys: keys.iter().map(|blob| SshKey { blob: blob.as_slice().into() }).collect(),
+        grants: grants.parse::<Grants>().unwrap(),
+        ssh,
+    })
+}
+
 /// A VM whose sshd is at `at`; loopback is allowed, as root does for a VM on the gateway's own machine.
 pub(crate) fn vm(id: u8, name: &str, namespace: &str, at: SocketAddr) -> Vm {
     Vm {

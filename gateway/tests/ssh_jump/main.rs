@@ -11,6 +11,8 @@
 
 mod client;
 mod gate;
+mod hostile;
+mod keys;
 mod openssh;
 mod russh_client;
 mod stalled;

@@ -11,6 +11,8 @@ use ssh_encoding::{Decode, Encode};
 use thiserror::Error;
 use tokio::io::AsyncWrite;
 
+mod verify;
+
 #[cfg(test)]
 mod tests;
 

@@ -1125,7 +1125,7 @@ impl Encrypted {
                         }
 
                         // Verify the certificate’s signature
-                        if cert.verify_signature().is_err() {
+                        if !crate::verify::verify_certificate(cert) {
                             warn!("Certificate signature is invalid");
                             reject_auth_request(until, &mut self.write, auth_request).await?;
                             return Ok(());
@@ -1214,7 +1214,7 @@ impl Encrypted {
                             map_err!(session_id.encode(&mut *buf))?;
                             buf.extend_from_slice(sig_init_buffer);
 
-                            Ok(Verifier::verify(&pubkey, &buf, &sig).is_ok())
+                            Ok(crate::verify::verify(pubkey.key_data(), &buf, &sig))
                         })? {
                             debug!("signature verified");
                             let auth = match pk_or_cert {
