@@ -111,12 +111,12 @@ pub(super) fn is_known(live: &Live, key: &PublicKey, shown: Shown<'_>) -> bool {
 
 /// Whether signatures of this kind count: RSA only with SHA-2, and DSA not at all.
 pub(super) fn is_modern(algorithm: &Algorithm) -> bool {
-    match algorithm {
-        Algorithm::Rsa { hash } => hash.is_some(),
-        Algorithm::Ed25519
-        | Algorithm::SkEd25519
-        | Algorithm::Ecdsa { .. }
-        | Algorithm::SkEcdsaSha2NistP256 => true,
-        _ => false,
-    }
+    matches!(
+        algorithm,
+        Algorithm::Rsa { hash: Some(_) }
+            | Algorithm::Ed25519
+            | Algorithm::SkEd25519
+            | Algorithm::Ecdsa { .. }
+            | Algorithm::SkEcdsaSha2NistP256
+    )
 }
