@@ -15,6 +15,7 @@ pub mod problem;
 mod respond;
 mod route;
 pub mod schema;
+mod ssh;
 mod system;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -56,6 +57,7 @@ fn resources() -> OpenApiRouter<Arc<App>> {
         .merge(forward::router())
         .merge(console::router())
         .merge(user::router())
+        .merge(ssh::router())
         .merge(token::router())
         .merge(gateway::router())
         .merge(acme::router())

@@ -21,6 +21,7 @@ pub mod page;
 pub mod route;
 pub mod setup;
 pub mod signing_key;
+pub mod ssh;
 pub mod start;
 pub mod system;
 #[cfg(test)]

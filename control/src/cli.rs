@@ -17,6 +17,7 @@ mod resolve;
 mod route;
 mod run;
 mod sources;
+mod ssh;
 mod status;
 mod user;
 mod vm;
@@ -71,6 +72,10 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         | Command::Diagnose(_)
         | Command::Acme(_)
         | Command::User(_)
+        | Command::SshCa(_)
+        | Command::SshHostKey(_)
+        | Command::SshGrant(_)
+        | Command::SshConfig(_)
         | Command::Gateway(_)
         | Command::Token(_)
         | Command::Ca(_)
@@ -104,6 +109,10 @@ async fn ask(global: &Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Diagnose(command) => return forward::diagnose(&client, &printer, command).await,
         Command::Acme(command) => acme::run(&client, &printer, command).await?,
         Command::User(command) => user::run(&client, &printer, command).await?,
+        Command::SshCa(command) => ssh::ca(&client, &printer, command).await?,
+        Command::SshHostKey(command) => ssh::host_key(&client, &printer, command).await?,
+        Command::SshGrant(command) => ssh::grant(&client, &printer, command).await?,
+        Command::SshConfig(arguments) => ssh::config(&client, &printer, &arguments).await?,
         Command::Gateway(command) => gateway::run(&client, &printer, command).await?,
         Command::Token(command) => token(&client, &printer, command).await?,
         Command::Ca(command) => ca::run(&client, &printer, command).await?,

@@ -84,7 +84,17 @@ pub(crate) fn access() -> impl Strategy<Value = SshAccess> {
     )
 }
 
-pub(crate) fn golden_host_key(is_next: bool) -> Value {
+pub(crate) fn golden_values() -> Vec<(&'static str, Value)> {
+    vec![
+        ("ssh_host_key", golden_host_key(false)),
+        ("ssh_host_key_next", golden_host_key(true)),
+        ("ssh_user_ca", golden_user_ca()),
+        ("ssh_host_key_pin", golden_pin()),
+        ("ssh_gate", golden_gate()),
+    ]
+}
+
+fn golden_host_key(is_next: bool) -> Value {
     Value::SshHostKey(SshHostKey {
         id: KeyId::from_bytes([8; 16]),
         private_pem: Secret::new("pem".to_owned()),
@@ -93,7 +103,7 @@ pub(crate) fn golden_host_key(is_next: bool) -> Value {
     })
 }
 
-pub(crate) fn golden_user_ca() -> Value {
+fn golden_user_ca() -> Value {
     Value::SshUserCa(SshUserCa {
         id: KeyId::from_bytes([15; 16]),
         name: "people".into(),
@@ -104,14 +114,14 @@ pub(crate) fn golden_user_ca() -> Value {
     })
 }
 
-pub(crate) fn golden_pin() -> Value {
+fn golden_pin() -> Value {
     let pinned =
         |blob: &[u8], seen_ms, state| PinnedKey { key: SshKey { blob: blob.into() }, seen_ms, state };
     let keys = [pinned(b"one", 1, PinState::Accepted), pinned(b"two", 2, PinState::Refused)];
     Value::SshHostKeyPin(SshHostKeyPin { vm: VmId::from_bytes([3; 16]), keys: keys.into() })
 }
 
-pub(crate) fn golden_gate() -> Value {
+fn golden_gate() -> Value {
     Value::SshGate(SshGate {
         control: Some("10.0.0.1:1880".parse().unwrap()),
         user_authority: Some(SshKey { blob: b"key"[..].into() }),

@@ -396,6 +396,10 @@ bodies! {
         grant: Option<String>,
         /// True when absent.
         enabled: Option<bool>,
+        /// When access by SSH ends, RFC 3339; never when absent.
+        ssh_until: Option<String>,
+        /// Jumps at once in one gateway.
+        ssh_sessions_max: Option<u16>,
         /// At most 255 characters.
         note: Option<String>,
     }
@@ -407,6 +411,10 @@ bodies! {
         grant: Option<String>,
         /// Whether they may do anything.
         enabled: Option<bool>,
+        /// When access by SSH ends, RFC 3339; null is never.
+        ssh_until: Option<String>,
+        /// Jumps at once in one gateway; null is the bound of everybody.
+        ssh_sessions_max: Option<u16>,
         /// At most 255 characters.
         note: Option<String>,
     }
@@ -414,6 +422,52 @@ bodies! {
     UserKeyInput {
         /// One line of a `.pub` file.
         key: String,
+    }
+    /// Public keys to add, all or none.
+    UserKeyImportInput {
+        /// A whole `authorized_keys` file.
+        authorized_keys: String,
+    }
+    /// An authority of people's SSH certificates to believe.
+    SshCaInput {
+        /// Letters, digits, `-`, `_` and `.`; unique.
+        name: String,
+        /// One line of a `.pub` file.
+        key: String,
+        /// At most 255 characters.
+        note: Option<String>,
+    }
+    /// Certificates that are no longer good.
+    SshCaRevocation {
+        /// Their serial numbers; not 0.
+        serials: Option<Vec<u64>>,
+        /// Their key ids.
+        key_ids: Option<Vec<String>>,
+        /// The keys they certify: `SHA256:…`, a public key, or a certificate.
+        keys: Option<Vec<String>>,
+    }
+    /// A step of a rotation.
+    SshRotation {
+        /// Puts the announced key in the place of the current one.
+        finish: Option<bool>,
+    }
+    /// Names of the gate to certify.
+    SshCertification {
+        /// All of them; an empty list takes the certificates back.
+        names: Vec<String>,
+    }
+    /// A right to reach ports of machines by SSH.
+    SshGrantInput {
+        /// Id of one machine; or `namespace`.
+        vm: Option<String>,
+        /// All machines of a namespace; or `vm`.
+        namespace: Option<String>,
+        /// `22,8000-8010`; `22` when absent.
+        ports: Option<String>,
+        /// When it ends, RFC 3339; never when absent.
+        until: Option<String>,
+        /// At most 255 characters.
+        note: Option<String>,
     }
     /// A token to make.
     TokenInput {
@@ -472,7 +526,8 @@ bodies! {
 mod tests {
     use super::*;
     use crate::app::{
-        acme, authority, certificate, console, forward, join_token, route, setup, token, user, user_key, vm,
+        acme, authority, certificate, console, forward, join_token, route, setup, ssh, token, user, user_key,
+        vm,
     };
 
     #[test]
@@ -508,6 +563,12 @@ mod tests {
         same(UserInput::FIELDS, user::KNOWN, &["grants"]);
         same(UserPatch::FIELDS, user::KNOWN, &["grants"]);
         same(UserKeyInput::FIELDS, user_key::KNOWN, &[]);
+        same(UserKeyImportInput::FIELDS, user_key::IMPORTED, &[]);
+        same(SshCaInput::FIELDS, ssh::ca::KNOWN, &[]);
+        same(SshCaRevocation::FIELDS, ssh::ca::REVOKED, &[]);
+        same(SshRotation::FIELDS, ssh::host_key::ROTATION, &[]);
+        same(SshCertification::FIELDS, ssh::host_key::CERTIFIED, &[]);
+        same(SshGrantInput::FIELDS, ssh::grant::KNOWN, &[]);
         same(TokenInput::FIELDS, token::KNOWN, &["grants"]);
         same(SetupInput::FIELDS, setup::KNOWN, &[]);
         same(JoinTokenInput::FIELDS, join_token::KNOWN, &[]);

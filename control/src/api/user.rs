@@ -11,10 +11,10 @@ use utoipa_axum::routes;
 use super::extract::{Body, Filters, IfMatch};
 use super::problem::Problem;
 use super::respond::{Answer, created, gone, shown};
-use super::schema::{UserInput, UserKeyInput, UserPatch};
+use super::schema::{UserInput, UserKeyImportInput, UserKeyInput, UserPatch};
 use crate::app::page::Page;
 use crate::app::user::{self, UserView};
-use crate::app::user_key::{self, UserKeyView};
+use crate::app::user_key::{self, UserKeyImport, UserKeyView};
 use crate::app::{App, Caller};
 
 pub(super) fn router() -> OpenApiRouter<Arc<App>> {
@@ -23,6 +23,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(show, update, delete))
         .routes(routes!(list_keys, create_key))
         .routes(routes!(delete_key))
+        .routes(routes!(import_keys))
 }
 
 /// Lists users: all for root, oneself for others.
@@ -117,6 +118,21 @@ async fn create_key(
 ) -> Answer {
     let view = user_key::create(&app, &caller, &id, body).await?;
     Ok(created(&view, view.revision, &format!("/api/v1/users/{}/keys/{}", view.user, view.id)))
+}
+
+/// Adds every key of an authorized_keys file, or none.
+#[utoipa::path(
+    post, path = "/api/v1/users/{id}/keys/import", tag = "users", operation_id = "importUserKeys",
+    params(("id" = String, Path)), request_body = UserKeyImportInput,
+    responses((status = 200, body = UserKeyImport), (status = "4XX", body = Problem, content_type = "application/problem+json"))
+)]
+async fn import_keys(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body,
+) -> Answer {
+    Ok(Json(user_key::import(&app, &caller, &id, body).await?).into_response())
 }
 
 /// Takes an SSH public key away.

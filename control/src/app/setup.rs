@@ -71,6 +71,8 @@ pub async fn run(app: &App, caller: &Caller, members: Members) -> Result<NewToke
         name,
         enabled: true,
         grants,
+        ssh_until: None,
+        ssh_sessions_max: None,
         note: String::new(),
         stamp: Stamp::new(change.now()),
     };

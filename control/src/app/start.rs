@@ -7,18 +7,15 @@ use config::id::KeyId;
 use config::limits::GENERATIONS_KEPT_MAX;
 use config::secret::Secret;
 use config::snapshot::{Generation, Value};
-use russh::keys::ssh_key::LineEnding;
-use russh::keys::{Algorithm, PrivateKey};
 
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::change::Scope;
-use super::{Addresses, App, Caller, Error, Parts, certificate, route, signing_key, ticket_key};
+use super::{Addresses, App, Caller, Error, Parts, certificate, route, signing_key, ssh, ticket_key};
 use crate::publish::{Desired, build};
+use crate::store;
 use crate::store::cookie_key::CookieKeyRow;
-use crate::store::host_key::HostKeyRow;
-use crate::store::{self, Stamp};
 
 /// How often leaves and old rows are looked at.
 const UPKEEP_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -44,31 +41,6 @@ impl App {
         ticket_key::rotate(&app).await?;
         signing_key::rotate(&app).await?;
         Ok(app)
-    }
-
-    async fn ensure_host_key(&self) -> Result<(), Error> {
-        if !store::host_key::all(&mut self.db.read().await?).await?.is_empty() {
-            return Ok(());
-        }
-        let caller = Caller::ourselves("start");
-        let mut change = self.begin(&caller, Scope::Published).await?;
-        if !store::host_key::all(change.conn()).await?.is_empty() {
-            return Ok(());
-        }
-        let internal = |error: &dyn std::fmt::Display| Error::Internal(error.to_string());
-        let key =
-            PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).map_err(|error| internal(&error))?;
-        let pem = key.to_openssh(LineEnding::LF).map_err(|error| internal(&error))?;
-        let private_sealed =
-            self.keys.seal(build::HOST_KEY_PURPOSE, pem.as_bytes()).map_err(|error| internal(&error))?;
-        let row = HostKeyRow {
-            id: KeyId::from_uuid(uuid::Uuid::now_v7()),
-            private_sealed,
-            stamp: Stamp::new(change.now()),
-        };
-        store::host_key::insert(change.conn(), &row).await?;
-        change.put(Value::SshHostKey(build::host_key(&row, self.keys.as_ref())?));
-        change.commit().await.map(drop)
     }
 
     async fn ensure_cookie_key(&self) -> Result<(), Error> {
@@ -105,6 +77,7 @@ impl App {
         let caller = Caller::ourselves("start");
         let mut change = self.begin(&caller, Scope::Published).await?;
         store::meta::set_admin_address(change.conn(), admin).await?;
+        ssh::host_key::publish_gate(&mut change).await?;
         for row in store::route::to_control(change.conn()).await? {
             route::publish(&mut change, &row).await?;
         }

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::change::{Change, Note, Scope};
 use super::input::{Input, Members, Said};
 use super::page::{Asked, Page, Precondition, page, time};
-use super::{App, Caller, Error};
+use super::{App, Caller, Error, ssh};
 use crate::auth::Actor;
 use crate::auth::rbac::{Action, Denied, Resource};
 use crate::publish::build;
@@ -28,6 +28,10 @@ pub struct UserView {
     pub enabled: bool,
     /// What they may do: `role` or `role:namespace`, separated by spaces.
     pub grant: String,
+    /// When access by SSH ends, RFC 3339; null is never.
+    pub ssh_until: Option<String>,
+    /// Jumps at once in one gateway; null is the bound of everybody.
+    pub ssh_sessions_max: Option<u16>,
     /// Free text.
     pub note: String,
     /// Counts the changes; the ETag.
@@ -39,7 +43,7 @@ pub struct UserView {
 }
 
 /// Members that may be set.
-pub const KNOWN: &[&str] = &["name", "enabled", "grant", "grants", "note"];
+pub const KNOWN: &[&str] = &["name", "enabled", "grant", "grants", "ssh_until", "ssh_sessions_max", "note"];
 const PLANNED: &[&str] = &["email", "password", "expires_at", "mfa", "namespace"];
 const SHOWN: &[&str] = &["id", "revision", "created_at", "updated_at"];
 
@@ -49,6 +53,8 @@ fn view(row: &UserRow) -> UserView {
         name: row.name.to_string(),
         enabled: row.enabled,
         grant: row.grants.to_string(),
+        ssh_until: row.ssh_until.map(time),
+        ssh_sessions_max: row.ssh_sessions_max,
         note: row.note.clone(),
         revision: row.stamp.revision,
         created_at: time(row.stamp.created_at),
@@ -60,6 +66,8 @@ struct Draft {
     name: Said<UserName>,
     enabled: Said<bool>,
     grants: Said<Grants>,
+    ssh_until: Said<i64>,
+    ssh_sessions_max: Said<u16>,
     note: Said<String>,
 }
 
@@ -70,6 +78,8 @@ fn read(input: &mut Input) -> Draft {
         name: input.parsed("name", "invalid", name),
         enabled: input.truth("enabled"),
         grants: grants(input),
+        ssh_until: ssh::until(input, "ssh_until"),
+        ssh_sessions_max: ssh::sessions_max(input),
         note: input.note("note"),
     }
 }
@@ -146,6 +156,8 @@ pub async fn create(app: &App, caller: &Caller, members: Members) -> Result<User
         name,
         enabled: draft.enabled.or(true),
         grants,
+        ssh_until: draft.ssh_until.some(),
+        ssh_sessions_max: draft.ssh_sessions_max.some(),
         note: draft.note.or(String::new()),
         stamp: Stamp::new(change.now()),
     };
@@ -227,6 +239,8 @@ pub async fn update(
     row.name = draft.name.merged(row.name.clone(), old.name.clone());
     row.enabled = draft.enabled.merged(row.enabled, true);
     row.grants = draft.grants.merged(row.grants.clone(), Grants::default());
+    row.ssh_until = optional(draft.ssh_until, old.ssh_until);
+    row.ssh_sessions_max = optional(draft.ssh_sessions_max, old.ssh_sessions_max);
     row.note = draft.note.merged(std::mem::take(&mut row.note), String::new());
     reserved(&row.name, &row.grants, &mut input);
     input.finish(KNOWN)?;
@@ -244,6 +258,15 @@ pub async fn update(
     change.audit(note("update", &row), Some(&view(&old)), Some(&after)).await?;
     change.commit().await?;
     Ok(after)
+}
+
+/// What an optional value is after a merge.
+fn optional<T>(said: Said<T>, old: Option<T>) -> Option<T> {
+    match said {
+        Said::Nothing => old,
+        Said::Null => None,
+        Said::This(value) => Some(value),
+    }
 }
 
 /// Takes a user away, with keys and tokens.
@@ -264,7 +287,8 @@ pub async fn delete(app: &App, caller: &Caller, id: &str, precondition: &Precond
 /// Publishes a user with their keys as the rows say now.
 pub(super) async fn publish(change: &mut Change<'_>, row: &UserRow) -> Result<(), Error> {
     let keys = store::user_key::of_user(change.conn(), row.id).await?;
-    match build::principal(row, &keys) {
+    let ssh = store::ssh_grant::of_user(change.conn(), row.id).await?;
+    match build::principal(row, &keys, &ssh) {
         Some(principal) => change.put(Value::Principal(principal)),
         None => change.remove(Kind::PRINCIPAL, row.id.to_bytes()),
     }

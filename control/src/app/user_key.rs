@@ -6,11 +6,12 @@ use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PublicKey};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::change::{Note, Scope};
+use super::change::{Change, Note, Scope};
 use super::input::{Input, Members};
 use super::page::{Asked, Page, page, time};
 use super::{App, Caller, Error, user};
 use crate::auth::rbac::{Action, Resource};
+use crate::store::user::UserRow;
 use crate::store::user_key::{KEYS_PER_USER_MAX, UserKeyRow};
 use crate::store::{self, Stamp};
 
@@ -65,30 +66,60 @@ const COMMENT_CHARS_MAX: usize = 255;
 
 /// Reads one line of an `authorized_keys` or `.pub` file, without options.
 ///
-/// Errors: what is wrong with it.
+/// Errors: what is wrong with it, and what would be right.
 pub fn parse(line: &str) -> Result<PublicKey, String> {
     let line = line.trim();
+    if let Some(what) = wrong_file(line) {
+        return Err(what.into());
+    }
     if line.len() > LINE_BYTES_MAX || line.contains(['\n', '\r', '\0']) {
         return Err(format!("a key is one line of at most {LINE_BYTES_MAX} bytes"));
     }
-    if line.contains("PRIVATE KEY") {
-        return Err("this is a private key, which nobody else may see; give the public one".into());
+    let first = line.split_ascii_whitespace().next().unwrap_or_default();
+    if first == "ssh-dss" {
+        return Err(
+            "this is a DSA key, which no current OpenSSH takes either; make one with ssh-keygen -t ed25519"
+                .into(),
+        );
+    }
+    if first.ends_with("-cert-v01@openssh.com") {
+        return Err("this is a certificate; add the authority that signed it (gatehouse ssh-ca add), or the plain key".into());
     }
     let begins_with_key = ["ssh-", "ecdsa-", "sk-"].iter().any(|start| line.starts_with(start));
+    let has_options = !begins_with_key && ["ssh-", "ecdsa-", "sk-"].iter().any(|word| line.contains(word));
+    if has_options {
+        return Err("options before the key (command=, from=, …) have no meaning here; a line begins with its type, as in ssh-ed25519 AAAA…, without options".into());
+    }
     let key = PublicKey::from_openssh(line).map_err(|why| {
         if begins_with_key || !line.contains(' ') {
             format!("this is no OpenSSH public key: {why}")
         } else {
-            "this is no OpenSSH public key; a line begins with its type, as in ssh-ed25519 AAAA…, without options".into()
+            "this is no OpenSSH public key; a line begins with its type, as in ssh-ed25519 AAAA…".into()
         }
     })?;
     allowed(&key)?;
     Ok(key)
 }
 
+/// Files that people take for a public key.
+fn wrong_file(text: &str) -> Option<&'static str> {
+    if text.contains("PRIVATE KEY") || text.starts_with("PuTTY-User-Key-File") {
+        return Some(
+            "this is a private key, which nobody else may see; give the public one, and make a new pair if this one has left your machine",
+        );
+    }
+    if text.contains("BEGIN SSH2 PUBLIC KEY") {
+        return Some("this is the form of RFC 4716; ssh-keygen -i -f FILE turns it into OpenSSH's");
+    }
+    if text.contains("BEGIN PUBLIC KEY") || text.contains("BEGIN RSA PUBLIC KEY") {
+        return Some("this is a PEM file; ssh-keygen -i -m PKCS8 -f FILE turns it into OpenSSH's form");
+    }
+    None
+}
+
 fn allowed(key: &PublicKey) -> Result<(), String> {
     match (key.algorithm(), key.key_data()) {
-        (Algorithm::Ed25519, _)
+        (Algorithm::Ed25519 | Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256, _)
         | (
             Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 | EcdsaCurve::NistP384 | EcdsaCurve::NistP521 },
             _,
@@ -102,8 +133,21 @@ fn allowed(key: &PublicKey) -> Result<(), String> {
             }
         }
         (other, _) => Err(format!(
-            "keys of type {other} are not taken; taken are ssh-ed25519, ecdsa-sha2-nistp256, -384, -521 and ssh-rsa"
+            "keys of type {other} are not taken; taken are ssh-ed25519, ecdsa-sha2-nistp256, -384, -521, \
+             sk-ssh-ed25519@openssh.com, sk-ecdsa-sha2-nistp256@openssh.com and ssh-rsa"
         )),
+    }
+}
+
+/// Reads a key that has to be there.
+pub(super) fn required(input: &mut Input, name: &str) -> Option<PublicKey> {
+    let line = input.required(name)?;
+    match parse(&line) {
+        Ok(key) => Some(key),
+        Err(why) => {
+            input.invalid(name, "invalid", why);
+            None
+        }
     }
 }
 
@@ -111,13 +155,7 @@ fn allowed(key: &PublicKey) -> Result<(), String> {
 pub async fn create(app: &App, caller: &Caller, user: &str, members: Members) -> Result<UserKeyView, Error> {
     caller.allow(Action::Read, Resource::Whoami)?;
     let mut input = Input::new(members);
-    let key = input.required("key").and_then(|line| match parse(&line) {
-        Ok(key) => Some(key),
-        Err(why) => {
-            input.invalid("key", "invalid", why);
-            None
-        }
-    });
+    let key = required(&mut input, "key");
     let Some(key) = key else { return Err(input.refuse(KNOWN)) };
     input.finish(KNOWN)?;
     let mut change = app.begin(caller, Scope::Published).await?;
@@ -125,17 +163,36 @@ pub async fn create(app: &App, caller: &Caller, user: &str, members: Members) ->
     caller.allow(Action::Create, Resource::UserKeys(user.id))?;
     // A key signs in as the whole user: a token of less would otherwise make itself more.
     user::may_grant(caller, &user.grants)?;
-    // The blob alone, so that the same key with another comment is the same key.
-    let blob = key.to_bytes().map_err(|error| Error::Internal(error.to_string()))?;
-    let row = UserKeyRow {
+    let row = row(&user, &key, change.now())?;
+    free(&mut change, caller, &user, &row).await?;
+    store::user_key::insert(change.conn(), &row).await?;
+    user::publish(&mut change, &user).await?;
+    let view = view(&row);
+    change.audit(note("create", &row), None, Some(&view)).await?;
+    change.commit().await?;
+    Ok(view)
+}
+
+fn row(user: &UserRow, key: &PublicKey, now: i64) -> Result<UserKeyRow, Error> {
+    Ok(UserKeyRow {
         id: KeyId::from_uuid(uuid::Uuid::now_v7()),
         user: user.id,
         algorithm: key.algorithm().to_string(),
-        blob,
+        // The blob alone, so that the same key with another comment is the same key.
+        blob: key.to_bytes().map_err(|error| Error::Internal(error.to_string()))?,
         fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
-        comment: comment(&key),
-        stamp: Stamp::new(change.now()),
-    };
+        comment: comment(key),
+        stamp: Stamp::new(now),
+    })
+}
+
+/// Refuses a key that somebody has, and one too many.
+async fn free(
+    change: &mut Change<'_>,
+    caller: &Caller,
+    user: &UserRow,
+    row: &UserKeyRow,
+) -> Result<(), Error> {
     if let Some(other) = store::user_key::by_fingerprint(change.conn(), &row.fingerprint).await? {
         let message = match store::user::by_id(change.conn(), other.user).await? {
             Some(holder) if holder.id == user.id => {
@@ -148,16 +205,92 @@ pub async fn create(app: &App, caller: &Caller, user: &str, members: Members) ->
         };
         return Err(Error::Conflict { field: "key", message });
     }
+    let authorities = store::ssh_ca::all(change.conn()).await?;
+    if let Some(ca) = authorities.iter().find(|ca| ca.fingerprint == row.fingerprint) {
+        let message =
+            format!("{} is the key of the authority {}, which signs for others", row.fingerprint, ca.name);
+        return Err(Error::Conflict { field: "key", message });
+    }
     if store::user_key::of_user(change.conn(), user.id).await?.len() >= KEYS_PER_USER_MAX {
         let message = format!("{} has {KEYS_PER_USER_MAX} keys, which is the most", user.name);
         return Err(Error::Conflict { field: "key", message });
     }
-    store::user_key::insert(change.conn(), &row).await?;
+    Ok(())
+}
+
+/// Members of an import.
+pub const IMPORTED: &[&str] = &["authorized_keys"];
+
+/// What an import did.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct UserKeyImport {
+    /// The keys that were added.
+    pub items: Vec<UserKeyView>,
+    /// Fingerprints that the user had already.
+    pub unchanged: Vec<String>,
+}
+
+/// Adds every key of an `authorized_keys` file, or none: each line that cannot be taken is named.
+pub async fn import(
+    app: &App,
+    caller: &Caller,
+    user: &str,
+    members: Members,
+) -> Result<UserKeyImport, Error> {
+    caller.allow(Action::Read, Resource::Whoami)?;
+    let mut input = Input::new(members);
+    let text = input.required("authorized_keys");
+    let keys = text.as_deref().map(|text| lines(&mut input, text)).unwrap_or_default();
+    if keys.is_empty() && input.is_sound() {
+        input.invalid("authorized_keys", "invalid", "there is no key in it");
+    }
+    input.finish(IMPORTED)?;
+    let mut change = app.begin(caller, Scope::Published).await?;
+    let user = user::found(change.conn(), caller, user).await?;
+    caller.allow(Action::Create, Resource::UserKeys(user.id))?;
+    user::may_grant(caller, &user.grants)?;
+    let mut done = UserKeyImport { items: Vec::new(), unchanged: Vec::new() };
+    for key in keys {
+        let row = row(&user, &key, change.now())?;
+        let held = store::user_key::by_fingerprint(change.conn(), &row.fingerprint).await?;
+        if held.is_some_and(|held| held.user == user.id) {
+            done.unchanged.push(row.fingerprint);
+            continue;
+        }
+        free(&mut change, caller, &user, &row).await?;
+        store::user_key::insert(change.conn(), &row).await?;
+        let view = view(&row);
+        change.audit(note("create", &row), None, Some(&view)).await?;
+        done.items.push(view);
+    }
     user::publish(&mut change, &user).await?;
-    let view = view(&row);
-    change.audit(note("create", &row), None, Some(&view)).await?;
     change.commit().await?;
-    Ok(view)
+    Ok(done)
+}
+
+/// The keys of a file, each once; what is wrong is noted with its line.
+fn lines(input: &mut Input, text: &str) -> Vec<PublicKey> {
+    if let Some(what) = wrong_file(text) {
+        input.invalid("authorized_keys", "invalid", what);
+        return Vec::new();
+    }
+    let mut keys: Vec<PublicKey> = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        if keys.len() >= KEYS_PER_USER_MAX {
+            input.invalid("authorized_keys", "range", format!("a user has at most {KEYS_PER_USER_MAX} keys"));
+            break;
+        }
+        match parse(line) {
+            Ok(key) if keys.iter().any(|other| other.key_data() == key.key_data()) => {}
+            Ok(key) => keys.push(key),
+            Err(why) => input.invalid("authorized_keys", "invalid", format!("line {number}: {why}")),
+        }
+    }
+    keys
 }
 
 fn comment(key: &PublicKey) -> String {

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::change::{Change, Note, Scope};
 use super::input::{Input, Members, Said};
 use super::page::{Asked, Page, Precondition, page, time};
-use super::{App, Caller, Error, console, forward, route};
+use super::{App, Caller, Error, console, forward, route, ssh};
 use crate::auth::rbac::{Action, Resource};
 use crate::publish::build;
 use crate::store::vm::{Filter, VmRow};
@@ -265,6 +265,7 @@ pub async fn delete(app: &App, caller: &Caller, id: &str, precondition: &Precond
     }
     forward::remove_of_vm(&mut change, old.id).await?;
     console::remove_of_vm(&mut change, old.id).await?;
+    ssh::grant::remove_of_vm(&mut change, old.id).await?;
     let now = change.now();
     store::vm::delete(change.conn(), old.id, now).await?;
     change.remove(Kind::VM, old.id.to_bytes());

@@ -61,6 +61,10 @@ pub enum Resource<'a> {
     User(UserId),
     /// All user accounts.
     Users,
+    /// Authorities of people's SSH certificates: as good as every user's keys.
+    SshCas,
+    /// The gate's SSH host keys; their public halves are shown to whoever connects.
+    SshHostKeys,
     /// The keys of a user.
     UserKeys(UserId),
     /// The tokens of a user.
@@ -131,7 +135,7 @@ const fn need<'a>(action: Action, resource: &Resource<'a>) -> Need<'a> {
             Need::SelfOrRoot(*user)
         }
         (Resource::Audits(Some(namespace)), Action::Read) => Need::Role(Role::Admin, namespace),
-        (Resource::Whoami | Resource::Explain, Action::Read) => Need::SignedIn,
+        (Resource::Whoami | Resource::Explain | Resource::SshHostKeys, Action::Read) => Need::SignedIn,
         // Figures of the whole tell tenants about each other.
         (Resource::Status | Resource::Metrics, Action::Read) => Need::RoleEverywhere(Role::Guest),
         (Resource::Setup, Action::Create) => Need::Setup,
@@ -143,6 +147,8 @@ const fn need<'a>(action: Action, resource: &Resource<'a>) -> Need<'a> {
             | Resource::VmAddress
             | Resource::User(_)
             | Resource::Users
+            | Resource::SshCas
+            | Resource::SshHostKeys
             | Resource::Gateways
             | Resource::AcmeAccounts
             | Resource::Audits(_)

@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod options;
 pub mod route;
 pub mod run;
+pub mod ssh;
 pub mod user;
 pub mod vm;
 
@@ -126,6 +127,17 @@ pub enum Command {
     /// People and service accounts.
     #[command(subcommand)]
     User(UserCommand),
+    /// Authorities whose SSH certificates log people in.
+    #[command(subcommand)]
+    SshCa(ssh::SshCaCommand),
+    /// The gate's SSH host keys.
+    #[command(subcommand)]
+    SshHostKey(ssh::SshHostKeyCommand),
+    /// What people reach by SSH beyond their role: machines, ports, until when.
+    #[command(subcommand)]
+    SshGrant(ssh::SshGrantCommand),
+    /// Prints the stanza for ~/.ssh/config that leads through the gate.
+    SshConfig(ssh::SshConfigArgs),
     /// API tokens.
     #[command(subcommand)]
     Token(TokenCommand),

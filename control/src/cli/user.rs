@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::args::user::SshLimits;
 use super::args::{KeyCommand, UserCommand};
 use super::client::{Client, escape};
 use super::failure::Failure;
@@ -17,19 +18,21 @@ const KEY_COLUMNS: &[Column] =
 
 pub(super) async fn run(client: &Client, printer: &Printer, command: UserCommand) -> Result<(), Failure> {
     match command {
-        UserCommand::Create { name, grant, enabled } => {
+        UserCommand::Create { name, grant, enabled, ssh } => {
             let mut body = json!({ "name": name });
             put(&mut body, "grant", grant);
             put(&mut body, "enabled", enabled.map(super::args::Switch::is_on));
+            put_limits(&mut body, ssh)?;
             let made = client.post(LIST, &body).await?.body;
             printer.done(&made, &format!("user {name} created"));
         }
         UserCommand::List => printer.list(&client.list(LIST, &[]).await?, COLUMNS),
         UserCommand::Show { user } => printer.object(&client.get(&path(client, &user).await?).await?.body),
-        UserCommand::Update { user, grant, enabled } => {
+        UserCommand::Update { user, grant, enabled, ssh } => {
             let mut body = json!({});
             put(&mut body, "grant", grant);
             put(&mut body, "enabled", enabled.map(super::args::Switch::is_on));
+            put_limits(&mut body, ssh)?;
             if body == json!({}) {
                 return Err(Failure::usage("nothing to change was given"));
             }
@@ -54,6 +57,12 @@ async fn key(client: &Client, printer: &Printer, command: KeyCommand) -> Result<
                 return Err(Failure::failed(format!("{} holds no public key", file.display())));
             }
             let keys = format!("{}/keys", path(client, &user).await?);
+            if lines.len() > 1 {
+                let done =
+                    client.post(&format!("{keys}/import"), &json!({ "authorized_keys": text })).await?.body;
+                printer.done(&done, &format!("{} added to user {user}", imported(&done)));
+                return Ok(());
+            }
             for line in lines {
                 let made = client.post(&keys, &json!({ "key": line })).await?.body;
                 let fingerprint = made.get("fingerprint").and_then(Value::as_str).unwrap_or("key").to_owned();
@@ -82,12 +91,35 @@ async fn key(client: &Client, printer: &Printer, command: KeyCommand) -> Result<
     Ok(())
 }
 
+/// How many keys an import brought: `3 keys, 1 was there already`.
+fn imported(done: &Value) -> String {
+    let count = |field: &str| done.get(field).and_then(Value::as_array).map_or(0, Vec::len);
+    match count("unchanged") {
+        0 => format!("{} keys", count("items")),
+        held => format!("{} keys ({held} were there already)", count("items")),
+    }
+}
+
+fn put_limits(body: &mut Value, limits: SshLimits) -> Result<(), Failure> {
+    match limits.ssh_until.as_deref() {
+        Some("never") => {
+            if let Some(members) = body.as_object_mut() {
+                members.insert("ssh_until".into(), Value::Null);
+            }
+        }
+        Some(typed) => put(body, "ssh_until", Some(super::ssh::until(typed)?)),
+        None => {}
+    }
+    put(body, "ssh_sessions_max", limits.ssh_sessions);
+    Ok(())
+}
+
 /// The lines of an authorized_keys file that hold keys.
 fn key_lines(text: &str) -> Vec<&str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
+pub(super) fn read(file: &Path) -> Result<String, Failure> {
     if file.as_os_str() == "-" {
         return super::read_input(std::io::stdin(), "standard input");
     }
@@ -101,7 +133,7 @@ fn read(file: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
-async fn path(client: &Client, user: &str) -> Result<String, Failure> {
+pub(super) async fn path(client: &Client, user: &str) -> Result<String, Failure> {
     let wanted = resolve::Wanted { noun: "user", list: LIST, field: "name", typed: user };
     Ok(format!("{LIST}/{}", resolve::id(client, wanted, &[]).await?))
 }

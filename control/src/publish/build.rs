@@ -7,8 +7,8 @@ use config::name::HostName;
 use config::secret::Secret;
 use config::snapshot::{
     Action, Challenge, ChallengeAnswer, Console, ConsoleWire, CookieKey, Endpoint, Forward, Identity, Kind,
-    Object, ObjectKey, Principal, Route, Service, Snapshot, SshHostKey, SshKey, TicketAuthority, TicketKey,
-    Upstream, UpstreamPolicy, Value, Vm,
+    Object, ObjectKey, Principal, Route, Service, Snapshot, SshAccess, SshGate, SshGrant, SshHostKey, SshKey,
+    SshUserCa, TicketAuthority, TicketKey, Upstream, UpstreamPolicy, Value, Vm,
 };
 use config::target::Target;
 
@@ -23,6 +23,9 @@ use crate::store::host_key::HostKeyRow;
 use crate::store::identity::{IdentityRow, Source};
 use crate::store::route::{EndpointRow, Own, RouteRow};
 use crate::store::signing_key::SigningKeyRow;
+use crate::store::ssh_authority::Purpose;
+use crate::store::ssh_ca::SshCaRow;
+use crate::store::ssh_grant::SshGrantRow;
 use crate::store::ticket_key::{Stage, TicketKeyRow};
 use crate::store::user::UserRow;
 use crate::store::user_key::UserKeyRow;
@@ -134,13 +137,13 @@ pub fn vm(row: &VmRow) -> Vm {
 }
 
 /// A user as gateways see it; `None` for a disabled one.
-pub fn principal(row: &UserRow, keys: &[UserKeyRow]) -> Option<Principal> {
+pub fn principal(row: &UserRow, keys: &[UserKeyRow], ssh: &[SshGrantRow]) -> Option<Principal> {
     row.enabled.then(|| Principal {
         id: row.id,
         name: row.name.clone(),
         keys: keys.iter().map(|key| SshKey { blob: key.blob.as_slice().into() }).collect(),
         grants: row.grants.clone(),
-        ssh: Default::default(),
+        ssh: access(row, ssh),
     })
 }
 
@@ -172,7 +175,58 @@ pub fn host_key(row: &HostKeyRow, keys: &dyn Keys) -> Result<SshHostKey, Error> 
         .map_err(|why| sealed("host key", &row.id, &why))?;
     let pem = String::from_utf8(pem.expose().clone())
         .map_err(|_| Error::Internal("a host key is no text".into()))?;
-    Ok(SshHostKey { id: row.id, private_pem: Secret::new(pem), is_next: false, certificate: None })
+    Ok(SshHostKey {
+        id: row.id,
+        private_pem: Secret::new(pem),
+        is_next: row.is_next,
+        certificate: row.certificate.as_deref().map(Into::into),
+    })
+}
+
+/// What a user's access by SSH is limited to, and what it has beyond the role.
+fn access(row: &UserRow, grants: &[SshGrantRow]) -> SshAccess {
+    let grants = grants.iter().map(|grant| SshGrant {
+        scope: grant.scope.clone(),
+        ports: grant.ports.as_slice().into(),
+        until_ms: grant.until.map(millis),
+    });
+    SshAccess {
+        until_ms: row.ssh_until.map(millis),
+        sessions_max: row.ssh_sessions_max,
+        grants: grants.collect(),
+    }
+}
+
+/// Microseconds of a row as milliseconds; before 1970 is long over.
+fn millis(micros: i64) -> u64 {
+    u64::try_from(micros / 1_000).unwrap_or(0)
+}
+
+/// An authority of people's SSH certificates as gateways see it.
+pub fn ssh_ca(row: &SshCaRow) -> SshUserCa {
+    let fingerprint = |text: &String| {
+        let digest = text.strip_prefix("SHA256:")?;
+        data_encoding::BASE64_NOPAD.decode(digest.as_bytes()).ok()?.try_into().ok()
+    };
+    SshUserCa {
+        id: row.id,
+        name: row.name.as_str().into(),
+        key: SshKey { blob: row.blob.as_slice().into() },
+        revoked_serials: row.revoked.serials.as_slice().into(),
+        revoked_key_ids: row.revoked.key_ids.iter().map(|id| id.as_str().into()).collect(),
+        revoked_keys: row.revoked.keys.iter().filter_map(fingerprint).collect(),
+    }
+}
+
+/// What the SSH gate has to know besides keys and people.
+pub async fn ssh_gate(conn: &mut Conn) -> Result<SshGate, Error> {
+    let authority = store::ssh_authority::find(conn, Purpose::User).await?;
+    let key = authority.and_then(|row| russh::keys::PublicKey::from_openssh(&row.public_line).ok());
+    let blob = key.and_then(|key| key.to_bytes().ok());
+    Ok(SshGate {
+        control: store::meta::read(conn).await?.admin_address,
+        user_authority: blob.map(|blob| SshKey { blob: blob.into() }),
+    })
 }
 
 /// A ticket key as gateways see it.
@@ -290,7 +344,8 @@ pub async fn one(conn: &mut Conn, keys: &dyn Keys, key: ObjectKey) -> Result<Opt
         Kind::PRINCIPAL => {
             let id = UserId::from_bytes(key.id);
             let Some(user) = store::user::by_id(conn, id).await? else { return Ok(None) };
-            principal(&user, &store::user_key::of_user(conn, id).await?).map(Value::Principal)
+            let keys = store::user_key::of_user(conn, id).await?;
+            principal(&user, &keys, &store::ssh_grant::of_user(conn, id).await?).map(Value::Principal)
         }
         Kind::IDENTITY => {
             let row = store::identity::by_id(conn, IdentityId::from_bytes(key.id)).await?;
@@ -301,6 +356,11 @@ pub async fn one(conn: &mut Conn, keys: &dyn Keys, key: ObjectKey) -> Result<Opt
             let row = rows.iter().find(|row| row.id.to_bytes() == key.id);
             row.map(|row| host_key(row, keys)).transpose()?.map(Value::SshHostKey)
         }
+        Kind::SSH_USER_CA => {
+            let rows = store::ssh_ca::all(conn).await?;
+            rows.iter().find(|row| row.id.to_bytes() == key.id).map(|row| Value::SshUserCa(ssh_ca(row)))
+        }
+        Kind::SSH_GATE => Some(Value::SshGate(ssh_gate(conn).await?)),
         Kind::CHALLENGE => {
             let row = store::challenge::by_id(conn, ChallengeId::from_bytes(key.id)).await?;
             row.map(|row| challenge(&row, keys)).transpose()?.map(Value::Challenge)
@@ -371,8 +431,8 @@ pub async fn snapshot(conn: &mut Conn, keys: &dyn Keys) -> Result<Snapshot, Erro
         |row: &ConsoleRow| row.id,
         |row: &ConsoleRow| console(row, keys).map(|console| Some(Value::Console(console)))
     );
-    each!(principals, |(user, _): &(UserRow, _)| user.id, |(user, keys): &(UserRow, Vec<UserKeyRow>)| {
-        Ok::<_, Error>(principal(user, keys).map(Value::Principal))
+    each!(principals, |(user, _): &Person| user.id, |(user, (keys, ssh)): &Person| {
+        Ok::<_, Error>(principal(user, keys, ssh).map(Value::Principal))
     });
     each!(
         async |conn: &mut Conn, slice: &Slice| store::identity::list(conn, &Default::default(), slice).await,
@@ -382,6 +442,10 @@ pub async fn snapshot(conn: &mut Conn, keys: &dyn Keys) -> Result<Snapshot, Erro
     for row in store::host_key::all(conn).await? {
         put(Some(Value::SshHostKey(host_key(&row, keys)?)));
     }
+    for row in store::ssh_ca::all(conn).await? {
+        put(Some(Value::SshUserCa(ssh_ca(&row))));
+    }
+    put(Some(Value::SshGate(ssh_gate(conn).await?)));
     for row in store::challenge::all(conn).await? {
         put(Some(Value::Challenge(challenge(&row, keys)?)));
     }
@@ -397,11 +461,14 @@ pub async fn snapshot(conn: &mut Conn, keys: &dyn Keys) -> Result<Snapshot, Erro
     Ok(snapshot)
 }
 
-async fn principals(conn: &mut Conn, slice: &Slice) -> Result<Vec<(UserRow, Vec<UserKeyRow>)>, store::Error> {
+type Person = (UserRow, (Vec<UserKeyRow>, Vec<SshGrantRow>));
+
+async fn principals(conn: &mut Conn, slice: &Slice) -> Result<Vec<Person>, store::Error> {
     let mut found = Vec::new();
     for user in store::user::list(conn, None, slice).await? {
         let keys = store::user_key::of_user(conn, user.id).await?;
-        found.push((user, keys));
+        let ssh = store::ssh_grant::of_user(conn, user.id).await?;
+        found.push((user, (keys, ssh)));
     }
     Ok(found)
 }

@@ -20,6 +20,7 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/0008_cookie_keys.sql"),
     include_str!("../../migrations/0009_acme_ledger.sql"),
     include_str!("../../migrations/0010_consoles.sql"),
+    include_str!("../../migrations/0011_ssh.sql"),
 ];
 
 /// The schema this program reads and writes.

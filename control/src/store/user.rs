@@ -19,6 +19,10 @@ pub struct UserRow {
     pub enabled: bool,
     /// What they may do.
     pub grants: Grants,
+    /// When access by SSH ends, in microseconds UTC.
+    pub ssh_until: Option<i64>,
+    /// Jumps at once in one gateway.
+    pub ssh_sessions_max: Option<u16>,
     /// Free text.
     pub note: String,
     /// Revision and times.
@@ -32,7 +36,8 @@ pub fn folded(name: &str) -> String {
 
 macro_rules! columns {
     () => {
-        "SELECT id, name, enabled, grants, note, revision, created_at, updated_at FROM users WHERE deleted_at IS NULL"
+        "SELECT id, name, enabled, grants, ssh_until, ssh_sessions_max, note, revision, created_at, updated_at FROM users \
+         WHERE deleted_at IS NULL"
     };
 }
 
@@ -43,6 +48,8 @@ fn read(row: &Row) -> Result<UserRow, Error> {
         name: text::parsed(row, TABLE, "name", UserName::parse)?,
         enabled: row.bool("enabled")?,
         grants: text::parsed(row, TABLE, "grants", str::parse)?,
+        ssh_until: row.int_or("ssh_until")?,
+        ssh_sessions_max: row.int_or("ssh_sessions_max")?.and_then(|most| u16::try_from(most).ok()),
         note: row.text("note")?,
         stamp: Stamp::of(row)?,
     })
@@ -51,7 +58,7 @@ fn read(row: &Row) -> Result<UserRow, Error> {
 /// Adds one.
 pub async fn insert(conn: &mut Conn, user: &UserRow) -> Result<(), Error> {
     let sql = "INSERT INTO users (id, name, name_folded, enabled, grants, is_root, note, revision, created_at, \
-               updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+               updated_at, ssh_until, ssh_sessions_max) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     let args = args![
         user.id.to_string(),
         user.name.as_str(),
@@ -63,6 +70,8 @@ pub async fn insert(conn: &mut Conn, user: &UserRow) -> Result<(), Error> {
         user.stamp.revision,
         user.stamp.created_at,
         user.stamp.updated_at,
+        user.ssh_until,
+        user.ssh_sessions_max.map(i64::from),
     ];
     conn.run(sql, &args).await.map(drop)
 }
@@ -70,7 +79,7 @@ pub async fn insert(conn: &mut Conn, user: &UserRow) -> Result<(), Error> {
 /// Writes all that may change.
 pub async fn update(conn: &mut Conn, user: &UserRow) -> Result<(), Error> {
     let sql = "UPDATE users SET name = $2, name_folded = $3, enabled = $4, grants = $5, is_root = $6, note = $7, \
-               revision = $8, updated_at = $9 WHERE id = $1 AND deleted_at IS NULL";
+               revision = $8, updated_at = $9, ssh_until = $10, ssh_sessions_max = $11 WHERE id = $1 AND deleted_at IS NULL";
     let args = args![
         user.id.to_string(),
         user.name.as_str(),
@@ -81,6 +90,8 @@ pub async fn update(conn: &mut Conn, user: &UserRow) -> Result<(), Error> {
         &user.note,
         user.stamp.revision,
         user.stamp.updated_at,
+        user.ssh_until,
+        user.ssh_sessions_max.map(i64::from),
     ];
     conn.run(sql, &args).await.map(drop)
 }
@@ -89,6 +100,8 @@ pub async fn update(conn: &mut Conn, user: &UserRow) -> Result<(), Error> {
 pub async fn delete(conn: &mut Conn, id: UserId, now: i64) -> Result<(), Error> {
     let args = args![id.to_string(), now];
     conn.run("UPDATE user_keys SET deleted_at = $2 WHERE user_id = $1 AND deleted_at IS NULL", &args).await?;
+    conn.run("UPDATE ssh_grants SET deleted_at = $2 WHERE user_id = $1 AND deleted_at IS NULL", &args)
+        .await?;
     conn.run("UPDATE tokens SET deleted_at = $2 WHERE user_id = $1 AND deleted_at IS NULL", &args).await?;
     conn.run("UPDATE users SET deleted_at = $2 WHERE id = $1 AND deleted_at IS NULL", &args).await.map(drop)
 }

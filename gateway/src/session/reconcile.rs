@@ -3,6 +3,7 @@
 //! The strictest of everything that concerns a session wins: its route or forward, its VM, and the person behind it.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use config::grant::Role;
 use config::id::{ConsoleId, ForwardId, RouteId, UserId, VmId};
@@ -123,11 +124,19 @@ impl<'a> Step<'a> {
     }
 }
 
-/// A grant of SSH holds jumps and nothing else. The end of its time is not looked at: that ends the session by itself.
+/// A grant of SSH holds jumps and nothing else.
 fn may_stay(principal: &Principal, vm: &Vm, kind: SessionKind) -> bool {
+    if kind == SessionKind::Jump {
+        let now = now_ms();
+        return principal.has_access(now) && principal.reaches(vm, now);
+    }
     let least = if kind == SessionKind::Look { Role::Guest } else { Role::Operator };
     principal.grants.allows(least, &vm.namespace)
-        || (kind == SessionKind::Jump && principal.ssh.grants.iter().any(|grant| grant.covers(vm)))
+}
+
+fn now_ms() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Cut before drain before keep; the shorter drain before the longer.

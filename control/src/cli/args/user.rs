@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::Switch;
 
@@ -20,6 +20,9 @@ pub enum UserCommand {
         /// Whether it may do anything; default on.
         #[arg(long)]
         enabled: Option<Switch>,
+        /// Limits of access by SSH.
+        #[command(flatten)]
+        ssh: SshLimits,
     },
     /// Lists users.
     #[command(visible_alias = "ls")]
@@ -39,6 +42,9 @@ pub enum UserCommand {
         /// Whether it may do anything.
         #[arg(long)]
         enabled: Option<Switch>,
+        /// Limits of access by SSH.
+        #[command(flatten)]
+        ssh: SshLimits,
     },
     /// Deletes one user and ends what it has open.
     #[command(visible_alias = "rm")]
@@ -49,6 +55,17 @@ pub enum UserCommand {
     /// SSH public keys of a user.
     #[command(subcommand)]
     Key(KeyCommand),
+}
+
+/// Limits of a user's access by SSH.
+#[derive(Debug, Clone, Args)]
+pub struct SshLimits {
+    /// When access by SSH ends: a time (2030-01-31T18:00:00Z), from now (8h, 7d), or never.
+    #[arg(long, value_name = "TIME|DURATION|never")]
+    pub ssh_until: Option<String>,
+    /// Jumps at once in one gateway.
+    #[arg(long, value_name = "N")]
+    pub ssh_sessions: Option<u16>,
 }
 
 /// SSH public keys of a user.
