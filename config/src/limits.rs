@@ -176,6 +176,8 @@ pub const GZIP_AT_ONCE: (usize, usize) = (64, 8);
 /// Size of a relay's buffer in bytes, one for each direction while it holds data: 20 to 30 % less CPU than 8 KiB
 /// (CRATES.md 5), and twice it buys nothing.
 pub const RELAY_BUFFER_BYTES: usize = 64 * 1024;
+/// Longest name of a protocol that a route lets upgrades through to, in bytes: known ones have under twenty.
+pub const UPGRADE_NAME_BYTES_MAX: usize = 64;
 /// Bytes of one read from which a relay between two plain sockets goes on by splice(2), and below which a piece is a
 /// small one: small messages are cheaper by copy (one visit less), 64 KiB ones cost 0.8 as much by pipe (PERF.md 6).
 pub const RELAY_SPLICE_BYTES: (usize, usize) = (32 * 1024, 8 * 1024);
@@ -250,7 +252,7 @@ pub const LINGER_MS: u64 = 2_000;
 pub const WAYS_PER_ENDPOINT_MAX: usize = 4;
 /// TLS sessions kept for one way to an endpoint: each is used once, and one handshake brings a few.
 pub const UPSTREAM_SESSIONS_KEPT: usize = 8;
-/// Keep-alive of an upstream socket: silence and pause between probes in milliseconds, and probes without an answer.
+/// Keep-alive of a socket, upstream or accepted: silence and pause between probes in milliseconds, and probes without an answer.
 pub const UPSTREAM_KEEPALIVE: (u64, u64, u32) = (60_000, 15_000, 4);
 /// Head start of an upstream address over the next one of its name, in milliseconds (RFC 8305 § 5).
 pub const ADDRESS_HEAD_START_MS: u64 = 250;

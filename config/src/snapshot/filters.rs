@@ -35,6 +35,8 @@ pub struct Filters {
     pub error_pages: Box<[ErrorPage]>,
     /// Compress what gains by it, where the client takes it.
     pub gzip: bool,
+    /// Protocols other than WebSocket that a request may be upgraded to, as `Upgrade` names them.
+    pub upgrades: Box<[Box<str>]>,
 }
 
 /// A route that is closed for work.

@@ -144,6 +144,7 @@ pub(crate) fn filters() -> impl Strategy<Value = Filters> {
             response_fields,
             error_pages,
             gzip,
+            upgrades: if gzip { ["x-one".into(), "tcp/1".into()].into() } else { Box::default() },
         }
     })
 }
@@ -303,6 +304,7 @@ pub(crate) fn golden_filters() -> Filters {
         }]
         .into(),
         gzip: true,
+        upgrades: Box::default(),
     }
 }
 
@@ -392,6 +394,7 @@ pub(crate) fn largest_filters() -> Filters {
         request_fields: edits(),
         response_fields: edits(),
         error_pages: vec![page; MAX].into(),
+        upgrades: long(MAX, limits::UPGRADE_NAME_BYTES_MAX).collect(),
         ..golden_filters_without_pages()
     }
 }

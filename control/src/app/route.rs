@@ -253,6 +253,7 @@ fn forwarding_only(row: &RouteRow, input: &mut Input) {
     let changed = [
         ("filters.path", filters.path.is_some()),
         ("filters.request_headers", !filters.request_fields.is_empty()),
+        ("filters.upgrades", !filters.upgrades.is_empty()),
     ];
     for (field, is_set) in changed {
         if is_set {

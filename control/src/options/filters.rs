@@ -30,6 +30,7 @@ pub const KNOWN: &[&str] = &[
     "response_headers",
     "error_pages",
     "gzip",
+    "upgrades",
 ];
 /// Members of `maintenance`.
 pub const MAINTENANCE: &[&str] = &["content_type", "body", "body_base64", "retry_after"];
@@ -94,6 +95,7 @@ pub fn read(node: &mut Node<'_>, hashes: Hashes<'_>) -> Filters {
         response_fields: node.objects("response_headers", FILTERS_MAX, |node| edit(node, true)).into(),
         error_pages: node.objects("error_pages", FILTERS_MAX, error_page).into(),
         gzip: node.truth("gzip").unwrap_or_default(),
+        upgrades: node.texts("upgrades", FILTERS_MAX, |text| Ok::<_, String>(text.into())).into(),
     }
 }
 
@@ -276,6 +278,7 @@ pub fn show(filters: &Filters) -> Value {
     put("response_headers", listed(&filters.response_fields, |edit| show_edit(edit, true)));
     put("error_pages", listed(&filters.error_pages, show_page));
     put("gzip", filters.gzip.then_some(Value::Bool(true)));
+    put("upgrades", listed(&filters.upgrades, |name| Value::from(&**name)));
     Value::Object(members)
 }
 

@@ -8,8 +8,8 @@ use config::target::Target;
 
 use super::Protocol;
 use super::client::Client;
-use super::codec::Piece;
 use super::codec::head::View;
+use super::codec::{Known, Piece, list};
 use super::door::{Asked, Upgrade};
 use super::downstream::Connection;
 use super::filters::{InFlight, Refusal, path};
@@ -107,12 +107,13 @@ impl<IO> Connection<IO> {
         }
         self.check_secured(live, route)?;
         let in_flight = self.admit(route, scratch, asked, client).await?;
-        Ok(self.act(route, asked, in_flight)?)
+        Ok(self.act(route, scratch, asked, in_flight)?)
     }
 
     fn act<'a>(
         &self,
         route: &'a Route,
+        scratch: &Scratch,
         asked: &Asked,
         in_flight: Option<InFlight>,
     ) -> Result<Decision<'a>, Fault> {
@@ -144,12 +145,31 @@ impl<IO> Connection<IO> {
             Some(_) if !route.websocket && self.meta.protocol == Protocol::Http2 => {
                 return Err(Fault::downstream(Kind::NotImplemented, "a WebSocket on a route without"));
             }
-            Some(Upgrade::WebSocket | Upgrade::Other) if !route.websocket => {
+            Some(Upgrade::WebSocket) if !route.websocket => {
                 return Err(Fault::downstream(Kind::UpgradeRequired, "an upgrade on a route without"));
             }
-            Some(Upgrade::WebSocket | Upgrade::Other) => Some(self.admit_session()?),
+            Some(Upgrade::WebSocket) => Some(self.admit_session()?),
+            Some(Upgrade::Other) => {
+                self.check_offer(route, scratch)?;
+                Some(self.admit_session()?)
+            }
         };
         Ok(Decision::Forward { endpoints, session, in_flight })
+    }
+
+    /// Whether the route lets every protocol through that the request offers: the origin may pick any of them.
+    fn check_offer(&self, route: &Route, scratch: &Scratch) -> Result<(), Fault> {
+        let bytes = self.link.intake.head();
+        let upgrades = route.filters.as_deref().map_or(&[][..], |filters| &filters.upgrades);
+        let passes = |name: &[u8]| {
+            (route.websocket && name.eq_ignore_ascii_case(b"websocket"))
+                || upgrades.iter().any(|passes| passes.as_bytes().eq_ignore_ascii_case(name))
+        };
+        let mut offered = scratch.request.all(Known::Upgrade).flat_map(|field| list(field.value.of(bytes)));
+        if offered.all(passes) {
+            return Ok(());
+        }
+        Err(Fault::downstream(Kind::NotImplemented, "an upgrade that the route does not let through"))
     }
 
     fn admit_session(&self) -> Result<SessionPermit, Fault> {

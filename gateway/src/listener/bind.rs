@@ -6,9 +6,10 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use config::limits;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 /// An address that could not be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,14 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
         // `[::]` and `0.0.0.0` are two listeners; which one took a connection must not depend on a sysctl.
         socket.set_only_v6(true)?;
     }
+    // Every connection that is accepted has it from here: a client that is gone without a word is found out long before
+    // the silence of a tunnel is over.
+    let (idle_ms, interval_ms, probes) = limits::UPSTREAM_KEEPALIVE;
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_millis(idle_ms))
+        .with_interval(Duration::from_millis(interval_ms))
+        .with_retries(probes);
+    socket.set_tcp_keepalive(&keepalive)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -101,6 +110,22 @@ mod tests {
         for socket in &bound.sockets {
             assert_eq!(socket.local_addr().unwrap(), bound.address);
         }
+    }
+
+    #[test]
+    fn a_connection_that_is_accepted_is_kept_alive_by_probes() {
+        let bound = bind(any(), 1).unwrap();
+        let _client = TcpStream::connect(bound.address).unwrap();
+        let socket = bound.sockets.first().unwrap();
+        socket.set_nonblocking(false).unwrap();
+        let (accepted, _) = socket.accept().unwrap();
+
+        let accepted = socket2::SockRef::from(&accepted);
+        assert!(accepted.keepalive().unwrap());
+        let (idle_ms, interval_ms, probes) = limits::UPSTREAM_KEEPALIVE;
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_millis(idle_ms));
+        assert_eq!(accepted.tcp_keepalive_interval().unwrap(), Duration::from_millis(interval_ms));
+        assert_eq!(accepted.tcp_keepalive_retries().unwrap(), probes);
     }
 
     #[test]

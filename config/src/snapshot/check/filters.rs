@@ -28,6 +28,19 @@ impl Checked for Filters {
             faults.require(!edit.name.eq_ignore_ascii_case("host"), "name", "is a field of requests only");
         });
         faults.each("error_pages", &self.error_pages, MAX, |faults, page| page.look(faults));
+        faults.each_once("upgrades", &self.upgrades, MAX, |faults, name| {
+            let is_name = !name.is_empty()
+                && name.len() <= limits::UPGRADE_NAME_BYTES_MAX
+                && name.split('/').count() <= 2
+                && name.split('/').all(|part| !part.is_empty() && part.bytes().all(is_token));
+            faults.require(is_name, "", "has to be the name of a protocol, as NAME or NAME/VERSION");
+            let is_websocket = name.eq_ignore_ascii_case("websocket");
+            faults.require(!is_websocket, "", "is switched on by the route's field websocket");
+            let begins =
+                |with: &str| name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+            let goes_around = ["h2", "http", "tls"].iter().any(|with| begins(with));
+            faults.require(!goes_around, "", "would lead HTTP or TLS around the gateway's rules");
+        });
         let maintenance = self.maintenance.iter().filter_map(|maintenance| maintenance.page.as_ref());
         let pages = self.error_pages.iter().map(|page| &page.content).chain(maintenance);
         let max = limits::PAGES_BYTES_MAX;

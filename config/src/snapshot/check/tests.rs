@@ -152,6 +152,20 @@ fn the_host_of_a_request_can_be_set_to_a_host_and_to_nothing_else() {
 }
 
 #[test]
+fn a_protocol_that_upgrades_pass_to_is_named_once_and_is_no_http() {
+    let upgrades = |names: &[&str]| {
+        let upgrades = names.iter().map(|name| (*name).into()).collect();
+        fields(Filters { upgrades, ..Filters::default() }.check())
+    };
+    assert_eq!(upgrades(&["tcp", "x-one/2", "spdy"]), [""; 0]);
+    assert_eq!(upgrades(&["tcp", "tcp"]), ["upgrades"]);
+    for name in ["", "/", "a/", "/1", "a/b/c", "a b", "a,b", "WebSocket", "h2c", "HTTP/2.0", "TLS/1.3"] {
+        assert_eq!(upgrades(&[name]), ["upgrades[0]"], "{name}");
+    }
+    assert_eq!(upgrades(&[&"x".repeat(limits::UPGRADE_NAME_BYTES_MAX + 1)]), ["upgrades[0]"]);
+}
+
+#[test]
 fn a_password_is_argon2id_at_a_bearable_cost_and_is_not_repeated() {
     let verdict = |hash: &str| {
         let user = BasicUser { name: "ada".into(), password_hash: Secret::new(hash.to_owned()) };

@@ -39,6 +39,9 @@ pub(super) struct WireFilters {
     error_pages: Vec<WirePage>,
     #[prost(bool, tag = "12")]
     gzip: bool,
+    /// Needs `NEEDS_UPGRADES` of the route: a reader without would let every protocol through.
+    #[prost(string, repeated, tag = "13")]
+    upgrades: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -171,6 +174,7 @@ pub(super) fn encode_filters(filters: &Filters) -> WireFilters {
         response_fields: filters.response_fields.iter().map(encode_edit).collect(),
         error_pages: filters.error_pages.iter().map(encode_page).collect(),
         gzip: filters.gzip,
+        upgrades: filters.upgrades.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -194,6 +198,7 @@ pub(super) fn decode_filters(wire: WireFilters) -> Result<Filters, String> {
         response_fields: edits(wire.response_fields)?,
         error_pages: wire.error_pages.into_iter().map(decode_page).collect::<Result<_, _>>()?,
         gzip: wire.gzip,
+        upgrades: wire.upgrades.into_iter().map(String::into_boxed_str).collect(),
     })
 }
 

@@ -26,6 +26,8 @@ const ON_DELETE_ABSENT: FlowPolicy = FlowPolicy::Drain { ms: 30_000 };
 const WEIGHT_ABSENT: u16 = 1;
 /// A reader that skips the policy of TLS would let in whom it keeps out.
 const NEEDS_TLS_POLICY: u32 = 1;
+/// Number of the feature that a list of upgrades needs.
+const NEEDS_UPGRADES: u32 = 2;
 /// Violations that a refusal spells out.
 const VIOLATIONS_SHOWN: usize = 3;
 
@@ -72,7 +74,7 @@ pub(super) struct WireRoute {
     redirect: Option<WireRedirect>,
     #[prost(message, optional, tag = "17")]
     respond: Option<WireRespond>,
-    /// What a reader has to know to serve the route at all: 1 is `tls_policy`. Fields that are not known are skipped, and a
+    /// What a reader has to know to serve the route at all: 1 is `tls_policy`, 2 is `filters.upgrades`. Fields that are not known are skipped, and a
     /// skipped condition or filter would open the route: control that adds one gives it a number and writes it here.
     #[prost(uint32, repeated, tag = "18")]
     needs: Vec<u32>,
@@ -143,11 +145,17 @@ pub(super) fn encode_route(route: &Route) -> WireRoute {
         filters: route.filters.as_deref().map(encode_filters),
         timeouts: route.timeouts.as_deref().map(encode_timeouts),
         tls_policy: route.tls_policy.as_deref().map(encode_tls),
-        needs: route.tls_policy.iter().map(|_| NEEDS_TLS_POLICY).collect(),
+        needs: needs(route),
         ..WireRoute::default()
     };
     encode_action(&route.action, &mut wire);
     wire
+}
+
+fn needs(route: &Route) -> Vec<u32> {
+    let has_upgrades = route.filters.as_deref().is_some_and(|filters| !filters.upgrades.is_empty());
+    let asked = [(route.tls_policy.is_some(), NEEDS_TLS_POLICY), (has_upgrades, NEEDS_UPGRADES)];
+    asked.iter().filter(|(is_asked, _)| *is_asked).map(|(_, number)| *number).collect()
 }
 
 fn encode_action(action: &Action, wire: &mut WireRoute) {
@@ -180,7 +188,9 @@ fn encode_action(action: &Action, wire: &mut WireRoute) {
 }
 
 pub(super) fn decode_route(id: RouteId, mut wire: WireRoute) -> Result<Route, String> {
-    if let Some(number) = wire.needs.iter().find(|number| **number != NEEDS_TLS_POLICY) {
+    if let Some(number) =
+        wire.needs.iter().find(|number| ![NEEDS_TLS_POLICY, NEEDS_UPGRADES].contains(number))
+    {
         return Err(format!("it needs feature {number}, which this version does not know"));
     }
     let route = Route {

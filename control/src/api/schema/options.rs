@@ -112,6 +112,8 @@ bodies! {
         error_pages: Option<Vec<ErrorPageOptions>>,
         /// Compress what gains by it, where the client takes it.
         gzip: Option<bool>,
+        /// Protocols other than WebSocket that a request may be upgraded to, as `Upgrade` names them; others get 501.
+        upgrades: Option<Vec<String>>,
     }
     /// A route that is closed for work.
     MaintenanceOptions {

@@ -84,6 +84,9 @@ pub struct FilterFlags {
     /// Compresses answers that gain by it.
     #[arg(long, value_name = "ON", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub gzip: Option<Switch>,
+    /// A protocol other than WebSocket that a request may be upgraded to, for example tcp. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub upgrade: Vec<String>,
     /// Answers everything with 503 and a page that says so.
     #[arg(long, value_name = "ON", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
     pub maintenance: Option<Switch>,

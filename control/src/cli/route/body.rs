@@ -136,6 +136,7 @@ fn filtered(flags: &FilterFlags, users: &[String]) -> Result<Members, Failure> {
     put(&mut members, "body_max", flags.max_body.clone());
     put(&mut members, "in_flight_max", flags.max_in_flight);
     put(&mut members, "gzip", flags.gzip.map(Switch::is_on));
+    put_list(&mut members, "upgrades", texts(&flags.upgrade));
     // Off takes it back, whatever its page was.
     let maintenance = flags.maintenance.map(|switch| if switch.is_on() { json!({}) } else { Value::Null });
     put(&mut members, "maintenance", maintenance);
@@ -303,6 +304,8 @@ mod tests {
             "--max-body",
             "10MiB",
             "--gzip",
+            "--upgrade",
+            "tcp",
             "--maintenance=off",
             "--balance",
             "p2c",
@@ -323,7 +326,7 @@ mod tests {
         let wanted = json!({
             "filters": {
                 "path": {"strip": "/a"}, "rate": {"requests": 10, "per": "1s", "burst": 10}, "body_max": "10MiB",
-                "gzip": true, "maintenance": null,
+                "gzip": true, "upgrades": ["tcp"], "maintenance": null,
                 "request_headers": [{"set": "X-A", "value": "b:c"}, {"remove": "Cookie"}],
                 "response_headers": [{"set": "X-F", "value": "DENY", "always": true}],
             },

@@ -19,7 +19,7 @@ fn all() -> Value {
         "maintenance": {"retry_after": "10m", "content_type": "text/html", "body": "<p>soon</p>"},
         "allow": ["10.0.0.0/8"], "deny": ["10.0.0.9"],
         "rate": {"requests": 10, "per": "1s", "burst": 20, "key": "route"},
-        "in_flight_max": 100, "body_max": "10MiB", "gzip": true,
+        "in_flight_max": 100, "body_max": "10MiB", "gzip": true, "upgrades": ["tcp"],
         "path": {"strip": "/api", "add": "/v1"},
         "request_headers": [{"set": "X-From", "value": "gate"}, {"remove": "Cookie"}],
         "response_headers": [{"add": "X-Frame-Options", "value": "DENY", "always": true}],
@@ -34,6 +34,7 @@ async fn each_filter_is_shown_as_it_was_set_and_may_be_taken_back() {
     assert_eq!(made["filters"], all());
     let told = filters(&fixture).await.unwrap();
     assert_eq!((told.body_bytes_max, told.in_flight_max, told.gzip), (Some(10 << 20), Some(100), true));
+    assert_eq!(*told.upgrades, ["tcp".into()]);
     assert_eq!(told.rate.unwrap().key, RateKey::Route);
     assert_eq!(told.request_fields[1].edit, Edit::Remove);
     assert!(told.response_fields[0].always && told.error_pages[0].replaces_origin);
@@ -181,6 +182,11 @@ async fn wrong_edits_and_pages_are_refused_by_their_place() {
             (f("error_pages", json!([{"statuses": [502]}])), &["filters.error_pages[0].body required"]),
             (f("gzip", json!("yes")), &["filters.gzip type"]),
             (f("gzpi", json!(true)), &["filters.gzpi unknown"]),
+            (f("upgrades", json!(["h2c"])), &["filters.upgrades[0] invalid"]),
+            (
+                json!({"redirect": {"to": "/x"}, "filters": {"upgrades": ["tcp"]}}),
+                &["filters.upgrades invalid"],
+            ),
             (
                 json!({"redirect": {"to": "/x"}, "filters": {"path": {"strip": "/a"}}}),
                 &["filters.path invalid"],
