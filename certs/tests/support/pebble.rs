@@ -20,6 +20,8 @@ pub(crate) struct Options<'a> {
     pub(crate) external: Option<(&'a str, &'a str)>,
     /// Another name server than the mock one, which answers 127.0.0.1 for every name.
     pub(crate) dns_port: Option<u16>,
+    /// How long its certificates live, in seconds; five years by default.
+    pub(crate) validity_seconds: Option<u64>,
 }
 
 pub(crate) struct Pebble {
@@ -30,6 +32,8 @@ pub(crate) struct Pebble {
     /// Where it looks for TLS-ALPN-01.
     pub(crate) tls_port: u16,
     pub(crate) management_port: u16,
+    /// The name server that it asks.
+    pub(crate) dns_port: u16,
     pebble: Program,
     _dns: Option<Program>,
     _dir: TempDir,
@@ -63,6 +67,9 @@ impl Pebble {
         if let Some((id, key)) = options.external {
             config["externalAccountMACKeys"] = json!({ id: key });
         }
+        if let Some(seconds) = options.validity_seconds {
+            config["certificateValidityPeriod"] = json!(seconds);
+        }
         std::fs::write(at("pebble.json"), json!({ "pebble": config }).to_string()).unwrap();
 
         let dns_port = options.dns_port.unwrap_or_else(free_port);
@@ -91,6 +98,7 @@ impl Pebble {
             http_port,
             tls_port,
             management_port,
+            dns_port,
             pebble,
             _dns: dns,
             _dir: dir,

@@ -30,6 +30,7 @@ mod https;
 mod mistakes;
 mod programs;
 mod readme;
+mod renewal;
 mod scenarios;
 mod slow;
 mod suites;

@@ -348,7 +348,6 @@ async fn put_in_force(app: &App, work: &mut Work) -> Result<Next, StepError> {
     }
     store::acme_order::log(change.conn(), work.row.id, now, "the certificate is in force").await?;
     change.commit().await?;
-    app.acme.issued();
     Ok(Next::Written)
 }
 
