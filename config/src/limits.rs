@@ -497,6 +497,8 @@ pub const OPEN_FILES_RESERVED: usize = 256;
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// First and longest pause before a listener that could not bind is tried again.
 pub const LISTENER_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Longest pause between two looks at the clock for lists of revoked certificates that expire: it may have jumped.
+pub const EXPIRY_LOOK: Duration = Duration::from_secs(60);
 /// Commands under way to one worker: a set of listeners.
 pub const WORKER_COMMANDS_MAX: usize = 64;
 /// Time that tunnels get to close when the time to drain is over, in milliseconds.

@@ -4,6 +4,7 @@
 //! dialled. Order of a stop: stop accepting, tell peers, wait, cut (see [`run`]).
 
 pub(crate) mod directory;
+pub(crate) mod expiry;
 pub(crate) mod install;
 pub mod process;
 pub(crate) mod run;

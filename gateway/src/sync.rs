@@ -42,6 +42,11 @@ pub trait Installer {
     /// What happens at this gateway.
     fn report(&self) -> Report;
 
+    /// What is paused now, if it can change while a generation is in force.
+    fn degraded(&self) -> Option<Vec<String>> {
+        None
+    }
+
     /// This gateway knows who it is to control.
     fn named(&self, _gateway: GatewayId) {}
 

@@ -11,7 +11,7 @@ mod accept;
 mod ahead;
 mod challenge;
 mod ciphers;
-mod clients;
+pub(crate) mod clients;
 mod hello;
 mod passthrough;
 mod resolver;

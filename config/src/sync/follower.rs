@@ -168,6 +168,20 @@ impl Follower {
         self.go_on();
     }
 
+    /// What is paused in the generation in force, which can change without anything being sent: a list expires. Control
+    /// hears of it by another acknowledgement.
+    pub fn handle_degraded(&mut self, degraded: Vec<String>) {
+        let Some(in_force) = self.in_force.as_ref().filter(|_| self.installing.is_none()) else { return };
+        if self.degraded == degraded {
+            return;
+        }
+        let generation = in_force.generation();
+        self.degraded = degraded;
+        if self.connected && self.hello.is_none() && self.undurable.is_none() {
+            self.acknowledge(generation);
+        }
+    }
+
     /// The generation in force, which was not durable, is now.
     pub fn handle_durable(&mut self) {
         if self.undurable.take().is_none() || !self.connected || self.hello.is_some() {

@@ -40,6 +40,10 @@ impl Installer for Install {
         })
     }
 
+    fn degraded(&self) -> Option<Vec<String>> {
+        Some(Vec::clone(&self.shared.gauges.degraded()))
+    }
+
     fn named(&self, gateway: GatewayId) {
         self.shared.gateway.store(Some(Arc::new(gateway)));
     }

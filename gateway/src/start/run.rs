@@ -89,6 +89,7 @@ impl Process {
         let background = [
             tokio::spawn(follow(restored)),
             tokio::spawn(serve_admin(admin, Arc::clone(&shared))),
+            tokio::spawn(super::expiry::watch(Arc::clone(&shared))),
             tokio::spawn(doors::supervise(Arc::clone(&up.doors))),
         ];
         let _ = started.send(Ok(address));

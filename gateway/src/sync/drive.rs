@@ -265,6 +265,9 @@ impl<I: Installer> Driver<'_, I> {
                 if silence >= self.timers.dead {
                     return Err(SyncError::Silent { seconds: silence.as_secs() });
                 }
+                if let Some(degraded) = self.installer.degraded() {
+                    self.follower.handle_degraded(degraded);
+                }
                 if self.greeted {
                     framed.send(&Message::Report(self.installer.report())).await?;
                 }

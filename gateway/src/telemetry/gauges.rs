@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// Gauges of the process; only atomics.
 #[derive(Debug, Default)]
@@ -92,6 +93,11 @@ impl Gauges {
     /// What is paused in the generation in force.
     pub fn degraded(&self) -> Arc<Vec<String>> {
         self.degraded.load_full()
+    }
+
+    /// The next [`Gauges::applied`] after this call.
+    pub(crate) fn next_applied(&self) -> Notified<'_> {
+        self.applied.notified()
     }
 
     /// Waits until `true` is what `done` says; asked again after each [`Gauges::applied`].

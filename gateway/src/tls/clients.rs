@@ -27,6 +27,8 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer as _};
 pub(crate) struct Gate {
     pub(super) digest: [u8; 32],
     verifier: Result<Arc<dyn ClientCertVerifier>, Shut>,
+    /// When the first of its lists expires, in Unix seconds, and which one that is.
+    end: Option<(i64, usize)>,
 }
 
 /// Why nobody passes a gate until it is replaced.
@@ -44,12 +46,22 @@ pub(super) enum Shut {
 
 impl Gate {
     pub(super) fn new(asked: &ClientCertificates) -> Self {
-        Self { digest: digest(asked), verifier: verifier(asked) }
+        let (verifier, end) = match ends(asked) {
+            Ok(end) => (verifier(asked), end),
+            Err(shut) => (Err(shut), None),
+        };
+        Self { digest: digest(asked), verifier, end }
     }
 
-    /// Why nobody passes.
-    pub(super) fn shut(&self) -> Option<&Shut> {
-        self.verifier.as_ref().err()
+    /// Why nobody passes at `now`, in Unix seconds: a list expires without anybody changing anything.
+    pub(super) fn shut(&self, now: i64) -> Option<Shut> {
+        let expired = self.end.filter(|(end, _)| *end <= now).map(|(_, index)| Shut::Expired { index });
+        self.verifier.as_ref().err().cloned().or(expired)
+    }
+
+    /// When it will be shut by itself, in Unix seconds, if nothing changes.
+    pub(super) fn end(&self) -> Option<i64> {
+        self.end.map(|(end, _)| end)
     }
 
     fn verify(
@@ -58,9 +70,13 @@ impl Gate {
         others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
+        // The library asks the first list that speaks of an issuer; any that has expired shuts the gate.
+        let at = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
         match &self.verifier {
-            Ok(verifier) => verifier.verify_client_cert(leaf, others, now),
-            Err(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
+            Ok(verifier) if self.end.is_none_or(|(end, _)| end > at) => {
+                verifier.verify_client_cert(leaf, others, now)
+            }
+            Ok(_) | Err(_) => Err(CertificateError::ApplicationVerificationFailure.into()),
         }
     }
 }
@@ -79,22 +95,31 @@ pub(super) fn digest(asked: &ClientCertificates) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// The first end of a list, and which one it is of.
+fn ends(asked: &ClientCertificates) -> Result<Option<(i64, usize)>, Shut> {
+    let mut first = None;
+    for (index, der) in asked.revoked.iter().enumerate() {
+        let (_, list) = CertificateRevocationList::from_der(der).map_err(|_| Shut::List { index })?;
+        let end = list.next_update().map(|next| (next.timestamp(), index));
+        first = [first, end].into_iter().flatten().min();
+    }
+    Ok(first)
+}
+
+/// The clock's second.
+pub(crate) fn now() -> i64 {
+    i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX)
+}
+
 fn verifier(asked: &ClientCertificates) -> Result<Arc<dyn ClientCertVerifier>, Shut> {
     let mut roots = RootCertStore::empty();
     for (index, der) in asked.authorities.iter().enumerate() {
         let der = CertificateDer::from(der.clone());
         roots.add(der).map_err(|cause| Shut::Authority { index, cause })?;
     }
-    let now = i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX);
-    for (index, der) in asked.revoked.iter().enumerate() {
-        let (_, list) = CertificateRevocationList::from_der(der).map_err(|_| Shut::List { index })?;
-        if list.next_update().is_some_and(|next| next.timestamp() < now) {
-            return Err(Shut::Expired { index });
-        }
-    }
     let provider = Arc::new(aws_lc_rs::default_provider());
     let lists = asked.revoked.iter().map(|der| CertificateRevocationListDer::from(der.clone()));
-    // A list that expires later shuts the gate as well: it is looked at whenever somebody comes.
+    // An expired list shuts the gate as well: it is looked at whenever somebody comes.
     WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
         .with_crls(lists)
         .enforce_revocation_expiration()

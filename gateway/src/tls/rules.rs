@@ -281,7 +281,12 @@ impl Rules {
         terms.gates.get(at).map(|(_, gate)| gate)
     }
 
-    /// What is wrong, each named.
+    /// When the next list of revoked certificates expires after `now`, both in Unix seconds.
+    pub(crate) fn next_end(&self, now: i64) -> Option<i64> {
+        self.gates.values().filter_map(|gate| gate.end()).filter(|end| *end > now).min()
+    }
+
+    /// What is wrong now, each named.
     pub(crate) fn degraded(&self) -> Vec<String> {
         let mut degraded: Vec<String> = self.secrets.faults.clone();
         degraded.extend(self.challenges.faults.iter().cloned());
@@ -291,8 +296,9 @@ impl Rules {
             shut.extend(gates.map(|(id, gate)| (pattern, *id, &**gate)));
         }
         shut.sort_by_key(|(_, id, _)| *id);
+        let now = clients::now();
         for (pattern, id, gate) in shut {
-            if let Some(why) = gate.shut() {
+            if let Some(why) = gate.shut(now) {
                 degraded.push(format!("route {id} ({pattern}) is closed: {why}"));
             }
         }

@@ -216,3 +216,30 @@ fn a_newer_generation_is_followed_while_the_disk_is_full() {
     follower.handle_installed(Vec::new());
     assert_eq!(follower.poll(), ack(3));
 }
+
+#[test]
+fn what_closes_by_itself_is_acknowledged_again_once_and_told_by_the_next_hello() {
+    let mut follower = connected(1);
+    follower.handle_degraded(Vec::new());
+    assert_eq!(follower.poll(), None);
+    follower.handle_degraded(vec!["a list".to_owned()]);
+    let told = Ack { generation: Generation(1), degraded: vec!["a list".to_owned()] };
+    assert_eq!(follower.poll(), Some(Action::Send(Message::Ack(told))));
+    follower.handle_degraded(vec!["a list".to_owned()]);
+    assert_eq!(follower.poll(), None);
+    follower.handle_disconnected();
+    follower.handle_connected(Hello::default());
+    let Some(Action::Send(Message::Hello(hello))) = follower.poll() else { panic!("no hello") };
+    assert_eq!(hello.degraded, ["a list"]);
+}
+
+#[test]
+fn during_an_install_nothing_else_is_acknowledged() {
+    let mut follower = connected(1);
+    follower.handle_message(change(1, 2));
+    assert_eq!(installs(follower.poll()), (2, true));
+    follower.handle_degraded(vec!["a list".to_owned()]);
+    assert_eq!(follower.poll(), None);
+    follower.handle_installed(Vec::new());
+    assert_eq!(follower.poll(), ack(2));
+}

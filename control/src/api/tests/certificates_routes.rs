@@ -243,3 +243,45 @@ async fn what_is_asked_of_handshakes_is_kept_shown_and_published() {
     let answer = route(&fixture, "app.example.com", off).await.expect(422);
     assert_eq!(answer.violations(), ["tls_policy invalid"]);
 }
+
+#[tokio::test]
+async fn a_list_of_revoked_certificates_is_kept_shown_and_published() {
+    let fixture = Fixture::new().await;
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::CommonName, "clients");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority = params.self_signed(&key).unwrap();
+    let issuer = rcgen::Issuer::new(params, key);
+    let day = |year| rcgen::date_time_ymd(year, 1, 1);
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: day(2026),
+        next_update: day(2090),
+        crl_number: rcgen::SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: vec![rcgen::RevokedCertParams {
+            serial_number: rcgen::SerialNumber::from(7_u64),
+            revocation_time: day(2026),
+            reason_code: None,
+            invalidity_date: None,
+        }],
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    let list = list.signed_by(&issuer).unwrap();
+    let policy = json!({
+        "client_ca_pem": pem("CERTIFICATE", &[authority.der().to_vec()]),
+        "client_crl_pem": pem("X509 CRL", &[list.der().to_vec()]),
+    });
+    let body = json!({"tls": "self-signed", "tls_policy": policy});
+    let made = route(&fixture, "crl.example.com", body).await.expect(201).json();
+    assert_eq!(made["tls_policy"]["client_crl_pem"], policy["client_crl_pem"]);
+
+    let mut conn = fixture.app.db.read().await.unwrap();
+    let host = HostPattern::parse("crl.example.com").unwrap();
+    let row = crate::store::route::by_host(&mut conn, &host).await.unwrap().pop().unwrap();
+    drop(conn);
+    let published = crate::publish::build::route(&row, None, fixture.keys.as_ref()).unwrap().unwrap();
+    let asked = published.tls_policy.unwrap().clients.unwrap();
+    assert_eq!(asked.revoked.iter().map(Vec::as_slice).collect::<Vec<_>>(), [list.der().as_ref()]);
+}

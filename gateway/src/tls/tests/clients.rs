@@ -247,3 +247,44 @@ fn a_name_with_routes_of_its_own_does_not_fall_under_the_wildcards_policy() {
         assert_eq!(site.asked(&client, "app.dev.example", "/").await.unwrap().0, 200, "nor has anybody");
     });
 }
+
+#[test]
+fn a_list_that_expires_shuts_its_route_and_is_named_without_a_new_generation() {
+    on_a_worker(async || {
+        let (site, ours) = (Site::new(), Company::new("Ours"));
+        let inner =
+            guarded(2, "app.example", "/ours", &[&ours], &[ours.list(&[], 2090), ours.list_for(&[], 3)]);
+        let values = || {
+            [
+                site.identity(1, &["app.example"]),
+                Value::Route(route(1, "app.example", "/")),
+                Value::Route(inner.clone()),
+            ]
+        };
+        assert_eq!(site.put(values()), Vec::<String>::new());
+        let shared = Arc::clone(&site.worker.shared);
+        let watch = tokio::task::spawn_local(crate::start::expiry::watch(Arc::clone(&shared)));
+        let client = Arc::new(site.client_with(BOTH, Some(&ours.person(1))));
+        let mut stream = site.connect(&client, "app.example").await.unwrap();
+        assert_eq!(get(&mut stream, "app.example", "/ours").await.unwrap().0, 200);
+        assert!(shared.gauges.degraded().is_empty());
+
+        // Watched from the generation's side: the wait ends when it is named, and by the test's own deadline else.
+        while shared.gauges.degraded().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let named = shared.gauges.degraded();
+        assert_eq!(named.len(), 1, "{named:?}");
+        assert!(named[0].ends_with("list 1 of revoked client certificates has expired"), "{named:?}");
+        assert!(crate::telemetry::page::render(&shared).contains("gatehouse_config_degraded 1"));
+        assert!(site.asked(&client, "app.example", "/ours").await.is_none(), "nobody can judge it");
+        let nobody = Arc::new(site.client_with(BOTH, None));
+        let mut stream = site.connect(&nobody, "app.example").await.unwrap();
+        assert_eq!(get(&mut stream, "app.example", "/ours").await.unwrap().0, 403);
+        assert_eq!(get(&mut stream, "app.example", "/").await.unwrap().0, 200);
+        // The same generation again, as a delta of something else makes it: named at once, though nothing was read anew.
+        let other = Value::Route(route(9, "other.example", "/"));
+        assert_eq!(site.put(values().into_iter().chain([other])), *named);
+        watch.abort();
+    });
+}

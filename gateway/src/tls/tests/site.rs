@@ -61,8 +61,15 @@ impl Site {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = testing::settings(dir.path());
         change(&mut settings);
-        let worker = Worker::new(Shared::new(settings, 1), 0);
+        let worker = Worker::new(Shared::new(settings, 2), 0);
         Self { worker, authority, generation: Cell::new(0), _dir: dir }
+    }
+
+    /// Another worker of the same process.
+    pub(super) fn sibling(&self) -> Self {
+        let worker = Worker::new(Arc::clone(&self.worker.shared), 1);
+        let dir = tempfile::tempdir().unwrap();
+        Self { worker, authority: Rc::clone(&self.authority), generation: self.generation.clone(), _dir: dir }
     }
 
     /// Puts these objects in force; returns what is degraded.
@@ -249,12 +256,29 @@ impl Company {
         Person { chain: vec![leaf.der().clone()], key }
     }
 
-    /// A list of these serial numbers, good until that many years after 2026.
+    /// A list of these serial numbers, good until the first day of that year.
     pub(super) fn list(&self, revoked: &[u64], until: i32) -> Vec<u8> {
+        self.signed(CertificateRevocationListParams {
+            next_update: rcgen::date_time_ymd(until, 1, 1),
+            ..Self::unsigned(revoked)
+        })
+    }
+
+    /// A list of these serial numbers, good for so many seconds from now.
+    pub(super) fn list_for(&self, revoked: &[u64], seconds: u64) -> Vec<u8> {
+        let until = std::time::SystemTime::now() + Duration::from_secs(seconds);
+        self.signed(CertificateRevocationListParams { next_update: until.into(), ..Self::unsigned(revoked) })
+    }
+
+    fn signed(&self, params: CertificateRevocationListParams) -> Vec<u8> {
+        params.signed_by(&self.issuer).unwrap().der().to_vec()
+    }
+
+    fn unsigned(revoked: &[u64]) -> CertificateRevocationListParams {
         let day = |year| rcgen::date_time_ymd(year, 1, 1);
-        let params = CertificateRevocationListParams {
+        CertificateRevocationListParams {
             this_update: day(2020),
-            next_update: day(until),
+            next_update: day(2020),
             crl_number: SerialNumber::from(revoked.len() as u64 + 1),
             issuing_distribution_point: None,
             revoked_certs: revoked
@@ -267,7 +291,6 @@ impl Company {
                 })
                 .collect(),
             key_identifier_method: rcgen::KeyIdMethod::Sha256,
-        };
-        params.signed_by(&self.issuer).unwrap().der().to_vec()
+        }
     }
 }
