@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{Kind, introduced};
 use crate::guard::Permit;
-use crate::http::{self, ConnMeta, Protocol};
+use crate::http::{self, ConnMeta, Opened, Protocol};
 use crate::telemetry::{Counters, OpenConnection};
 use crate::tls::Accepted;
 use crate::worker::Worker;
@@ -77,7 +78,7 @@ pub(crate) fn admit(worker: &Rc<Worker>, kind: Kind, tcp: TcpStream, peer: Socke
     match permit {
         Ok(permit) => {
             let open = worker.counters.connection(kind);
-            let admitted = Admitted { kind, tcp, peer, is_proxy, permit, _open: open };
+            let admitted = Admitted { kind, tcp, peer, is_proxy, permit, open: Some(open) };
             if is_proxy || kind != Kind::Http {
                 tokio::task::spawn_local(connection(Rc::clone(worker), admitted));
             } else {
@@ -95,7 +96,7 @@ struct Admitted {
     /// Whether it has to say first who asks.
     is_proxy: bool,
     permit: Permit,
-    _open: OpenConnection,
+    open: Option<OpenConnection>,
 }
 
 /// Who asks through a proxy: from here on it is their connection, for admission, logs and forwarding fields.
@@ -124,9 +125,8 @@ async fn introduced(
 
 /// A plain connection has a task of its own kind: a task keeps room for all it may ever do, and handshakes take much.
 fn plain(worker: &Rc<Worker>, admitted: Admitted) {
-    let Admitted { kind, tcp, peer, permit, _open: open, .. } = admitted;
-    // Failing means that the peer is gone already; what serves it finds out.
-    let _ = tcp.set_nodelay(true);
+    let Admitted { kind, tcp, peer, permit, open, .. } = admitted;
+    // Failing means that the peer is gone already.
     let Ok(local) = tcp.local_addr() else { return };
     let meta = ConnMeta { peer, local, kind, secured: None, protocol: Protocol::Http1 };
     let opened = http::open(Rc::clone(worker), tcp, meta, permit);
@@ -138,48 +138,72 @@ fn plain(worker: &Rc<Worker>, admitted: Admitted) {
     });
 }
 
-async fn connection(worker: Rc<Worker>, admitted: Admitted) {
-    let Admitted { kind, mut tcp, peer, is_proxy, permit, _open } = admitted;
-    let _panic = PanicCount::on(&worker.counters);
-    // Failing means that the peer is gone already; what serves it finds out.
-    let _ = tcp.set_nodelay(true);
-    let Ok(local) = tcp.local_addr() else { return };
+/// A connection whose kind is known, ready to be served.
+enum Begun {
+    Plain(Opened<TcpStream>),
+    Secured(Opened<tls::TlsStream>),
+    /// The rest of it, in a box of its own: what most connections do not need would be every idle one's size.
+    Other(Pin<Box<dyn Future<Output = ()>>>),
+    /// Nobody is there, or may come in.
+    Ended,
+}
+
+async fn connection(worker: Rc<Worker>, mut admitted: Admitted) {
+    let counters = Arc::clone(&worker.counters);
+    let _open = admitted.open.take();
+    let _panic = PanicCount::on(&counters);
+    // Boxed: what a beginning needs is given back before the wait for requests.
+    match Box::pin(begin(worker, admitted)).await {
+        Begun::Plain(opened) => http::run(opened).await,
+        Begun::Secured(opened) => http::run(opened).await,
+        Begun::Other(rest) => rest.await,
+        Begun::Ended => {}
+    }
+}
+
+async fn begin(worker: Rc<Worker>, admitted: Admitted) -> Begun {
+    let Admitted { kind, mut tcp, peer, is_proxy, permit, .. } = admitted;
+    // Failing means that the peer is gone already.
+    let Ok(local) = tcp.local_addr() else { return Begun::Ended };
     let (peer, permit) = if is_proxy {
-        // Boxed: rare, and its size would be every connection's.
-        match Box::pin(introduced(&worker.counters, &mut tcp, peer, permit)).await {
+        match introduced(&worker.counters, &mut tcp, peer, permit).await {
             Some(named) => named,
-            None => return,
+            None => return Begun::Ended,
         }
     } else {
         (peer, permit)
     };
     let meta = ConnMeta { peer, local, kind, secured: None, protocol: Protocol::Http1 };
     match kind {
-        Kind::Http => http::serve(Rc::clone(&worker), tcp, meta, permit).await,
-        Kind::Novnc | Kind::Ttyd => console(&worker, tcp, meta, permit).await,
-        Kind::Https => secured(&worker, tcp, meta, permit).await,
-        Kind::Ssh => ssh::serve(Rc::clone(&worker), tcp, peer, permit).await,
+        Kind::Http => Begun::Plain(http::open(worker, tcp, meta, permit)),
+        Kind::Novnc | Kind::Ttyd => console(worker, tcp, meta, permit).await,
+        Kind::Https => secured(worker, tcp, meta, permit).await,
+        Kind::Ssh => Begun::Other(Box::pin(ssh::serve(worker, tcp, peer, permit))),
     }
 }
 
 /// A connection that begins with a handshake.
-async fn secured(worker: &Rc<Worker>, tcp: TcpStream, meta: ConnMeta, permit: Permit) {
-    // Boxed: what a handshake needs would be every idle connection's size.
-    match Box::pin(tls::accept(worker, tcp)).await {
+async fn secured(worker: Rc<Worker>, tcp: TcpStream, meta: ConnMeta, permit: Permit) -> Begun {
+    match tls::accept(&worker, tcp).await {
         Ok(Accepted::Http(io, secured)) => {
             worker.counters.handshake(true);
             let meta = ConnMeta { secured: Some(secured), protocol: tls::protocol(&io), ..meta };
-            http::serve(Rc::clone(worker), io, meta, permit).await;
+            Begun::Secured(http::open(worker, io, meta, permit))
         }
-        Ok(Accepted::Answered) => worker.counters.handshake(true),
+        Ok(Accepted::Answered) => {
+            worker.counters.handshake(true);
+            Begun::Ended
+        }
         // What is passed through belongs to the port that the name's owner asked for.
-        Ok(Accepted::Passing(_)) if meta.kind != Kind::Https => worker.counters.handshake(false),
-        Ok(Accepted::Passing(passing)) => {
-            Box::pin(tls::pass(Rc::clone(worker), passing, meta, permit)).await;
+        Ok(Accepted::Passing(_)) if meta.kind != Kind::Https => {
+            worker.counters.handshake(false);
+            Begun::Ended
         }
+        Ok(Accepted::Passing(passing)) => Begun::Other(Box::pin(tls::pass(worker, passing, meta, permit))),
         Err(error) => {
             worker.counters.handshake(false);
             tracing::debug!(peer = %meta.peer, %error, "no handshake");
+            Begun::Ended
         }
     }
 }
@@ -188,14 +212,14 @@ async fn secured(worker: &Rc<Worker>, tcp: TcpStream, meta: ConnMeta, permit: Pe
 const HANDSHAKE: u8 = 22;
 
 /// A port of consoles speaks both: which one, the client says with its first byte.
-async fn console(worker: &Rc<Worker>, tcp: TcpStream, meta: ConnMeta, permit: Permit) {
+async fn console(worker: Rc<Worker>, tcp: TcpStream, meta: ConnMeta, permit: Permit) -> Begun {
     let mut first = [0];
     let time = Duration::from_millis(limits::HANDSHAKE_DEADLINE_MS);
     match tokio::time::timeout(time, tcp.peek(&mut first)).await {
         Ok(Ok(1)) if first == [HANDSHAKE] => secured(worker, tcp, meta, permit).await,
-        Ok(Ok(1)) => http::serve(Rc::clone(worker), tcp, meta, permit).await,
+        Ok(Ok(1)) => Begun::Plain(http::open(worker, tcp, meta, permit)),
         // Nobody said anything.
-        Ok(_) | Err(_) => {}
+        Ok(_) | Err(_) => Begun::Ended,
     }
 }
 

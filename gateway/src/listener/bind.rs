@@ -89,6 +89,8 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
         .with_interval(Duration::from_millis(interval_ms))
         .with_retries(probes);
     socket.set_tcp_keepalive(&keepalive)?;
+    // What is accepted from it has it from the start, without being told one by one.
+    socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }

@@ -62,6 +62,7 @@ impl Log {
         tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
         // russh and rustls speak through the older `log` crate. Somebody else's bridge is as good as ours.
         let _ = tracing_log::LogTracer::init();
+        bridge(settings.level);
         let _ = LINES.set(writer.lines().clone());
         Ok(Self { writer, levels })
     }
@@ -69,6 +70,7 @@ impl Log {
     /// Takes new settings: the level changes, the file is opened by its name again.
     pub fn reload(&self, settings: &settings::Log) {
         let _ = self.levels.reload(targets(settings.level));
+        bridge(settings.level);
         self.writer.lines().reopen();
     }
 
@@ -112,13 +114,28 @@ fn targets(level: Level) -> Targets {
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
     };
-    let theirs = if level == Level::Trace { LevelFilter::DEBUG } else { ours.min(LevelFilter::WARN) };
+    let theirs = theirs(level);
     Targets::new()
         .with_default(theirs)
         .with_target("gateway", ours)
         .with_target("gatehouse_gateway", ours)
         .with_target("certs", ours)
         .with_target("config", ours)
+}
+
+/// What libraries may say; they never say everything, for rustls and russh would tell what is in their messages.
+fn theirs(level: Level) -> LevelFilter {
+    match level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn | Level::Info | Level::Debug => LevelFilter::WARN,
+        Level::Trace => LevelFilter::DEBUG,
+    }
+}
+
+/// Has libraries not even begin what would not be written: rustls speaks a dozen times in each handshake.
+fn bridge(level: Level) {
+    use tracing_log::AsLog as _;
+    tracing_log::log::set_max_level(theirs(level).as_log());
 }
 
 struct Make(Lines);

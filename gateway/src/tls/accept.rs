@@ -9,7 +9,7 @@ use config::limits;
 use config::settings::UnknownSni;
 use rustls::ServerConfig;
 use rustls::server::{Accepted as Hello, ClientHello};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::server::StartHandshake;
@@ -39,11 +39,11 @@ pub(crate) async fn accept(worker: &Rc<Worker>, tcp: TcpStream) -> Result<Accept
 
 pub(super) async fn accept_within(
     worker: &Rc<Worker>,
-    tcp: TcpStream,
+    mut tcp: TcpStream,
     time: Duration,
 ) -> Result<Accepted, AcceptError> {
     let deadline = Instant::now() + time;
-    let read = timeout_at(deadline, read_hello(&tcp)).await.map_err(|_| AcceptError::Deadline)?;
+    let read = timeout_at(deadline, read_hello(&mut tcp)).await.map_err(|_| AcceptError::Deadline)?;
     let pinned = worker.pin();
     let (hello, early) = match read {
         Ok(read) => read,
@@ -150,6 +150,7 @@ async fn finish(
 
     let stream = timeout_at(deadline, start.into_stream(config)).await.map_err(|_| AcceptError::Deadline)?;
     let mut stream = stream.map_err(AcceptError::Handshake)?;
+    stream.get_mut().0.has_shaken_hands();
     if is_answer {
         // It saw what it came for; an end that it does not wait for is an end all the same.
         let _ = timeout_at(deadline, stream.shutdown()).await;
@@ -158,12 +159,18 @@ async fn finish(
     let state = stream.get_ref().1;
     let sni = state.server_name().map(Arc::from);
     let agreed = TlsFacts::of(state);
+    let is_ended = agreed.is_tls_1_3();
     let clients = asks.then(|| Rc::new(ClientChain::of(state.peer_certificates())));
+    if !is_ended {
+        // The other side waits for the end of it; that of TLS 1.3 is a ticket, which goes with the first response.
+        let flushed = timeout_at(deadline, stream.flush()).await.map_err(|_| AcceptError::Deadline)?;
+        flushed.map_err(AcceptError::Handshake)?;
+    }
     Ok(Accepted::Http(stream, SecuredMeta { sni, agreed, clients }))
 }
 
 /// Reads until the hello is whole. Returns every byte that was read, too: they may be the upstream's to read.
-async fn read_hello(tcp: &TcpStream) -> Result<(Hello, Vec<u8>), Unread> {
+async fn read_hello(tcp: &mut TcpStream) -> Result<(Hello, Vec<u8>), Unread> {
     let mut acceptor = rustls::server::Acceptor::default();
     let mut read = Vec::new();
     loop {
@@ -176,11 +183,9 @@ async fn read_hello(tcp: &TcpStream) -> Result<(Hello, Vec<u8>), Unread> {
         read.reserve(limits::HELLO_READ_BYTES);
         // No more at once than the library takes between two looks at it.
         let mut piece = bytes::BufMut::limit(&mut read, limits::HELLO_READ_BYTES);
-        match tcp.try_read_buf(&mut piece) {
-            Ok(0) => return Err(Unread::Io(io::ErrorKind::UnexpectedEof.into())),
-            Ok(_) => {}
-            Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(cause) => return Err(cause.into()),
+        // Not `try_read_buf`: this one remembers that nothing more was there, and spares the next look.
+        if tcp.read_buf(&mut piece).await? == 0 {
+            return Err(Unread::Io(io::ErrorKind::UnexpectedEof.into()));
         }
         let mut fresh = read.get(before..).unwrap_or_default();
         while !fresh.is_empty() {

@@ -2,6 +2,7 @@ mod challenges;
 mod clients;
 mod consoles;
 mod flood;
+mod logs;
 mod names;
 mod passed;
 mod resumption;
@@ -231,7 +232,12 @@ async fn before_the_first_generation_a_client_sees_an_identity_that_nobody_trust
 
 /// A ClientHello of TLS 1.1: no extension, one cipher suite of its time.
 fn hello_of_tls_1_1() -> Vec<u8> {
-    let mut body = vec![3, 2];
+    old_hello(2)
+}
+
+/// A ClientHello of an old version: SSL 3.0 is 0, TLS 1.0 is 1.
+fn old_hello(minor: u8) -> Vec<u8> {
+    let mut body = vec![3, minor];
     body.extend([7; 32]);
     body.extend([0, 0, 2, 0xc0, 0x13, 1, 0]);
     let mut handshake = vec![1, 0, 0, body.len() as u8];
@@ -242,18 +248,20 @@ fn hello_of_tls_1_1() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn tls_1_1_is_refused_with_an_alert() {
+async fn ssl_3_and_tls_1_0_and_1_1_are_refused_with_an_alert() {
     let gate = Gate::new().await;
     gate.serve(1, &[&["*"]]);
-    let (mut near, far) = gate.dial().await;
-    near.write_all(&hello_of_tls_1_1()).await.unwrap();
-    let refused = accept(&gate.worker, far).await;
-    assert!(matches!(refused, Err(AcceptError::Handshake(_))));
-    let mut answer = Vec::new();
-    near.read_to_end(&mut answer).await.unwrap();
-    // A fatal alert (RFC 8446 § 6): protocol_version is 70; rustls misses the signature algorithms of a TLS 1.2 hello
-    // first and says handshake_failure, 40.
-    assert!(matches!(answer[..], [21, _, _, 0, 2, 2, 40 | 70]), "{answer:?}");
+    for minor in [0, 1, 2] {
+        let (mut near, far) = gate.dial().await;
+        near.write_all(&old_hello(minor)).await.unwrap();
+        let refused = accept(&gate.worker, far).await;
+        assert!(matches!(refused, Err(AcceptError::Handshake(_))), "3.{minor}");
+        let mut answer = Vec::new();
+        near.read_to_end(&mut answer).await.unwrap();
+        // A fatal alert (RFC 8446 § 6): protocol_version is 70; rustls misses the signature algorithms of a TLS 1.2 hello
+        // first and says handshake_failure, 40.
+        assert!(matches!(answer[..], [21, _, _, 0, 2, 2, 40 | 70]), "3.{minor}: {answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -86,6 +86,54 @@ fn a_client_resumes_after_a_swap_and_at_another_gateway_with_the_same_keys() {
 }
 
 #[test]
+fn two_workers_of_a_process_take_up_the_sessions_of_each_other() {
+    on_a_worker(async || {
+        let site = Site::new();
+        let other = site.sibling();
+        let route = Value::Route(route(1, "app.example", "/"));
+        site.put([site.identity(1, &["app.example"]), route, ticket_key(1, true)]);
+        for versions in [&[&TLS13][..], &[&TLS12]] {
+            let client = Arc::new(site.client_with(versions, None));
+            assert!(is_full(kind(&site, &client, "app.example").await));
+            // To and fro, each by the ticket that the other gave.
+            for _ in 0..3 {
+                assert_eq!(kind(&other, &client, "app.example").await, RESUMED);
+                assert_eq!(kind(&site, &client, "app.example").await, RESUMED);
+            }
+        }
+    });
+}
+
+/// One of three runs of a measurement had ended with a full handshake: over a second's end, a new generation and new keys.
+#[test]
+fn a_chain_of_resumed_handshakes_does_not_break_over_seconds_generations_and_keys() {
+    on_a_worker(async || {
+        let site = Site::new();
+        let put = |keys: &[(u8, bool)]| {
+            let keys = keys.iter().map(|(id, seals)| ticket_key(*id, *seals));
+            let rest = [site.identity(1, &["app.example"]), Value::Route(route(1, "app.example", "/"))];
+            site.put(rest.into_iter().chain(keys));
+        };
+        put(&[(1, true)]);
+        let client = Arc::new(site.client_with(&[&TLS13], None));
+        assert!(is_full(kind(&site, &client, "app.example").await));
+        let begun = std::time::Instant::now();
+        let mut count = 0_u8;
+        while begun.elapsed() < std::time::Duration::from_millis(2_200) {
+            count = count.wrapping_add(1);
+            match count % 50 {
+                10 => put(&[(1, true)]),
+                20 => put(&[(1, false), (2, true)]),
+                40 => put(&[(2, false), (1, true)]),
+                _ => {}
+            }
+            assert_eq!(kind(&site, &client, "app.example").await, RESUMED, "handshake {count}");
+        }
+        assert!(count > 0);
+    });
+}
+
+#[test]
 fn a_client_resumes_after_a_restart_from_the_checkpoint() {
     on_a_worker(async || {
         let (site, dir) = (Site::new(), tempfile::tempdir().unwrap());
