@@ -32,9 +32,11 @@ impl Connection<UnixStream> {
 impl<S: Read + Write> Connection<S> {
     /// One request; the status and the body.
     pub fn call(&mut self, method: &str, host: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
+        // What changes something of the API says of which state; any will do here.
+        let state = if method == "PATCH" { "If-Match: *\r\n" } else { "" };
         let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{kind}Content-Length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{kind}{state}Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
         self.stream.write_all(request.as_bytes())?;

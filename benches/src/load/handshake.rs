@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, ProtocolVersion};
 
 /// Which key exchange is offered.
@@ -31,34 +32,69 @@ pub struct Wish {
 ///
 /// Errors: a handshake fails, or was of the other sort.
 pub fn run(address: SocketAddr, wish: Wish, seconds: u32) -> Result<f64> {
+    run_for(address, wish, seconds, |_| super::server_name())
+}
+
+/// [`run`], where each handshake asks for the name of its number.
+pub fn run_for(
+    address: SocketAddr,
+    wish: Wish,
+    seconds: u32,
+    name: impl Fn(u64) -> Result<ServerName<'static>>,
+) -> Result<f64> {
     let config = config(wish)?;
     if wish.resumes {
-        one(address, &config, true)?;
+        ticketed(address, &config)?;
     }
     let end = Instant::now() + Duration::from_secs(seconds.into());
-    let mut count = 0.0;
+    let mut count = 0;
     while Instant::now() < end {
-        let kind = one(address, &config, wish.resumes)?.handshake_kind();
+        let client = one(address, &config, (name(count)?, wish.resumes))?;
+        let kind = client.handshake_kind();
         let is_resumed = kind == Some(HandshakeKind::Resumed);
         if is_resumed != wish.resumes {
-            bail!("a handshake was {kind:?}");
+            bail!("handshake {count} was {kind:?}");
         }
-        count += 1.0;
+        if wish.resumes {
+            // Else the next one is full, and the proxy is blamed for what the machine did.
+            has_ticket(&client).with_context(|| format!("after handshake {count}"))?;
+        }
+        count += 1;
     }
-    Ok(count)
+    Ok(count as f64)
+}
+
+/// The certificate that is shown for a name, in DER.
+pub fn shown(address: SocketAddr, name: ServerName<'static>) -> Result<Vec<u8>> {
+    let client = one(address, &config(Wish { resumes: false, exchange: Exchange::X25519 })?, (name, false))?;
+    let leaf = client.peer_certificates().unwrap_or_default().first().context("no certificate was shown")?;
+    Ok(leaf.to_vec())
+}
+
+fn ticketed(address: SocketAddr, config: &Arc<ClientConfig>) -> Result<()> {
+    has_ticket(&one(address, config, (super::server_name()?, true))?)
+}
+
+fn has_ticket(client: &ClientConnection) -> Result<()> {
+    if client.protocol_version() == Some(ProtocolVersion::TLSv1_3) && client.tls13_tickets_received() == 0 {
+        bail!("no ticket came within {TICKET_WAIT:?}");
+    }
+    Ok(())
 }
 
 /// Whether a session is taken up at all.
 pub fn is_resumed(address: SocketAddr) -> Result<bool> {
     let config = config(Wish { resumes: true, exchange: Exchange::X25519 })?;
-    one(address, &config, true)?;
-    Ok(one(address, &config, true)?.handshake_kind() == Some(HandshakeKind::Resumed))
+    one(address, &config, (super::server_name()?, true))?;
+    let again = one(address, &config, (super::server_name()?, true))?;
+    Ok(again.handshake_kind() == Some(HandshakeKind::Resumed))
 }
 
 /// Version, key exchange, cipher and the sort of certificate that a proxy agrees on: figures of different ones are not
 /// to be compared.
 pub fn agreed(address: SocketAddr, exchange: Exchange) -> Result<String> {
-    let client = one(address, &config(Wish { resumes: false, exchange })?, false)?;
+    let wish = Wish { resumes: false, exchange };
+    let client = one(address, &config(wish)?, (super::server_name()?, false))?;
     let version = client.protocol_version().context("no version")?;
     let group = client.negotiated_key_exchange_group().context("no key exchange")?.name();
     let suite = client.negotiated_cipher_suite().context("no cipher")?.suite();
@@ -79,17 +115,25 @@ fn config(wish: Wish) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-fn one(address: SocketAddr, config: &Arc<ClientConfig>, awaits_ticket: bool) -> Result<ClientConnection> {
+/// How long a ticket is waited for: a busy machine may keep a proxy from its core for long.
+const TICKET_WAIT: Duration = Duration::from_secs(5);
+
+/// One handshake for a name, and whether a ticket is waited for after it.
+fn one(
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+    (name, awaits_ticket): (ServerName<'static>, bool),
+) -> Result<ClientConnection> {
     let mut tcp = TcpStream::connect(address)?;
     tcp.set_nodelay(true)?;
     tcp.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let mut client = ClientConnection::new(Arc::clone(config), super::server_name()?)?;
+    let mut client = ClientConnection::new(Arc::clone(config), name)?;
     while client.is_handshaking() {
         client.complete_io(&mut tcp)?;
     }
     // The tickets of TLS 1.3 follow the handshake; those of TLS 1.2 were part of it.
     let mut lacks_ticket = awaits_ticket && client.protocol_version() == Some(ProtocolVersion::TLSv1_3);
-    tcp.set_read_timeout(Some(Duration::from_secs(1)))?;
+    tcp.set_read_timeout(Some(TICKET_WAIT))?;
     while lacks_ticket && client.tls13_tickets_received() == 0 {
         // Who sends none in time does not resume.
         lacks_ticket = client.read_tls(&mut tcp).is_ok_and(|read| read > 0);
