@@ -620,3 +620,19 @@ pub const RFB_ENCODINGS_MAX: usize = 256;
 pub const RFB_CUT_TEXT_BYTES_MAX: u32 = 16 * 1024 * 1024;
 /// Time for the closing handshake of a console's WebSocket, in milliseconds.
 pub const CONSOLE_CLOSE_DEADLINE_MS: u64 = 3_000;
+/// Time for an answer over the gateways' stream, in milliseconds: a person waits for it (DESIGN D13).
+pub const ASKED_DEADLINE_MS: u64 = 2_000;
+/// The part of it that control gives another gateway, in milliseconds: the answer has a way to go yet.
+pub const ASKED_ONWARD_DEADLINE_MS: u64 = 1_700;
+/// Questions over one stream that wait to be sent or answered: a console being opened is one.
+pub const ASKED_AT_ONCE_MAX: usize = 256;
+/// Longest text in a question or an answer, in bytes: a kind, a reason.
+pub const ASKED_TEXT_BYTES_MAX: usize = 256;
+/// Sessions in one answer of a gateway; some 100 KB.
+pub const SESSIONS_TOLD_MAX: usize = 500;
+/// Answers of one gateway that are read for one page: a tenant's sessions may be rare among ten thousand.
+pub const SESSIONS_ANSWERS_MAX: usize = 200;
+/// What became of consoles that waits to be told to control; the oldest is lost first.
+pub const CONSOLE_EVENTS_MAX: usize = 1_024;
+/// How much of it one message carries.
+pub const CONSOLE_EVENTS_TOLD_MAX: usize = 64;

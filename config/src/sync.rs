@@ -3,6 +3,7 @@
 //! The gateway's end is [`follower::Follower`], control's is [`publisher::Publisher`]; both take messages and say what
 //! to send or do next. Neither knows a socket or a clock. Start at [`message`].
 
+pub mod asking;
 pub mod follower;
 pub mod join;
 pub mod message;

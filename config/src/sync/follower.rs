@@ -122,8 +122,13 @@ impl Follower {
             Message::Damaged(nack) => self.send(Message::Nack(nack)),
             Message::Ping(number) => self.send(Message::Pong(number)),
             Message::Refused(why) => self.close(format!("control refused this gateway: {why}")),
-            // The last two are about the gateway's identity and not about what it serves: the driver's.
-            Message::Pong(_) | Message::Unknown | Message::Renewed(_) | Message::Withdrawn => {}
+            // The last are not about what the gateway serves: the driver's.
+            Message::Pong(_)
+            | Message::Unknown
+            | Message::Renewed(_)
+            | Message::Withdrawn
+            | Message::Ask(_)
+            | Message::Told(_) => {}
             Message::Enrol(_)
             | Message::Enrolled(_)
             | Message::Hello(_)

@@ -8,6 +8,7 @@ use crate::id::GatewayId;
 use crate::name::GatewayName;
 use crate::secret::Secret;
 use crate::snapshot::{Digest, Generation, Lineage, Snapshot};
+use crate::sync::asking::{Ask, Told};
 
 /// The wire formats this program reads. `Hello` names them; control speaks the newest both know.
 pub const FORMATS: &[u32] = &[1];
@@ -59,6 +60,10 @@ pub enum Message {
     Ping(u64),
     /// Either: the number of the ping, back.
     Pong(u64),
+    /// Either: a question. Who does not know it says nothing.
+    Ask(Ask),
+    /// Either: the answer.
+    Told(Told),
     /// Only ever decoded: a whole snapshot that does not have the digest it promises, and the refusal it deserves.
     Damaged(Nack),
     /// A kind this program does not know; ignored.

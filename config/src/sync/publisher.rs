@@ -91,7 +91,10 @@ impl Publisher {
     /// A message came. `base` finds an older snapshot that control still keeps, to answer with a delta.
     pub fn handle_message(&mut self, message: Message, base: &dyn Fn(Have) -> Option<Arc<Snapshot>>) {
         match (self.state, message) {
-            (State::Closed, _) | (_, Message::Unknown | Message::Pong(_)) => {}
+            (State::Closed, _)
+            | (_, Message::Unknown | Message::Pong(_))
+            // Not about what is published: the driver's.
+            | (State::Open, Message::Ask(_) | Message::Told(_)) => {}
             (State::Greeting, Message::Hello(hello)) => self.greet(hello, base),
             (State::Greeting | State::Open, Message::Ping(number)) => {
                 self.actions.push_back(Action::Send(Message::Pong(number)));

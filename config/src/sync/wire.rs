@@ -1,5 +1,6 @@
 //! The wire form: prost messages with hand-numbered tags. Private, so that nothing else depends on it.
 
+mod asking;
 mod balancing;
 mod console;
 mod filters;

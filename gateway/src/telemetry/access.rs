@@ -10,6 +10,7 @@ mod form;
 mod record;
 mod redact;
 mod ring;
+mod ticket;
 
 use std::cell::RefCell;
 use std::path::Path;

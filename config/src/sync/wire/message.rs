@@ -10,6 +10,7 @@ use prost::bytes::Buf;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 use prost::{Message as _, Oneof};
 
+use super::asking::{WireAsk, WireTold, decode_ask, decode_told, encode_ask, encode_told};
 use super::object::{address, address_bytes, id_bytes, port};
 use crate::delta::Delta;
 use crate::limits;
@@ -22,7 +23,7 @@ use crate::sync::message::{
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Envelope {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
     body: Option<Body>,
 }
 
@@ -56,6 +57,10 @@ enum Body {
     Renewed(WireRenewed),
     #[prost(message, tag = "14")]
     Withdrawn(WireWithdrawn),
+    #[prost(message, tag = "15")]
+    Ask(WireAsk),
+    #[prost(message, tag = "16")]
+    Told(WireTold),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -256,6 +261,8 @@ pub(crate) fn encode(message: &Message) -> Vec<u8> {
         Message::Refused(why) => Some(Body::Refused(why.clone())),
         Message::Ping(number) => Some(Body::Ping(*number)),
         Message::Pong(number) => Some(Body::Pong(*number)),
+        Message::Ask(ask) => Some(Body::Ask(encode_ask(ask))),
+        Message::Told(told) => Some(Body::Told(encode_told(told))),
         Message::Unknown => None,
     };
     Envelope { body }.encode_to_vec()
@@ -300,6 +307,8 @@ fn read(bytes: &[u8]) -> Result<Message, String> {
         Body::Renew(wire) => Message::Renew(Renew { csr: wire.csr }),
         Body::Renewed(wire) => Message::Renewed(Renewed { chain: wire.chain }),
         Body::Withdrawn(_) => Message::Withdrawn,
+        Body::Ask(wire) => Message::Ask(decode_ask(wire)?),
+        Body::Told(wire) => Message::Told(decode_told(wire)?),
         Body::Refused(why) => Message::Refused(why),
         Body::Ping(number) => Message::Ping(number),
         Body::Pong(number) => Message::Pong(number),
@@ -325,7 +334,7 @@ fn check_counts(mut bytes: &[u8]) -> Result<(), String> {
         bytes = rest;
         let parts_max =
             if matches!(tag, 4 | 5) { limits::OBJECTS_MAX + 16 } else { limits::MESSAGE_PARTS_MAX };
-        while tag <= 14 && body.has_remaining() {
+        while tag <= 16 && body.has_remaining() {
             parts += 1;
             if parts > parts_max {
                 return Err(format!("it has more than {parts_max} parts"));

@@ -24,7 +24,7 @@ use super::stage::{Door, HTTP, Peer, Stage, field, on_a_worker, status, within};
 use crate::console::redeemed::now_ms;
 use crate::listener::Kind;
 
-const GATEWAY: GatewayId = GatewayId::from_bytes([5; 16]);
+pub(super) const GATEWAY: GatewayId = GatewayId::from_bytes([5; 16]);
 const VM: VmId = VmId::from_bytes([3; 16]);
 const USER: UserId = UserId::from_bytes([2; 16]);
 const KEY: KeyId = KeyId::from_bytes([9; 16]);
@@ -137,7 +137,7 @@ async fn show(stage: &Stage, ticket: &str, from: &str) -> (Peer, String) {
     (client, head)
 }
 
-async fn browser(stage: &Stage, ticket: &str) -> WebSocketStream<TcpStream> {
+pub(super) async fn browser(stage: &Stage, ticket: &str) -> WebSocketStream<TcpStream> {
     let (client, head) = show(stage, ticket, "127.0.0.1").await;
     assert_eq!(status(&head), 101, "{head}");
     assert_eq!(field(&head, "sec-websocket-protocol"), Some("binary"));

@@ -10,7 +10,7 @@ use crate::worker::{Shared, Worker, testing};
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// The same stage with an access log; the function reads what is in it.
-fn with_log(stage: Stage, format: AccessFormat) -> (Stage, impl Fn() -> String) {
+pub(super) fn with_log(stage: Stage, format: AccessFormat) -> (Stage, impl Fn() -> String) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("access.log");
     let mut settings = testing::settings(dir.path());
@@ -30,7 +30,7 @@ fn with_log(stage: Stage, format: AccessFormat) -> (Stage, impl Fn() -> String) 
 }
 
 /// Reads the log until it has so many lines: the record follows the answer.
-async fn lines(read: &impl Fn() -> String, count: usize) -> Vec<Value> {
+pub(super) async fn lines(read: &impl Fn() -> String, count: usize) -> Vec<Value> {
     let wait = async {
         loop {
             let text = read();

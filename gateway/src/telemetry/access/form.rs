@@ -57,7 +57,9 @@ impl Form {
         object.text("method", record.method);
         object.text("scheme", if record.is_secured { b"https" } else { b"http" });
         object.text("host", record.host);
-        object.text("path", record.path);
+        let path = self.redacted(record.path, Redactor::path);
+        object.text("path", &path);
+        self.text = path;
         if !record.query.is_empty() {
             let query = self.redacted(record.query, Redactor::query);
             object.text("query", &query);
@@ -105,7 +107,9 @@ impl Form {
         } else {
             quoted(record.method, out);
             out.push(b' ');
-            quoted(record.path, out);
+            let path = self.redacted(record.path, Redactor::path);
+            quoted(&path, out);
+            self.text = path;
             if !record.query.is_empty() {
                 out.push(b'?');
                 let query = self.redacted(record.query, Redactor::query);

@@ -34,6 +34,12 @@ impl Redactor {
         }
     }
 
+    /// Appends a path without the tickets of consoles.
+    #[expect(clippy::unused_self, reason = "the form of its siblings")]
+    pub(super) fn path(&mut self, path: &[u8], out: &mut Vec<u8>) {
+        super::ticket::path(path, out);
+    }
+
     /// Appends a URL without the secrets of its query, its fragment, and the login before its host.
     pub(super) fn url(&mut self, url: &[u8], out: &mut Vec<u8>) {
         let url = url.split(|byte| *byte == b'#').next().unwrap_or_default();
@@ -44,7 +50,7 @@ impl Redactor {
         let authority_end = authority.iter().position(|byte| *byte == b'/').unwrap_or(authority.len());
         let login = authority.get(..authority_end).unwrap_or_default().iter().rposition(|byte| *byte == b'@');
         out.extend_from_slice(before.get(..host).unwrap_or_default());
-        out.extend_from_slice(authority.get(login.map_or(0, |at| at + 1)..).unwrap_or_default());
+        super::ticket::path(authority.get(login.map_or(0, |at| at + 1)..).unwrap_or_default(), out);
         if let Some((mark, query)) = query.split_first() {
             out.push(*mark);
             self.query(query, out);
@@ -72,7 +78,11 @@ impl Redactor {
                     out.extend_from_slice(HIDDEN);
                     return;
                 }
-            } else if equals.is_some() && self.holds_secret(value) {
+            } else if super::ticket::is_one(part) {
+                out.extend_from_slice(pair.get(..start).unwrap_or_default());
+                out.extend_from_slice(HIDDEN);
+                return;
+            } else if equals.is_some() && (super::ticket::is_one(value) || self.holds_secret(value)) {
                 out.extend_from_slice(pair.get(..=start + name_len).unwrap_or_default());
                 out.extend_from_slice(HIDDEN);
                 return;
@@ -129,7 +139,7 @@ fn fold(name: impl Iterator<Item = u8>) -> impl Iterator<Item = u8> {
 }
 
 /// Takes percent-encoding off, once.
-fn decode(text: &[u8]) -> impl Iterator<Item = u8> {
+pub(super) fn decode(text: &[u8]) -> impl Iterator<Item = u8> {
     let digit = |at: usize| char::from(*text.get(at)?).to_digit(16);
     let mut at = 0;
     std::iter::from_fn(move || {

@@ -1,0 +1,147 @@
+//! Questions on the gateways' stream, and their answers. Either end asks; who does not know a question says nothing, and
+//! the asker's deadline tells.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::id::{ConsoleId, EndpointId, ForwardId, RouteId, SessionId, UserId, VmId};
+use crate::secret::Secret;
+
+/// A question. The number is the asker's, and stands in the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// The number.
+    pub number: u64,
+    /// What is asked.
+    pub question: Question,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// Of a gateway: its open sessions.
+    Sessions {
+        /// Only what comes after this one, in the order of ids.
+        after: Option<SessionId>,
+        /// Only this one.
+        only: Option<SessionId>,
+        /// At most so many.
+        limit: u32,
+    },
+    /// Of a gateway: to end a session.
+    End(SessionId),
+    /// Of control, which asks the gateway that the ticket names: to redeem a console ticket.
+    Redeem {
+        /// The ticket.
+        ticket: Secret<String>,
+        /// Who shows it.
+        source: IpAddr,
+        /// A digest of what that browser calls itself; the asking gateway's own.
+        agent: u64,
+    },
+    /// Of control: to write down what became of consoles. Nothing is answered.
+    Consoles(Vec<ConsoleEvent>),
+    /// One that this program does not know.
+    Unknown,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The number of the question.
+    pub number: u64,
+    /// What is answered.
+    pub answer: Answer,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Open sessions, in the order of ids.
+    Sessions {
+        /// Some of them.
+        items: Vec<SessionSeen>,
+        /// Whether others follow.
+        more: bool,
+    },
+    /// Whether there was such a session; it ends.
+    Ended(bool),
+    /// What became of a ticket.
+    Redeemed(Redemption),
+    /// One that this program does not know.
+    Unknown,
+}
+
+/// What became of a console ticket at the gateway that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redemption {
+    /// It opens a console, for the one who asked.
+    Yours,
+    /// It was redeemed before.
+    Used,
+    /// Too late.
+    Expired,
+    /// Made before that gateway started.
+    BeforeStart,
+    /// That gateway does not take it for a ticket of ours.
+    Forged,
+    /// Nobody could say in time.
+    Unanswered,
+}
+
+impl Redemption {
+    /// Every one, in the order of its number.
+    pub const ALL: [Self; 6] =
+        [Self::Yours, Self::Used, Self::Expired, Self::BeforeStart, Self::Forged, Self::Unanswered];
+}
+
+/// One open session of a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSeen {
+    /// Its id.
+    pub id: SessionId,
+    /// The gateway's word for its kind.
+    pub kind: String,
+    /// Who it comes from.
+    pub peer: SocketAddr,
+    /// Who authenticated.
+    pub principal: Option<UserId>,
+    /// The route it came by.
+    pub route: Option<RouteId>,
+    /// The port forward it came by.
+    pub forward: Option<ForwardId>,
+    /// The endpoint it goes to.
+    pub endpoint: Option<EndpointId>,
+    /// The VM it goes to.
+    pub vm: Option<VmId>,
+    /// The console it shows.
+    pub console: Option<ConsoleId>,
+    /// When it was opened, in milliseconds since 1970 UTC.
+    pub started_ms: u64,
+    /// Bytes towards the VM so far.
+    pub bytes_up: u64,
+    /// Bytes towards the user so far.
+    pub bytes_down: u64,
+}
+
+/// What became of a console at a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsoleEvent {
+    /// The session that the ticket opens.
+    pub session: SessionId,
+    /// The console.
+    pub console: ConsoleId,
+    /// Who the ticket was made for; `None` is root.
+    pub user: Option<UserId>,
+    /// Who showed it.
+    pub source: IpAddr,
+    /// `open`, `refuse` or `end`.
+    pub what: String,
+    /// Why, where it was refused.
+    pub why: String,
+    /// Bytes towards the VM, at the end.
+    pub bytes_up: u64,
+    /// Bytes towards the user, at the end.
+    pub bytes_down: u64,
+    /// When, in milliseconds since 1970 UTC.
+    pub at_ms: u64,
+}

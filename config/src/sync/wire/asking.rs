@@ -1,0 +1,383 @@
+//! Questions and answers in bytes. A question that this program does not know reads as [`Question::Unknown`].
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::object::{address, address_bytes, id_bytes, port};
+use crate::id::{ConsoleId, EndpointId, ForwardId, RouteId, SessionId, UserId, VmId};
+use crate::limits;
+use crate::secret::Secret;
+use crate::sync::asking::{Answer, Ask, ConsoleEvent, Question, Redemption, SessionSeen, Told};
+
+/// The repeated parts stand at the top, where they are counted before any of them is read.
+#[derive(Clone, PartialEq, prost::Message)]
+#[prost(skip_debug)]
+pub(super) struct WireAsk {
+    #[prost(fixed64, tag = "1")]
+    number: u64,
+    #[prost(message, optional, tag = "2")]
+    sessions: Option<WireSessionsAsked>,
+    #[prost(bytes = "vec", optional, tag = "3")]
+    end: Option<Vec<u8>>,
+    #[prost(message, optional, tag = "4")]
+    redeem: Option<WireRedeem>,
+    #[prost(message, repeated, tag = "5")]
+    consoles: Vec<WireConsoleEvent>,
+}
+
+impl fmt::Debug for WireAsk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WireAsk").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireSessionsAsked {
+    #[prost(bytes = "vec", optional, tag = "1")]
+    after: Option<Vec<u8>>,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    only: Option<Vec<u8>>,
+    #[prost(uint32, tag = "3")]
+    limit: u32,
+}
+
+/// Holds a ticket.
+#[derive(Clone, PartialEq, prost::Message)]
+#[prost(skip_debug)]
+struct WireRedeem {
+    #[prost(string, tag = "1")]
+    ticket: String,
+    #[prost(bytes = "vec", tag = "2")]
+    source: Vec<u8>,
+    #[prost(fixed64, tag = "3")]
+    agent: u64,
+}
+
+impl fmt::Debug for WireRedeem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WireRedeem(***)")
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireConsoleEvent {
+    #[prost(bytes = "vec", tag = "1")]
+    session: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    console: Vec<u8>,
+    #[prost(bytes = "vec", optional, tag = "3")]
+    user: Option<Vec<u8>>,
+    #[prost(bytes = "vec", tag = "4")]
+    source: Vec<u8>,
+    #[prost(string, tag = "5")]
+    what: String,
+    #[prost(string, tag = "6")]
+    why: String,
+    #[prost(uint64, tag = "7")]
+    bytes_up: u64,
+    #[prost(uint64, tag = "8")]
+    bytes_down: u64,
+    #[prost(uint64, tag = "9")]
+    at_ms: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct WireTold {
+    #[prost(fixed64, tag = "1")]
+    number: u64,
+    #[prost(message, optional, tag = "2")]
+    sessions: Option<WireSessionsTold>,
+    #[prost(bool, optional, tag = "3")]
+    ended: Option<bool>,
+    #[prost(uint32, optional, tag = "4")]
+    redeemed: Option<u32>,
+    #[prost(message, repeated, tag = "5")]
+    items: Vec<WireSession>,
+}
+
+/// The items stand beside it, see [`WireAsk`].
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireSessionsTold {
+    #[prost(bool, tag = "1")]
+    more: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireSession {
+    #[prost(bytes = "vec", tag = "1")]
+    id: Vec<u8>,
+    #[prost(string, tag = "2")]
+    kind: String,
+    #[prost(bytes = "vec", tag = "3")]
+    peer: Vec<u8>,
+    #[prost(uint32, tag = "4")]
+    peer_port: u32,
+    #[prost(bytes = "vec", optional, tag = "5")]
+    principal: Option<Vec<u8>>,
+    #[prost(bytes = "vec", optional, tag = "6")]
+    route: Option<Vec<u8>>,
+    #[prost(bytes = "vec", optional, tag = "7")]
+    forward: Option<Vec<u8>>,
+    #[prost(bytes = "vec", optional, tag = "8")]
+    endpoint: Option<Vec<u8>>,
+    #[prost(bytes = "vec", optional, tag = "9")]
+    vm: Option<Vec<u8>>,
+    #[prost(bytes = "vec", optional, tag = "10")]
+    console: Option<Vec<u8>>,
+    #[prost(uint64, tag = "11")]
+    started_ms: u64,
+    #[prost(uint64, tag = "12")]
+    bytes_up: u64,
+    #[prost(uint64, tag = "13")]
+    bytes_down: u64,
+}
+
+pub(super) fn encode_ask(ask: &Ask) -> WireAsk {
+    let mut wire = WireAsk { number: ask.number, ..WireAsk::default() };
+    match &ask.question {
+        Question::Sessions { after, only, limit } => {
+            wire.sessions = Some(WireSessionsAsked {
+                after: after.map(|id| id.to_bytes().to_vec()),
+                only: only.map(|id| id.to_bytes().to_vec()),
+                limit: *limit,
+            });
+        }
+        Question::End(id) => wire.end = Some(id.to_bytes().to_vec()),
+        Question::Redeem { ticket, source, agent } => {
+            let (ticket, source) = (ticket.expose().clone(), address_bytes(*source));
+            wire.redeem = Some(WireRedeem { ticket, source, agent: *agent });
+        }
+        Question::Consoles(events) => wire.consoles = events.iter().map(encode_event).collect(),
+        Question::Unknown => {}
+    }
+    wire
+}
+
+pub(super) fn decode_ask(wire: WireAsk) -> Result<Ask, String> {
+    let WireAsk { number, sessions, end, redeem, consoles } = wire;
+    let question = if let Some(redeem) = redeem {
+        // First, so that the ticket is in custody whatever else is wrong.
+        let ticket = Secret::new(redeem.ticket);
+        Question::Redeem { ticket, source: address(&redeem.source)?, agent: redeem.agent }
+    } else if let Some(asked) = sessions {
+        let (after, only) = (id(asked.after, SessionId::from_bytes)?, id(asked.only, SessionId::from_bytes)?);
+        Question::Sessions { after, only, limit: asked.limit }
+    } else if let Some(end) = end {
+        Question::End(SessionId::from_bytes(id_bytes(&end)?))
+    } else if !consoles.is_empty() {
+        Question::Consoles(consoles.into_iter().map(decode_event).collect::<Result<_, _>>()?)
+    } else {
+        Question::Unknown
+    };
+    Ok(Ask { number, question })
+}
+
+pub(super) fn encode_told(told: &Told) -> WireTold {
+    let mut wire = WireTold { number: told.number, ..WireTold::default() };
+    match &told.answer {
+        Answer::Sessions { items, more } => {
+            wire.sessions = Some(WireSessionsTold { more: *more });
+            wire.items = items.iter().map(encode_session).collect();
+        }
+        Answer::Ended(was_there) => wire.ended = Some(*was_there),
+        Answer::Redeemed(what) => wire.redeemed = Some(number_of(*what)),
+        Answer::Unknown => {}
+    }
+    wire
+}
+
+pub(super) fn decode_told(wire: WireTold) -> Result<Told, String> {
+    let answer = match (wire.sessions, wire.ended, wire.redeemed) {
+        (Some(told), _, _) => {
+            let items = wire.items.into_iter().map(decode_session).collect::<Result<_, _>>()?;
+            Answer::Sessions { items, more: told.more }
+        }
+        (None, Some(was_there), _) => Answer::Ended(was_there),
+        (None, None, Some(number)) => {
+            let found = Redemption::ALL.into_iter().find(|known| number_of(*known) == number);
+            // A reason that is newer than we are opens nothing all the same.
+            Answer::Redeemed(found.unwrap_or(Redemption::Unanswered))
+        }
+        (None, None, None) => Answer::Unknown,
+    };
+    Ok(Told { number: wire.number, answer })
+}
+
+const fn number_of(what: Redemption) -> u32 {
+    match what {
+        Redemption::Yours => 0,
+        Redemption::Used => 1,
+        Redemption::Expired => 2,
+        Redemption::BeforeStart => 3,
+        Redemption::Forged => 4,
+        Redemption::Unanswered => 5,
+    }
+}
+
+fn encode_event(event: &ConsoleEvent) -> WireConsoleEvent {
+    WireConsoleEvent {
+        session: event.session.to_bytes().to_vec(),
+        console: event.console.to_bytes().to_vec(),
+        user: event.user.map(|id| id.to_bytes().to_vec()),
+        source: address_bytes(event.source),
+        what: event.what.clone(),
+        why: event.why.clone(),
+        bytes_up: event.bytes_up,
+        bytes_down: event.bytes_down,
+        at_ms: event.at_ms,
+    }
+}
+
+fn decode_event(wire: WireConsoleEvent) -> Result<ConsoleEvent, String> {
+    Ok(ConsoleEvent {
+        session: SessionId::from_bytes(id_bytes(&wire.session)?),
+        console: ConsoleId::from_bytes(id_bytes(&wire.console)?),
+        user: id(wire.user, UserId::from_bytes)?,
+        source: address(&wire.source)?,
+        what: short(wire.what)?,
+        why: short(wire.why)?,
+        bytes_up: wire.bytes_up,
+        bytes_down: wire.bytes_down,
+        at_ms: wire.at_ms,
+    })
+}
+
+fn encode_session(seen: &SessionSeen) -> WireSession {
+    WireSession {
+        id: seen.id.to_bytes().to_vec(),
+        kind: seen.kind.clone(),
+        peer: address_bytes(seen.peer.ip()),
+        peer_port: seen.peer.port().into(),
+        principal: seen.principal.map(|id| id.to_bytes().to_vec()),
+        route: seen.route.map(|id| id.to_bytes().to_vec()),
+        forward: seen.forward.map(|id| id.to_bytes().to_vec()),
+        endpoint: seen.endpoint.map(|id| id.to_bytes().to_vec()),
+        vm: seen.vm.map(|id| id.to_bytes().to_vec()),
+        console: seen.console.map(|id| id.to_bytes().to_vec()),
+        started_ms: seen.started_ms,
+        bytes_up: seen.bytes_up,
+        bytes_down: seen.bytes_down,
+    }
+}
+
+fn decode_session(wire: WireSession) -> Result<SessionSeen, String> {
+    Ok(SessionSeen {
+        id: SessionId::from_bytes(id_bytes(&wire.id)?),
+        kind: short(wire.kind)?,
+        peer: SocketAddr::new(address(&wire.peer)?, port(wire.peer_port)?),
+        principal: id(wire.principal, UserId::from_bytes)?,
+        route: id(wire.route, RouteId::from_bytes)?,
+        forward: id(wire.forward, ForwardId::from_bytes)?,
+        endpoint: id(wire.endpoint, EndpointId::from_bytes)?,
+        vm: id(wire.vm, VmId::from_bytes)?,
+        console: id(wire.console, ConsoleId::from_bytes)?,
+        started_ms: wire.started_ms,
+        bytes_up: wire.bytes_up,
+        bytes_down: wire.bytes_down,
+    })
+}
+
+fn id<T>(bytes: Option<Vec<u8>>, read: impl Fn([u8; 16]) -> T) -> Result<Option<T>, String> {
+    bytes.map(|bytes| id_bytes(&bytes).map(&read)).transpose()
+}
+
+fn short(text: String) -> Result<String, String> {
+    let max = limits::ASKED_TEXT_BYTES_MAX;
+    if text.len() > max {
+        Err(format!("a text has {} bytes, at most {max} are taken", text.len()))
+    } else {
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::message::Message;
+
+    fn seen(number: u8) -> SessionSeen {
+        SessionSeen {
+            id: SessionId::from_bytes([number; 16]),
+            kind: "console".into(),
+            peer: "[2001:db8::1]:4000".parse().unwrap(),
+            principal: Some(UserId::from_bytes([2; 16])),
+            route: None,
+            forward: Some(ForwardId::from_bytes([3; 16])),
+            endpoint: Some(EndpointId::from_bytes([4; 16])),
+            vm: None,
+            console: Some(ConsoleId::from_bytes([5; 16])),
+            started_ms: 6,
+            bytes_up: 7,
+            bytes_down: u64::MAX,
+        }
+    }
+
+    fn event() -> ConsoleEvent {
+        ConsoleEvent {
+            session: SessionId::from_bytes([1; 16]),
+            console: ConsoleId::from_bytes([2; 16]),
+            user: None,
+            source: "192.0.2.1".parse().unwrap(),
+            what: "open".into(),
+            why: String::new(),
+            bytes_up: 1,
+            bytes_down: 2,
+            at_ms: 3,
+        }
+    }
+
+    #[test]
+    fn questions_and_answers_arrive_as_they_went() {
+        let session = SessionId::from_bytes([9; 16]);
+        for question in [
+            Question::Sessions { after: Some(session), only: None, limit: 5 },
+            Question::Sessions { after: None, only: Some(session), limit: 0 },
+            Question::End(session),
+            Question::Redeem {
+                ticket: Secret::new("t".into()),
+                source: "::1".parse().unwrap(),
+                agent: u64::MAX,
+            },
+            Question::Consoles(vec![
+                event(),
+                ConsoleEvent { user: Some(UserId::from_bytes([4; 16])), ..event() },
+            ]),
+            Question::Unknown,
+        ] {
+            let message = Message::Ask(Ask { number: 7, question });
+            assert_eq!(Message::decode(&message.encode()).unwrap(), message);
+        }
+        let mut answers = vec![
+            Answer::Sessions { items: vec![seen(1), seen(2)], more: true },
+            Answer::Sessions { items: Vec::new(), more: false },
+            Answer::Ended(false),
+            Answer::Ended(true),
+            Answer::Unknown,
+        ];
+        answers.extend(Redemption::ALL.map(Answer::Redeemed));
+        for answer in answers {
+            let message = Message::Told(Told { number: 8, answer });
+            assert_eq!(Message::decode(&message.encode()).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn a_question_with_a_ticket_does_not_print_it() {
+        let ask = Ask {
+            number: 1,
+            question: Question::Redeem {
+                ticket: Secret::new("hunter2".into()),
+                source: "::1".parse().unwrap(),
+                agent: 1,
+            },
+        };
+        assert!(!format!("{ask:?} {:?}", encode_ask(&ask)).contains("hunter2"));
+    }
+
+    #[test]
+    fn a_text_beyond_its_bound_is_refused() {
+        let long = ConsoleEvent { why: "x".repeat(limits::ASKED_TEXT_BYTES_MAX + 1), ..event() };
+        let message = Message::Ask(Ask { number: 1, question: Question::Consoles(vec![long]) });
+        assert!(Message::decode(&message.encode()).is_err());
+    }
+}
