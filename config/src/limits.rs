@@ -636,3 +636,7 @@ pub const SESSIONS_ANSWERS_MAX: usize = 200;
 pub const CONSOLE_EVENTS_MAX: usize = 1_024;
 /// How much of it one message carries.
 pub const CONSOLE_EVENTS_TOLD_MAX: usize = 64;
+/// Refused consoles that one gateway tells control of in [`CONSOLE_REFUSALS_MS`]: each becomes a row of the audit.
+pub const CONSOLE_REFUSALS_MAX: u32 = 60;
+/// See [`CONSOLE_REFUSALS_MAX`], in milliseconds.
+pub const CONSOLE_REFUSALS_MS: u64 = 60_000;

@@ -15,6 +15,7 @@ pub mod problem;
 mod respond;
 mod route;
 pub mod schema;
+mod session;
 mod ssh;
 mod system;
 #[cfg(test)]
@@ -56,6 +57,7 @@ fn resources() -> OpenApiRouter<Arc<App>> {
         .merge(vm::router())
         .merge(forward::router())
         .merge(console::router())
+        .merge(session::router())
         .merge(user::router())
         .merge(ssh::router())
         .merge(token::router())

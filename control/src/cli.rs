@@ -16,6 +16,7 @@ pub mod output;
 mod resolve;
 mod route;
 mod run;
+mod session;
 mod sources;
 mod ssh;
 mod status;
@@ -69,6 +70,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         | Command::Vm(_)
         | Command::Forward(_)
         | Command::Console(_)
+        | Command::Session(_)
         | Command::Diagnose(_)
         | Command::Acme(_)
         | Command::User(_)
@@ -105,6 +107,7 @@ async fn ask(global: &Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Route(command) => route::run(&client, &printer, command).await?,
         Command::Vm(command) => vm::run(&client, &printer, command).await?,
         Command::Forward(command) => forward::run(&client, &printer, command).await?,
+        Command::Session(command) => session::run(&client, &printer, command).await?,
         Command::Console(command) => console::run(&client, &printer, command).await?,
         Command::Diagnose(command) => return forward::diagnose(&client, &printer, command).await,
         Command::Acme(command) => acme::run(&client, &printer, command).await?,

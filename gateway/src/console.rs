@@ -6,6 +6,7 @@
 //! look. [`handshake`] is the WebSocket's opening where it ends here, [`pages`] what a browser shows around it.
 //! `http::console` joins all this to the engine.
 
+pub(crate) mod asked;
 pub(crate) mod bridge;
 pub(crate) mod handshake;
 pub(crate) mod pages;

@@ -14,12 +14,14 @@ use std::time::{Duration, SystemTime};
 
 use config::id::{ConsoleId, EndpointId, ForwardId, RouteId, SessionId, UserId, VmId};
 use config::snapshot::{FlowPolicy, Snapshot};
+use config::sync::asking::{ConsoleEvent, SessionSeen};
 use dashmap::DashMap;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
+use crate::console::redeemed::now_ms;
 use crate::live::Current;
 use crate::relay::{self, Counts, RelayLimits, Totals};
 use reconcile::Step;
@@ -61,6 +63,20 @@ pub enum SessionKind {
     Look,
     /// A connection whose TLS is the upstream's.
     Passthrough,
+}
+
+impl SessionKind {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Upgrade => "upgrade",
+            Self::Forward => "forward",
+            Self::Jump => "jump",
+            Self::Console => "console",
+            Self::Look => "look",
+            Self::Passthrough => "passthrough",
+        }
+    }
 }
 
 /// Why a session ended.
@@ -113,6 +129,8 @@ pub struct Sessions {
     open: DashMap<SessionId, Arc<Entry>>,
     /// Moves with every generation, for sessions that know more of their rights than a [`Subject`] says.
     steps: tokio::sync::watch::Sender<()>,
+    /// Hears of the end of consoles.
+    asking: Option<Arc<crate::sync::Asking>>,
 }
 
 // Not Clone: two owners could close it twice.
@@ -140,12 +158,22 @@ struct Order {
 }
 
 impl Sessions {
+    /// None open yet; control is told of consoles that end.
+    pub fn telling(asking: Arc<crate::sync::Asking>) -> Self {
+        Self { asking: Some(asking), ..Self::default() }
+    }
+
     /// Registers a session. The handle's [`SessionHandle::ended`] resolves when it is to end.
     ///
     /// A session that was admitted under a pinned generation is opened with [`Sessions::open_under`].
     pub fn open(self: &Arc<Self>, subject: Subject) -> SessionHandle {
+        self.open_as(SessionId::from_uuid(uuid::Uuid::now_v7()), subject)
+    }
+
+    /// Registers a session whose id is known already: nobody else may have it.
+    fn open_as(self: &Arc<Self>, id: SessionId, subject: Subject) -> SessionHandle {
         let entry = Arc::new(Entry {
-            id: SessionId::from_uuid(uuid::Uuid::now_v7()),
+            id,
             subject,
             started: SystemTime::now(),
             counts: Counts::default(),
@@ -167,7 +195,25 @@ impl Sessions {
         pinned: &Snapshot,
         current: &Current,
     ) -> SessionHandle {
-        let handle = self.open(subject);
+        self.held_against(self.open(subject), pinned, current)
+    }
+
+    /// Registers the console that a ticket opens: the session is the ticket's, as audit rows name it. A browser that
+    /// comes again gets another, while its first one ends.
+    pub fn open_console(
+        self: &Arc<Self>,
+        (ticket, is_again): (SessionId, bool),
+        subject: Subject,
+        pinned: &Snapshot,
+        current: &Current,
+    ) -> SessionHandle {
+        let is_free = !is_again && !self.open.contains_key(&ticket);
+        let handle = if is_free { self.open_as(ticket, subject) } else { self.open(subject) };
+        self.held_against(handle, pinned, current)
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as a step of the two above")]
+    fn held_against(&self, handle: SessionHandle, pinned: &Snapshot, current: &Current) -> SessionHandle {
         if let Some(newest) = current.pin() {
             let newest = &newest.snapshot;
             if newest.generation() != pinned.generation() || newest.lineage() != pinned.lineage() {
@@ -193,6 +239,22 @@ impl Sessions {
         let mut entries = self.entries();
         entries.sort_unstable_by_key(|entry| entry.id);
         entries.iter().map(|entry| entry.info()).collect()
+    }
+
+    /// At most `limit` open sessions after this one, in the order of ids, and whether others follow. Cost: proportional
+    /// to all of them.
+    pub fn page(&self, after: Option<SessionId>, limit: usize) -> (Vec<SessionSeen>, bool) {
+        let mut entries = self.entries();
+        entries.retain(|entry| after.is_none_or(|after| entry.id > after));
+        entries.sort_unstable_by_key(|entry| entry.id);
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        (entries.iter().map(|entry| entry.seen()).collect(), more)
+    }
+
+    /// One open session.
+    pub fn one(&self, id: SessionId) -> Option<SessionSeen> {
+        self.open.get(&id).map(|entry| entry.seen())
     }
 
     /// Ends one session; `false` if there is none with this id.
@@ -258,8 +320,30 @@ impl Entry {
         *self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn info(&self) -> SessionInfo {
+    fn started_ms(&self) -> u64 {
         let since_1970 = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn seen(&self) -> SessionSeen {
+        let Subject { kind, peer, principal, route, forward, endpoint, vm, console } = self.subject;
+        SessionSeen {
+            id: self.id,
+            kind: kind.name().to_owned(),
+            peer,
+            principal,
+            route,
+            forward,
+            endpoint,
+            vm,
+            console,
+            started_ms: self.started_ms(),
+            bytes_up: self.counts.up(),
+            bytes_down: self.counts.down(),
+        }
+    }
+
+    fn info(&self) -> SessionInfo {
         SessionInfo {
             id: self.id.to_string(),
             kind: self.subject.kind,
@@ -270,7 +354,7 @@ impl Entry {
             endpoint: self.subject.endpoint.map(|id| id.to_string()),
             vm: self.subject.vm.map(|id| id.to_string()),
             console: self.subject.console.map(|id| id.to_string()),
-            started_ms: u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX),
+            started_ms: self.started_ms(),
             bytes_up: self.counts.up(),
             bytes_down: self.counts.down(),
         }
@@ -349,6 +433,20 @@ impl SessionHandle {
 impl Drop for SessionHandle {
     fn drop(&mut self) {
         self.sessions.open.remove(&self.entry.id);
+        let (Some(asking), Some(console)) = (&self.sessions.asking, self.entry.subject.console) else {
+            return;
+        };
+        asking.note(ConsoleEvent {
+            session: self.entry.id,
+            console,
+            user: self.entry.subject.principal,
+            source: self.entry.subject.peer.ip(),
+            what: "end".to_owned(),
+            why: String::new(),
+            bytes_up: self.entry.counts.up(),
+            bytes_down: self.entry.counts.down(),
+            at_ms: now_ms(),
+        });
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! A generation is acknowledged after the installer put it in force and the checkpoint made it durable.
 
+mod asking;
 mod drive;
 mod enrol;
 mod identity;
@@ -21,9 +22,12 @@ use config::id::GatewayId;
 use config::name::GatewayName;
 use config::secret::Secret;
 use config::snapshot::Snapshot;
+use config::sync::asking::{Ask, Told};
 use config::sync::message::{Hello, Report};
 
 use crate::checkpoint::Checkpoint;
+
+pub use asking::Asking;
 
 /// What the stream needs of the rest of the gateway.
 pub trait Installer {
@@ -49,6 +53,16 @@ pub trait Installer {
 
     /// This gateway knows who it is to control.
     fn named(&self, _gateway: GatewayId) {}
+
+    /// Control asks something; `None` is said of what is not known here.
+    fn asked(&self, _ask: &Ask) -> Option<Told> {
+        None
+    }
+
+    /// What this gateway asks of control.
+    fn asking(&self) -> Option<&Asking> {
+        None
+    }
 
     /// The stream came up or went down; told on every change and every failed try.
     fn link(&self, link: Link);

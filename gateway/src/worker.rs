@@ -46,6 +46,8 @@ pub struct Shared {
     pub ssh_sources: Arc<crate::ssh::Sources>,
     /// Which console tickets were redeemed.
     pub consoles: crate::console::Redeemed,
+    /// What this gateway asks of control and tells it.
+    pub asking: Arc<crate::sync::Asking>,
     /// Who this gateway is to control; empty before it is enrolled.
     pub gateway: ArcSwapOption<GatewayId>,
     /// What routes' filters remember: rates, requests under way.
@@ -94,12 +96,14 @@ impl Shared {
         bounds: Bounds,
     ) -> Arc<Self> {
         let current = Current::default();
+        let asking: Arc<crate::sync::Asking> = Arc::default();
         Arc::new(Self {
             settings,
             tls: crate::tls::Acceptor::new(current.clone()),
             current,
             guard: Guard::new(bounds),
-            sessions: Arc::default(),
+            sessions: Arc::new(Sessions::telling(Arc::clone(&asking))),
+            asking,
             ssh_unauthenticated: Arc::new(Semaphore::new(limits::SSH_UNAUTHENTICATED_MAX)),
             ssh_sources: Arc::default(),
             consoles: crate::console::Redeemed::default(),

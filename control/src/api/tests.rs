@@ -10,6 +10,7 @@ mod forwards_csv;
 mod gateways;
 mod routes;
 mod routes_options;
+mod sessions;
 mod ssh;
 mod system;
 mod users;

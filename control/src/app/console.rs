@@ -2,6 +2,7 @@
 
 pub mod input;
 pub mod place;
+pub mod redeem;
 pub mod ticket;
 pub mod view;
 

@@ -308,13 +308,20 @@ pub struct Said {
 pub struct Connected {
     said: Mutex<HashMap<GatewayId, Said>>,
     revoked: watch::Sender<Option<GatewayId>>,
+    /// Questions to them.
+    pub lines: super::lines::Lines,
     /// Wakes those who wait for an acknowledgement.
     progress: watch::Sender<()>,
 }
 
 impl Default for Connected {
     fn default() -> Self {
-        Self { said: Mutex::default(), revoked: watch::Sender::new(None), progress: watch::Sender::new(()) }
+        Self {
+            said: Mutex::default(),
+            revoked: watch::Sender::new(None),
+            lines: super::lines::Lines::default(),
+            progress: watch::Sender::new(()),
+        }
     }
 }
 

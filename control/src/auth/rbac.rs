@@ -43,6 +43,8 @@ pub enum Resource<'a> {
     Forward(&'a Namespace),
     /// A console of a machine of a namespace.
     Console(&'a Namespace),
+    /// An open session on something of a namespace; those of none are root's.
+    Session(Option<&'a Namespace>),
     /// A certificate of a namespace.
     Certificate(&'a Namespace),
     /// A target given as an address or a name instead of a VM.
@@ -118,12 +120,15 @@ const fn need<'a>(action: Action, resource: &Resource<'a>) -> Need<'a> {
             Resource::Route(namespace)
             | Resource::Forward(namespace)
             | Resource::Console(namespace)
+            | Resource::Session(Some(namespace))
             | Resource::Certificate(namespace)
             | Resource::Vm(namespace),
             Action::Read,
         ) => Need::Role(Role::Guest, namespace),
         (Resource::Vm(namespace) | Resource::Console(namespace), Action::Use)
-        | (Resource::Forward(namespace), _) => Need::Role(Role::Operator, namespace),
+        | (Resource::Forward(namespace) | Resource::Session(Some(namespace)), _) => {
+            Need::Role(Role::Operator, namespace)
+        }
         (
             Resource::Route(namespace)
             | Resource::Certificate(namespace)
@@ -152,6 +157,7 @@ const fn need<'a>(action: Action, resource: &Resource<'a>) -> Need<'a> {
             | Resource::Gateways
             | Resource::AcmeAccounts
             | Resource::Audits(_)
+            | Resource::Session(None)
             | Resource::Status
             | Resource::Metrics
             | Resource::Explain

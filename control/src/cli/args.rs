@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod options;
 pub mod route;
 pub mod run;
+pub mod session;
 pub mod ssh;
 pub mod user;
 pub mod vm;
@@ -26,6 +27,7 @@ pub use self::gateway::{GatewayCommand, JoinCommand};
 pub use self::options::ExplainArgs;
 pub use self::route::{EndpointCommand, RouteCommand, RouteFields, RouteName, Tls};
 pub use self::run::{ControlCommand, DbCommand, RunArgs, SetupArgs, SourceArgs, UpArgs};
+use self::session::SessionCommand;
 pub use self::user::{KeyCommand, TokenCommand, UserCommand};
 pub use self::vm::{VmCommand, VmRef};
 
@@ -121,6 +123,9 @@ pub enum Command {
     /// Consoles: screens, terminals and serial lines of machines.
     #[command(subcommand)]
     Console(ConsoleCommand),
+    /// Open sessions of all gateways: tunnels, consoles, forwarded ports, SSH.
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Looks for what is wrong with something.
     #[command(subcommand)]
     Diagnose(DiagnoseCommand),

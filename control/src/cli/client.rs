@@ -128,6 +128,16 @@ impl Client {
 
     /// Every item of a list, page by page.
     pub async fn list(&self, path: &str, filters: &[(&str, &str)]) -> Result<Vec<Value>, Failure> {
+        self.list_seeing(path, filters, |_| {}).await
+    }
+
+    /// [`Client::list`]; `see` is shown each page, for what stands beside its items.
+    pub async fn list_seeing(
+        &self,
+        path: &str,
+        filters: &[(&str, &str)],
+        mut see: impl FnMut(&Value),
+    ) -> Result<Vec<Value>, Failure> {
         let mut items = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
@@ -136,6 +146,7 @@ impl Client {
                 query.push_str(&format!("&{name}={}", escape(value)));
             }
             let mut page = self.get(&query).await?.body;
+            see(&page);
             if let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) {
                 items.extend(more);
             }

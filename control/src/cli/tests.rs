@@ -196,3 +196,15 @@ fn every_form_of_a_console_parses() {
         assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
     }
 }
+
+#[test]
+fn every_form_of_a_session_parses() {
+    for line in [
+        "gatehouse session ls",
+        "gatehouse session ls --gateway gw1 --kind console --namespace ns1 --user ann --vm web01.ns1 -o json",
+        "gatehouse session show 01890a5d-ac96-774b-bcce-b302099a8057",
+        "gatehouse session kill 01890a5d-ac96-774b-bcce-b302099a8057",
+    ] {
+        assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+    }
+}

@@ -99,6 +99,20 @@ impl Redeemed {
         }
     }
 
+    /// Notes a ticket that another gateway redeemed for this browser; the session that it opened here before is
+    /// returned, to be ended.
+    pub(crate) fn adopt(&self, claims: &Claims, by: Browser, now_ms: u64) -> Option<SessionId> {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        table.sweep(now_ms);
+        // The other gateway is the judge: without room here, a browser that comes again keeps two sessions for a while.
+        if table.used.len() >= self.max {
+            return None;
+        }
+        let forget_ms = claims.expires_ms.max(now_ms).saturating_add(limits::TICKET_AGAIN_MS);
+        let fresh = Used { by, at_ms: now_ms, forget_ms, session: None };
+        table.used.entry(claims.session).or_insert(fresh).session
+    }
+
     /// What redeeming would answer, without doing it.
     pub(crate) fn check(&self, claims: &Claims, by: Browser, now_ms: u64) -> Result<(), Refusal> {
         let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);

@@ -44,6 +44,8 @@ pub enum Refusal {
     NotServed,
     /// Too many tickets were redeemed of late.
     Full,
+    /// The gateway that redeems it could not be asked.
+    NotAsked,
 }
 
 impl Refusal {
@@ -64,6 +66,9 @@ impl Refusal {
             Self::NotGranted => "You may not open this console any more.",
             Self::NotHeldBack => "The ticket is for looking only, which this console cannot be held to.",
             Self::NotServed => "Consoles of this kind are not served by this gate.",
+            Self::NotAsked => {
+                "The gate that this ticket is for cannot be asked right now. Try again in a moment."
+            }
             Self::Full => "Too many consoles are being opened at once. Try again in a moment.",
         }
     }
@@ -85,6 +90,7 @@ impl Refusal {
             | Self::NotGranted
             | Self::NotHeldBack
             | Self::NotServed
+            | Self::NotAsked
             | Self::Full => self.sentence(),
         }
     }
@@ -107,6 +113,8 @@ pub(crate) struct Opening {
     pub(crate) console: Console,
     /// Whether nothing but looking passes.
     pub(crate) read_only: bool,
+    /// Whether another gateway redeems the ticket.
+    pub(crate) is_elsewhere: bool,
 }
 
 /// Where a ticket came in.
@@ -124,11 +132,9 @@ pub(crate) struct Place<'a> {
 
 /// Verifies a ticket against a generation. Redeeming it is another matter.
 pub(crate) fn admit(snapshot: &Snapshot, text: &str, place: &Place<'_>) -> Result<Opening, Refusal> {
-    let look = |key, signed: &[u8], signature: &[u8; 64]| look(snapshot, key, signed, signature);
-    let claims = ticket::verify(text, (place.now_ms, limits::TICKET_AGAIN_MS), look)?;
-    if place.gateway != Some(claims.gateway) {
-        return Err(Refusal::OtherGateway);
-    }
+    let claims = claims_of(snapshot, text, place.now_ms)?;
+    // One that is not enrolled has nobody to ask.
+    let is_elsewhere = place.gateway.ok_or(Refusal::OtherGateway)? != claims.gateway;
     if claims.source.is_some_and(|source| source.to_canonical() != place.source.to_canonical()) {
         return Err(Refusal::OtherAddress);
     }
@@ -149,7 +155,13 @@ pub(crate) fn admit(snapshot: &Snapshot, text: &str, place: &Place<'_>) -> Resul
     if read_only && (console.kind, &console.wire) != (ConsoleKind::Vnc, &ConsoleWire::Tcp) {
         return Err(Refusal::NotHeldBack);
     }
-    Ok(Opening { claims, console, read_only })
+    Ok(Opening { claims, console, read_only, is_elsewhere })
+}
+
+/// What a ticket says, where somebody whom we trust made it.
+pub(crate) fn claims_of(snapshot: &Snapshot, text: &str, now_ms: u64) -> Result<Claims, TicketError> {
+    let look = |key, signed: &[u8], signature: &[u8; 64]| look(snapshot, key, signed, signature);
+    ticket::verify(text, (now_ms, limits::TICKET_AGAIN_MS), look)
 }
 
 fn look(snapshot: &Snapshot, key: KeyId, signed: &[u8], signature: &[u8; 64]) -> Seen {

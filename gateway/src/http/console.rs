@@ -10,8 +10,9 @@ mod pages;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::Duration;
 
-use config::id::RouteId;
+use config::id::{RouteId, SessionId};
 use config::name::{HostPattern, PathPrefix};
+use config::secret::Secret;
 use config::snapshot::{Action, ConsoleWire, Endpoint, FlowPolicy, Route, Service, TlsMode, Upstream};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -28,11 +29,11 @@ use super::headers::{self, Outbound, Policy};
 use super::scratch::Scratch;
 use super::serve::Next;
 use super::upgrade::Admission;
-use crate::console::Refusal;
 use crate::console::bridge::Bridge;
 use crate::console::handshake::Offer;
 use crate::console::redeemed::{Browser, now_ms};
 use crate::console::ticket::{self, Opening, Place};
+use crate::console::{Refusal, asked};
 use crate::fault::{Fault, Kind};
 use crate::guard::SessionPermit;
 use crate::listener;
@@ -139,7 +140,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         let now = now_ms();
         let browser = self.browser(scratch, visit.client);
         if visit.asked.upgrade != Some(Upgrade::WebSocket) {
-            self.worker.shared.consoles.check(&opening.claims, browser, now).map_err(refused)?;
+            // What another gateway would answer is learnt by opening.
+            if !opening.is_elsewhere {
+                self.worker.shared.consoles.check(&opening.claims, browser, now).map_err(refused)?;
+            }
             return Err(Fault::downstream(Kind::UpgradeRequired, "a console is a WebSocket"));
         }
         let offer = match opening.console.wire {
@@ -150,7 +154,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
             }
             ConsoleWire::WebSocket { .. } => None,
         };
-        let opened = self.open_console(visit, opening, browser)?;
+        let opened = self.open_console(visit, opening, browser).await?;
         match offer {
             Some(offer) => self.bridge(scratch, visit, (opened, offer), told).await,
             None => self.pass_console(scratch, visit, opened, told).await,
@@ -164,17 +168,38 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         let gateway = self.worker.shared.gateway.load().as_deref().copied();
         let source = visit.client.address;
         let place = Place { gateway, service: visit.door.service, source, now_ms: now_ms() };
-        ticket::admit(&visit.pinned.snapshot, ticket, &place).map_err(refused)
+        ticket::admit(&visit.pinned.snapshot, ticket, &place).map_err(|refusal| {
+            if visit.asked.upgrade.is_some()
+                && let Ok(claims) = ticket::claims_of(&visit.pinned.snapshot, ticket, place.now_ms)
+            {
+                let told = (source, claims.session);
+                asked::note(&self.worker.shared, &claims, told, refusal.sentence());
+            }
+            refused(refusal)
+        })
     }
 
     /// Redeems the ticket and registers the session: from here a change of the console ends it.
-    fn open_console(&self, visit: &Visit<'_>, opening: Opening, browser: Browser) -> Result<Opened, Fault> {
+    async fn open_console(
+        &self,
+        visit: &Visit<'_>,
+        opening: Opening,
+        browser: Browser,
+    ) -> Result<Opened, Fault> {
         let shared = &self.worker.shared;
         let permit = shared.guard.admit_session(opening.claims.user).map_err(|full| {
             self.worker.counters.full(full);
             Fault::internal(Kind::Overloaded)
         })?;
-        let before = shared.consoles.redeem(&opening.claims, browser, now_ms()).map_err(refused)?;
+        let before = self.redeem(visit, &opening, browser).await.map_err(|refusal| {
+            asked::note(
+                shared,
+                &opening.claims,
+                (browser.source, opening.claims.session),
+                refusal.sentence(),
+            );
+            refused(refusal)
+        })?;
         if let Some(before) = before {
             shared.sessions.end(before);
         }
@@ -188,13 +213,36 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
             vm: Some(opening.console.vm),
             console: Some(opening.console.id),
         };
-        let session = shared.sessions.open_under(subject, &visit.pinned.snapshot, &shared.current);
+        let of_ticket = (opening.claims.session, before.is_some());
+        let session =
+            shared.sessions.open_console(of_ticket, subject, &visit.pinned.snapshot, &shared.current);
+        asked::note(shared, &opening.claims, (browser.source, session.id()), "");
         shared.consoles.opened(&opening.claims, session.id());
         tracing::info!(
             session = %session.id(), console = %opening.console.id, vm = %opening.console.vm,
             user = ?opening.claims.user, peer = %self.meta.peer, read_only = opening.read_only, "console opened"
         );
         Ok(Opened { opening, session, permit })
+    }
+
+    /// Redeems a ticket here, or at the gateway that it names; returns the session that it opened before.
+    async fn redeem(
+        &self,
+        visit: &Visit<'_>,
+        opening: &Opening,
+        browser: Browser,
+    ) -> Result<Option<SessionId>, Refusal> {
+        let consoles = &self.worker.shared.consoles;
+        if !opening.is_elsewhere {
+            return consoles.redeem(&opening.claims, browser, now_ms());
+        }
+        let bytes = self.link.intake.head();
+        let path = visit.asked.path.of(bytes);
+        let below = visit.door.route.map_or(Some(path), |route| path::below(&route.path, path));
+        let ticket = ticket_of(below.unwrap_or_default(), visit.asked.query.of(bytes)).unwrap_or_default();
+        let ticket = Secret::new(String::from_utf8_lossy(ticket).into_owned());
+        asked::redeemed_elsewhere(&self.worker.shared, ticket, browser).await?;
+        Ok(consoles.adopt(&opening.claims, browser, now_ms()))
     }
 
     /// Answers the handshake; what follows is the bridge's.

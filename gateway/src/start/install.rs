@@ -10,6 +10,7 @@ use std::time::Instant;
 use config::delta::{self, Delta};
 use config::id::GatewayId;
 use config::snapshot::Snapshot;
+use config::sync::asking::{Ask, Told};
 use config::sync::message::{FORMATS, Hello, Listening, Report};
 use config::table::Conflicts;
 
@@ -17,7 +18,7 @@ use super::run::Listeners;
 use crate::forward::Doors;
 use crate::listener::Wanted;
 use crate::live::Live;
-use crate::sync::{Installer, Link};
+use crate::sync::{Asking, Installer, Link};
 use crate::upstream::health::watch;
 use crate::upstream::retired;
 use crate::worker::Shared;
@@ -74,6 +75,14 @@ impl Installer for Install {
             // 1xx are no answers.
             requests: (1..5).map(answered).sum(),
         }
+    }
+
+    fn asked(&self, ask: &Ask) -> Option<Told> {
+        crate::console::asked::answer(&self.shared, ask)
+    }
+
+    fn asking(&self) -> Option<&Asking> {
+        Some(&self.shared.asking)
     }
 
     fn link(&self, link: Link) {

@@ -158,9 +158,18 @@ struct Driver<'a, I> {
     renewal: Renewal,
 }
 
+/// What this gateway asks of control, for ever.
+async fn wanted(installer: &impl Installer) -> Message {
+    match installer.asking() {
+        Some(asking) => asking.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 enum Event {
     Frame(Result<Bytes, SyncError>),
     Installed(Option<Outcome>),
+    Wanted(Message),
     Tick,
 }
 
@@ -217,6 +226,8 @@ impl<I: Installer> Driver<'_, I> {
             let event = tokio::select! {
                 frame = framed.receive() => Event::Frame(frame),
                 outcome = self.outcomes.recv() => Event::Installed(outcome),
+                // Nothing but pings may go before the greeting.
+                message = wanted(self.installer), if self.greeted => Event::Wanted(message),
                 _ = ticks.tick() => Event::Tick,
             };
             if let Err(error) = self.handle(event, &mut framed).await {
@@ -251,8 +262,21 @@ impl<I: Installer> Driver<'_, I> {
                     self.renewal.take(renewed).await;
                     return Ok(());
                 }
-                self.follower.handle_message(message);
+                match message {
+                    Message::Ask(ask) => {
+                        if let Some(told) = self.installer.asked(&ask).filter(|_| self.greeted) {
+                            framed.send(&Message::Told(told)).await?;
+                        }
+                    }
+                    Message::Told(told) => {
+                        if let Some(asking) = self.installer.asking() {
+                            asking.told(told);
+                        }
+                    }
+                    message => self.follower.handle_message(message),
+                }
             }
+            Event::Wanted(message) => framed.send(&message).await?,
             Event::Installed(Some(outcome)) => match outcome {
                 Outcome::Installed(degraded) => self.follower.handle_installed(degraded),
                 Outcome::Undurable(degraded, why) => self.follower.handle_undurable(degraded, &why),

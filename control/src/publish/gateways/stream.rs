@@ -1,5 +1,6 @@
 //! One authenticated stream: a [`Publisher`] driven by the desired state, the gateway's messages and the clock.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,17 +8,20 @@ use std::time::Duration;
 use config::id::GatewayId;
 use config::limits;
 use config::snapshot::Snapshot;
+use config::sync::asking::{Answer, Ask, Question, Told};
 use config::sync::message::{Have, Message, Renewed};
 use config::sync::publisher::{Action, Publisher};
 use tokio::io::{AsyncRead, WriteHalf};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 
 use super::{Gateways, WITHDRAWN, enrol, frame};
 use crate::app;
+use crate::app::console::redeem;
 use crate::app::gateway::{self, Certificate, Standing};
+use crate::app::lines::{self, Held, Order};
 
 /// Messages of a gateway that wait to be handled; the gateway waits when there are more.
 const INBOX_MAX: usize = 16;
@@ -35,8 +39,22 @@ pub(super) async fn run(
     let reading = tokio::spawn(read_all(reader, send));
     let desired = gateways.app.desired.subscribe();
     let publisher = Publisher::new(Arc::clone(&gateways.app.desired.current().snapshot));
-    let mut session = Session { gateways, writer, id, publisher, introduced: false, pings: 0 };
-    let ended = session.run(inbox, desired, certificate).await;
+    let (orders, ordered) = lines::orders();
+    let mut session = Session {
+        gateways,
+        writer,
+        id,
+        publisher,
+        introduced: false,
+        pings: 0,
+        orders,
+        line: None,
+        asked: HashMap::new(),
+        number: 0,
+        room: Arc::new(Semaphore::new(limits::ASKED_AT_ONCE_MAX)),
+    };
+    let ended = session.run((inbox, ordered), desired, certificate).await;
+    session.line = None;
     reading.abort();
     if session.introduced {
         gateways.app.gateways.closed(id, gateways.app.clock.now());
@@ -65,6 +83,15 @@ struct Session<'a> {
     publisher: Publisher,
     introduced: bool,
     pings: u64,
+    /// Where what this stream is to send is put.
+    orders: mpsc::Sender<Order>,
+    /// Held once the gateway introduced itself.
+    line: Option<Held>,
+    /// Who waits for an answer, by the number of the question.
+    asked: HashMap<u64, oneshot::Sender<Answer>>,
+    number: u64,
+    /// For questions of the gateway that are being answered.
+    room: Arc<Semaphore>,
 }
 
 /// Whether the stream goes on.
@@ -77,7 +104,7 @@ enum Next {
 impl Session<'_> {
     async fn run(
         &mut self,
-        mut inbox: mpsc::Receiver<io::Result<Message>>,
+        (mut inbox, mut ordered): (mpsc::Receiver<io::Result<Message>>, mpsc::Receiver<Order>),
         mut desired: tokio::sync::watch::Receiver<Arc<crate::publish::State>>,
         certificate: Certificate,
     ) -> io::Result<()> {
@@ -106,6 +133,7 @@ impl Session<'_> {
                     heard = Instant::now();
                     self.handle(message?);
                 }
+                Some(order) = ordered.recv() => self.send(order).await?,
                 Ok(()) = revocations.changed() => {
                     if self.is_over(certificate).await? == Next::End {
                         return Ok(());
@@ -127,6 +155,60 @@ impl Session<'_> {
     }
 
     fn handle(&mut self, message: Message) {
+        match message {
+            Message::Told(told) if self.introduced => {
+                if let Some(asker) = self.asked.remove(&told.number) {
+                    let _ = asker.send(told.answer);
+                }
+            }
+            Message::Ask(ask) if self.introduced => self.answer(ask),
+            message => self.publish(message),
+        }
+    }
+
+    /// Sends a question of ours, or an answer to one of the gateway's.
+    async fn send(&mut self, order: Order) -> io::Result<()> {
+        let message = match order {
+            Order::Told(told) => Message::Told(told),
+            Order::Ask(question, asker) => {
+                self.asked.retain(|_, asker| !asker.is_closed());
+                // Nobody waits any more, or too many do: who asked hears nothing in time.
+                if asker.is_closed() || self.asked.len() >= limits::ASKED_AT_ONCE_MAX {
+                    return Ok(());
+                }
+                self.number += 1;
+                self.asked.insert(self.number, asker);
+                Message::Ask(Ask { number: self.number, question })
+            }
+        };
+        frame::write(&mut self.writer, &message).await
+    }
+
+    /// Answers a question of the gateway beside the stream: another gateway is asked, or rows are written.
+    fn answer(&self, Ask { number, question }: Ask) {
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else { return };
+        let (app, orders, id) = (Arc::clone(&self.gateways.app), self.orders.clone(), self.id);
+        self.gateways.tasks.spawn(async move {
+            let _room = room;
+            match question {
+                Question::Redeem { ticket, source, agent } => {
+                    let what = redeem::redeem(&app, ticket, source, agent).await;
+                    let told = Told { number, answer: Answer::Redeemed(what) };
+                    // The stream may be gone, and with it whoever asked.
+                    let _ = orders.try_send(Order::Told(told));
+                }
+                Question::Consoles(events) => {
+                    if let Err(error) = redeem::note(&app, id, &events).await {
+                        tracing::warn!(gateway = %id, error = &error as &dyn std::error::Error,
+                            "what became of consoles could not be written to the audit");
+                    }
+                }
+                Question::Sessions { .. } | Question::End(_) | Question::Unknown => {}
+            }
+        });
+    }
+
+    fn publish(&mut self, message: Message) {
         let desired = &self.gateways.app.desired;
         let base = |have: Have| -> Option<Arc<Snapshot>> { desired.base(have) };
         self.publisher.handle_message(message, &base);
@@ -140,6 +222,8 @@ impl Session<'_> {
                 Action::Send(message) => frame::write(&mut self.writer, &message).await?,
                 Action::Introduced(hello) => {
                     self.introduced = true;
+                    let (lines, orders) = (&app.gateways.lines, self.orders.clone());
+                    self.line = Some(lines.hold(self.id, hello.draining, orders));
                     app.gateways.introduced(self.id, now, &hello);
                 }
                 Action::Acked(ack) => app.gateways.acked(self.id, now, &ack),

@@ -1,0 +1,87 @@
+//! Consoles and sessions over the stream to control: what control asks of this gateway, and what this one asks and tells.
+
+use std::net::IpAddr;
+
+use config::id::SessionId;
+use config::limits;
+use config::secret::Secret;
+use config::sync::asking::{Answer, Ask, ConsoleEvent, Question, Redemption, Told};
+use config::ticket::{Claims, TicketError};
+
+use super::redeemed::{Browser, now_ms};
+use super::ticket::{self, Refusal};
+use crate::worker::Shared;
+
+/// Answers a question of control; nothing is said to one that is not known here.
+pub(crate) fn answer(shared: &Shared, ask: &Ask) -> Option<Told> {
+    let answer = match &ask.question {
+        Question::Sessions { only: Some(id), .. } => {
+            Answer::Sessions { items: shared.sessions.one(*id).into_iter().collect(), more: false }
+        }
+        Question::Sessions { after, only: None, limit } => {
+            let limit = usize::try_from(*limit).unwrap_or(usize::MAX).clamp(1, limits::SESSIONS_TOLD_MAX);
+            let (items, more) = shared.sessions.page(*after, limit);
+            Answer::Sessions { items, more }
+        }
+        Question::End(id) => Answer::Ended(shared.sessions.end(*id)),
+        Question::Redeem { ticket, source, agent } => {
+            Answer::Redeemed(redeem(shared, ticket, Browser { source: *source, agent: *agent }))
+        }
+        Question::Consoles(_) | Question::Unknown => return None,
+    };
+    Some(Told { number: ask.number, answer })
+}
+
+/// Redeems a ticket of this gateway that was shown at another one.
+fn redeem(shared: &Shared, ticket: &Secret<String>, browser: Browser) -> Redemption {
+    let Some(live) = shared.current.pin() else { return Redemption::Unanswered };
+    let claims = match ticket::claims_of(&live.snapshot, ticket.expose(), now_ms()) {
+        Ok(claims) => claims,
+        Err(TicketError::Expired) => return Redemption::Expired,
+        Err(_) => return Redemption::Forged,
+    };
+    if shared.gateway.load().as_deref() != Some(&claims.gateway) {
+        return Redemption::Forged;
+    }
+    match shared.consoles.redeem(&claims, browser, now_ms()) {
+        // A session that it opened is the other gateway's to end.
+        Ok(_) => Redemption::Yours,
+        Err(Refusal::Used) => Redemption::Used,
+        Err(Refusal::Expired) => Redemption::Expired,
+        Err(Refusal::BeforeStart) => Redemption::BeforeStart,
+        Err(_) => Redemption::Unanswered,
+    }
+}
+
+/// Has the gateway that a ticket names redeem it, through control.
+pub(crate) async fn redeemed_elsewhere(
+    shared: &Shared,
+    ticket: Secret<String>,
+    browser: Browser,
+) -> Result<(), Refusal> {
+    let Browser { source, agent } = browser;
+    match shared.asking.ask(Question::Redeem { ticket, source, agent }).await {
+        Some(Answer::Redeemed(Redemption::Yours)) => Ok(()),
+        Some(Answer::Redeemed(Redemption::Used)) => Err(Refusal::Used),
+        Some(Answer::Redeemed(Redemption::Expired)) => Err(Refusal::Expired),
+        Some(Answer::Redeemed(Redemption::BeforeStart)) => Err(Refusal::BeforeStart),
+        Some(Answer::Redeemed(Redemption::Forged)) => Err(Refusal::Forged),
+        _ => Err(Refusal::NotAsked),
+    }
+}
+
+/// Tells control that a ticket opened its console, or why it did not. Only of a ticket that somebody made: strangers
+/// write nothing into the audit.
+pub(crate) fn note(shared: &Shared, claims: &Claims, (source, session): (IpAddr, SessionId), why: &str) {
+    shared.asking.note(ConsoleEvent {
+        session,
+        console: claims.console,
+        user: claims.user,
+        source,
+        what: if why.is_empty() { "open" } else { "refuse" }.to_owned(),
+        why: why.chars().take(80).collect(),
+        bytes_up: 0,
+        bytes_down: 0,
+        at_ms: now_ms(),
+    });
+}
