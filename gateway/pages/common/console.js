@@ -84,6 +84,7 @@ export class Session {
         clearTimeout(this.timer);
         this.timer = undefined;
         this.has_left = false;
+        this.failure = undefined;
         this.show('connecting', this.wasOpen ? 'Connecting again…' : 'Connecting…');
         const { facts, refused } = await ask(this.there);
         if (this.has_left) { return; }
@@ -108,9 +109,9 @@ export class Session {
         this.show('connected', 'Connected');
     }
 
-    /** Ends the attempt with a reason that no closing frame says. */
+    /** Ends the attempt with a reason that no closing frame says; the first one counts. */
     fail(words) {
-        this.failure = words;
+        this.failure ??= words;
     }
 
     leave() {

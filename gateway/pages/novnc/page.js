@@ -8,6 +8,8 @@ const given = new URL(location.href).searchParams;
 const wants_view_only = ['1', 'true'].includes(given.get('view_only'));
 /** Typed into a machine at most, in characters: beyond that it is a file. */
 const TYPED_MAX = 4096;
+/** Time for a machine to begin to show a screen, in milliseconds: what is no VNC server may be silent for ever. */
+const BEGIN_MS = 12_000;
 
 let rfb = null;
 let is_scaled = true;
@@ -15,6 +17,13 @@ let is_scaled = true;
 function open(url, facts) {
     byId('screen').replaceChildren();
     const socket = new WebSocket(url, ['binary']);
+    // noVNC closes by itself what it cannot go on with. It names no code, and some servers answer that with one that
+    // must not be sent (RFC 6455 § 7.4.1).
+    const close = socket.close.bind(socket);
+    socket.close = () => {
+        session.fail('What the machine sends is no screen that this page can show.');
+        close(1000);
+    };
     const view_only = facts.view_only || wants_view_only;
     byId('view-only').hidden = !view_only;
     for (const button of document.querySelectorAll('[data-writes]')) { button.hidden = view_only; }
@@ -25,7 +34,10 @@ function open(url, facts) {
     rfb.background = '#0b0d10';
     rfb.focusOnClick = true;
     scaled(is_scaled);
-    rfb.addEventListener('connect', () => { session.connected(); rfb.focus(); });
+    let is_over = false;
+    await_screen(socket);
+    rfb.addEventListener('disconnect', () => { is_over = true; clearTimeout(begins); });
+    rfb.addEventListener('connect', () => { clearTimeout(begins); session.connected(); rfb.focus(); });
     rfb.addEventListener('desktopname', (event) => {
         document.title = `${session.name} · ${event.detail.name}`.slice(0, 200);
     });
@@ -35,11 +47,30 @@ function open(url, facts) {
         const { reason } = event.detail;
         session.fail(reason ? `The machine refused: ${reason}` : 'The machine did not take the password.');
     });
-    return { socket, stop() { byId('credentials').hidden = true; fresh.disconnect(); } };
+    return {
+        socket,
+        stop() {
+            byId('credentials').hidden = true;
+            if (!is_over) { fresh.disconnect(); }
+        },
+    };
+}
+
+let begins;
+let awaited = null;
+
+function await_screen(socket) {
+    clearTimeout(begins);
+    awaited = socket;
+    begins = setTimeout(() => {
+        session.fail('The machine did not begin to show a screen in time.');
+        socket.close();
+    }, BEGIN_MS);
 }
 
 /** A console whose password the gate does not hold. */
 function prompt(types) {
+    clearTimeout(begins);
     byId('spinner').hidden = true;
     byId('words').textContent = 'The machine asks for a password.';
     byId('credentials').hidden = false;
@@ -51,6 +82,7 @@ byId('credentials').addEventListener('submit', (event) => {
     event.preventDefault();
     byId('credentials').hidden = true;
     byId('spinner').hidden = false;
+    await_screen(awaited);
     rfb?.sendCredentials({ username: byId('username').value, password: byId('password').value });
     byId('password').value = '';
 });
