@@ -249,3 +249,53 @@ async fn what_an_authority_offers_is_read() {
     assert_eq!(offer.profiles.keys().collect::<Vec<_>>(), ["classic", "shortlived"]);
     assert!(offer.renewal_info && offer.terms.is_none() && !offer.external_account_required);
 }
+
+/// The real look at port 80, on another port: what is seen there, and what is not.
+#[tokio::test]
+async fn a_look_at_a_published_answer_says_what_answers_there_instead() {
+    use certs::acme::order::{Answer, ChallengeTask};
+    use certs::acme::preflight::{Severity, Trouble, fetch};
+    use config::name::HostName;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (say, mut asked) = tokio::sync::mpsc::channel(8);
+    let answers = [
+        "200 OK\r\ncontent-length: 9\r\n\r\ntok.thumb",
+        "200 OK\r\ncontent-length: 5\r\n\r\nother",
+        "404 Not Found\r\ncontent-length: 0\r\n\r\n",
+    ];
+    tokio::spawn(async move {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 2048];
+            let length = stream.read(&mut head).await.unwrap();
+            say.send(String::from_utf8_lossy(&head[..length]).to_lowercase()).await.unwrap();
+            stream.write_all(format!("HTTP/1.1 {answer}").as_bytes()).await.unwrap();
+        }
+    });
+    let answer = Answer::Http01 { token: "tok".into(), key_authorization: "tok.thumb".into() };
+    let host = HostName::parse("app.example.test").unwrap();
+    let task = ChallengeTask { authorization: String::new(), host, wildcard: false, answer };
+    let here = ["127.0.0.1".parse().unwrap()];
+
+    assert_eq!(fetch(&task, &here, port).await, []);
+    let head = asked.recv().await.unwrap();
+    assert!(
+        head.starts_with("get /.well-known/acme-challenge/tok ") && head.contains("host: app.example.test"),
+        "{head}"
+    );
+    for why in ["something else than the gateways answers there", "it answers 404", "onnection refused"] {
+        let found = fetch(&task, &here, port).await;
+        assert_eq!(
+            (found.len(), found[0].severity, found[0].trouble),
+            (1, Severity::Warning, Trouble::NotReachable)
+        );
+        assert!(
+            found[0].text.contains(why) && found[0].text.contains(&format!("port {port}")),
+            "{}",
+            found[0].text
+        );
+    }
+}

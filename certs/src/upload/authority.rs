@@ -55,6 +55,10 @@ fn may_sign(place: usize, one: &One<'_>) -> Result<(), UploadError> {
     if !one.is_self_issued() && extended.is_some_and(|usage| !usage.value.server_auth && !usage.value.any) {
         return Err(UploadError::NotForServers { subject });
     }
+    let constrained = one.read.name_constraints().map_err(|error| chain::damaged(place, error))?;
+    if constrained.is_some() {
+        return Err(UploadError::NameConstraints { place: place + 1, subject });
+    }
     if place == 0 && has_empty_name(&one.read) {
         return Err(UploadError::AuthorityName { subject });
     }

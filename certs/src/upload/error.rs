@@ -96,6 +96,11 @@ pub enum UploadError {
     )]
     NoNames { subject: String },
     #[error(
+        "certificate {place}, {subject:?}, has name constraints: clients would refuse leaves for names outside of them, and which \
+         those are is not followed here; bring an authority without"
+    )]
+    NameConstraints { place: usize, subject: String },
+    #[error(
         "the certificate of {subject:?} is not for servers (extended key usage lacks serverAuth); request one that is"
     )]
     NotForServers { subject: String },
@@ -152,6 +157,7 @@ impl UploadError {
             Self::NoCertSign { .. } => "no_cert_sign",
             Self::PathLength { .. } => "path_length",
             Self::AuthorityName { .. } => "authority_name",
+            Self::NameConstraints { .. } => "name_constraints",
             Self::AuthorityUnfit { .. } => "authority_unfit",
             Self::NoNames { .. } => "no_names",
             Self::NotForServers { .. } => "not_for_servers",

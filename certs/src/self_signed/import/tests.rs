@@ -207,3 +207,23 @@ fn a_name_that_would_not_be_found_again_is_refused() {
     let error = Authority::import(&[include_bytes!("two_dc_ca.pem").as_slice()], NOW).unwrap_err();
     assert_eq!(error.code(), "authority_name", "{error}");
 }
+
+#[test]
+fn an_authority_that_may_sign_for_some_names_only_is_refused_as_such() {
+    let constrained: Change = |params| {
+        params.name_constraints = Some(rcgen::NameConstraints {
+            permitted_subtrees: vec![rcgen::GeneralSubtree::DnsName("corp.example".to_owned())],
+            excluded_subtrees: Vec::new(),
+        });
+    };
+    let error = Made::root(constrained).import(&[]).unwrap_err();
+    assert!(matches!(error, UploadError::NameConstraints { place: 1, .. }), "{error}");
+    assert!(error.to_string().contains("name constraints"), "{error}");
+    let root = Made::root(constrained);
+    let below = Made::new(&PKCS_ECDSA_P256_SHA256, Some(&root), |_| {});
+    let error = below.import(&[&root]).unwrap_err();
+    assert!(
+        matches!(error, UploadError::NameConstraints { place: 2, .. }),
+        "those above it bind it as well: {error}"
+    );
+}
