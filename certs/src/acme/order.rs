@@ -293,6 +293,33 @@ pub enum Reason {
     CessationOfOperation,
 }
 
+impl Reason {
+    /// Every one.
+    pub const ALL: [Self; 5] = [
+        Self::Unspecified,
+        Self::KeyCompromise,
+        Self::AffiliationChanged,
+        Self::Superseded,
+        Self::CessationOfOperation,
+    ];
+
+    /// Its word in our settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::KeyCompromise => "key-compromise",
+            Self::AffiliationChanged => "affiliation-changed",
+            Self::Superseded => "superseded",
+            Self::CessationOfOperation => "cessation-of-operation",
+        }
+    }
+
+    /// Reads [`Reason::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+}
+
 /// Revokes a leaf (DER) that this account ordered. One that is revoked already counts as done.
 pub async fn revoke(account: &Account, leaf_der: &[u8], reason: Reason) -> Result<(), AcmeError> {
     let certificate = CertificateDer::from(leaf_der);

@@ -111,6 +111,11 @@ impl Pebble {
         Directory::open(&self.url, Some(&self.root_pem)).unwrap()
     }
 
+    /// Where it looks names up.
+    pub(crate) fn dns(&self) -> String {
+        format!("127.0.0.1:{}", self.dns_port)
+    }
+
     /// How many orders were ever opened.
     pub(crate) fn orders(&self) -> usize {
         self.pebble.log().lines().filter(|line| line.contains("Added order")).count()

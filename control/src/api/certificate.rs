@@ -11,7 +11,9 @@ use utoipa_axum::routes;
 use super::extract::{Body, Filters, IfMatch};
 use super::problem::Problem;
 use super::respond::{Answer, created, gone, shown};
-use super::schema::{CertificateInput, CertificateLoad, CertificatePatch, CertificateRenewal};
+use super::schema::{
+    CertificateInput, CertificateLoad, CertificatePatch, CertificateRenewal, CertificateRevocation,
+};
 use crate::app::certificate::{self, CertificateView};
 use crate::app::input::Input;
 use crate::app::page::Page;
@@ -160,9 +162,18 @@ async fn renew(
 #[utoipa::path(
     post, path = "/api/v1/certificates/{id}/revoke", tag = "certificates", operation_id = "revokeCertificate",
     params(("id" = String, Path)),
+    request_body = CertificateRevocation,
     responses((status = 200, body = CertificateView), (status = "4XX", body = Problem, content_type = "application/problem+json"))
 )]
-async fn revoke(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Answer {
-    let view = certificate::revoke(&app, &caller, &id).await?;
+async fn revoke(
+    State(app): State<Arc<App>>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Body(body): Body,
+) -> Answer {
+    let mut input = Input::new(body);
+    let reason = input.text("reason").some();
+    input.finish(&["reason"])?;
+    let view = certificate::revoke(&app, &caller, &id, reason.as_deref()).await?;
     Ok(shown(&view, view.revision))
 }

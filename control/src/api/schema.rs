@@ -280,6 +280,11 @@ bodies! {
         /// How long it can be redeemed, 1 to 60.
         seconds: Option<u8>,
     }
+    /// Why a certificate is revoked.
+    CertificateRevocation {
+        /// `unspecified` (the default), `key-compromise`, `affiliation-changed`, `superseded` or `cessation-of-operation`.
+        reason: Option<String>,
+    }
     /// A port forward to make.
     ForwardInput {
         /// `tcp` or `udp`.
@@ -553,6 +558,7 @@ mod tests {
         same(CertificateLoad::FIELDS, certificate::input::LOADED, &[]);
         same(AuthorityInput::FIELDS, authority::KNOWN, &[]);
         same(CertificateRenewal::FIELDS, &["force"], &[]);
+        same(CertificateRevocation::FIELDS, &["reason"], &[]);
         same(ForwardInput::FIELDS, forward::input::KNOWN, &[]);
         same(ForwardPatch::FIELDS, forward::input::KNOWN, &["namespace"]);
         same(ConsoleInput::FIELDS, console::input::KNOWN, &[]);

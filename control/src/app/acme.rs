@@ -8,6 +8,7 @@ pub mod order;
 pub mod outside;
 mod real;
 pub mod renewal;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::App;
 use crate::store::lease::{self, Lease};
 pub use outside::Outside;
+pub use tally::{Ended, Tally};
 
 /// What is done under the lease.
 const LEASE: &str = "acme";
@@ -36,6 +38,7 @@ pub struct Nudge {
     orders: Notify,
     renewals: Notify,
     lease: Mutex<Option<Lease>>,
+    tally: Tally,
 }
 
 impl Nudge {
@@ -47,6 +50,11 @@ impl Nudge {
     /// Wakes the renewals: what was just issued may live shorter than their pause.
     pub(super) fn issued(&self) {
         self.renewals.notify_one();
+    }
+
+    /// How orders ended here.
+    pub const fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// The lease that this control holds, if it works on orders.

@@ -12,6 +12,8 @@ pub mod routes;
 pub mod self_signed;
 pub mod view;
 
+use super::acme::order;
+use super::change::Change;
 use super::page::{Asked, Page, page};
 use super::{App, Caller, Error};
 use crate::auth::rbac::{Action, Resource};
@@ -26,7 +28,11 @@ pub async fn show(app: &App, caller: &Caller, id: &str) -> Result<CertificateVie
     caller.allow(Action::Read, Resource::Whoami)?;
     let mut conn = app.db.read().await?;
     let row = found(&mut conn, caller, id).await?;
-    Ok(view::of(&row, app.clock.now()))
+    let order = store::acme_order::open_of_certificate(&mut conn, row.id).await?;
+    let mut shown = view::of(&row, app.clock.now());
+    shown.order = order.as_ref().map(|order| order.id.to_string());
+    shown.waiting_for = order.as_ref().and_then(order::waiting_for).map(str::to_owned);
+    Ok(shown)
 }
 
 /// A page of the certificates that the caller may see.
@@ -50,6 +56,16 @@ pub(super) async fn found(conn: &mut store::Conn, caller: &Caller, id: &str) -> 
         return Err(nothing());
     }
     Ok(row)
+}
+
+/// Notes a change in the audit log.
+pub(super) async fn audit(
+    change: &mut Change<'_>,
+    action: &'static str,
+    (old, row): (&IdentityRow, &IdentityRow),
+) -> Result<(), Error> {
+    let now = change.now();
+    change.audit(create::note(action, row), Some(&view::of(old, now)), Some(&view::of(row, now))).await
 }
 
 /// The end of the days that a list asks about, in microseconds.

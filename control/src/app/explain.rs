@@ -1,5 +1,7 @@
 //! Why a URL goes where it goes, as far as the caller may see.
 
+mod tls;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use config::id::RouteId;
@@ -14,6 +16,7 @@ use utoipa::ToSchema;
 use super::error::Violation;
 use super::{App, Caller, Error};
 use crate::auth::rbac::{Action, Resource};
+pub use tls::TlsView;
 
 /// What is asked.
 #[derive(Debug, Clone, Default)]
@@ -68,6 +71,8 @@ pub struct ExplainView {
     pub route: Option<String>,
     /// Whether some route answers, be it one that the caller may not see.
     pub answered: bool,
+    /// What a handshake for the host meets; null when no route answers or the caller may not see it.
+    pub tls: Option<TlsView>,
     /// Routes in the order in which they were considered.
     pub candidates: Vec<CandidateView>,
 }
@@ -118,7 +123,9 @@ pub fn explain(app: &App, caller: &Caller, question: &Question) -> Result<Explai
             verdict: verdict(candidate.failed.as_ref()),
         })
     });
+    let matched = explanation.matched.and_then(visible);
     Ok(ExplainView {
+        tls: matched.map(|route| tls::of(&state.snapshot, &route, &host)),
         generation: state.snapshot.generation().0,
         path: path.to_owned(),
         route: explanation.matched.filter(|id| visible(*id).is_some()).map(|id| id.to_string()),

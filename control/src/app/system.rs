@@ -138,6 +138,18 @@ async fn certificates(app: &App, text: &mut String) -> Result<(), Error> {
     Ok(())
 }
 
+/// Figures of orders.
+fn orders(app: &App, text: &mut String) {
+    let name = "gatehouse_acme_orders_total";
+    _ = writeln!(
+        text,
+        "# HELP {name} Orders that ended, and tries of orders that failed.\n# TYPE {name} counter"
+    );
+    for (issuer, ended, count) in app.acme.tally().all() {
+        _ = writeln!(text, "{name}{{issuer=\"{issuer}\",result=\"{}\"}} {count}", ended.as_str());
+    }
+}
+
 fn connected(app: &App) -> usize {
     app.gateways.all().iter().filter(|(_, said)| said.streams > 0).count()
 }
@@ -250,6 +262,7 @@ pub async fn metrics(app: &App, caller: &Caller, is_direct: bool) -> Result<Stri
         .count();
     figure("gatehouse_gateways_behind", "Connected gateways that serve an older generation.", count(behind));
     certificates(app, &mut text).await?;
+    orders(app, &mut text);
     _ = writeln!(text, "# HELP gatehouse_build_info The program.\n# TYPE gatehouse_build_info gauge");
     _ = writeln!(text, "gatehouse_build_info{{version=\"{VERSION}\"}} 1");
     Ok(text)

@@ -26,6 +26,7 @@ const ORDER_COLUMNS: &[Column] = &[
     ("NAMES", "names"),
     ("STATE", "state"),
     ("STEP", "step"),
+    ("WAITS FOR", "waiting_for"),
     ("ATTEMPTS", "attempts"),
     ("NEXT TRY", "next_try"),
     ("LAST ERROR", "last_error"),

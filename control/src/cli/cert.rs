@@ -1,5 +1,7 @@
 //! `gatehouse cert …`.
 
+mod wait;
+
 use std::io::Read as _;
 use std::path::Path;
 
@@ -61,9 +63,11 @@ pub(super) async fn run(client: &Client, printer: &Printer, command: CertCommand
             show(printer, &shown, part.as_deref())
         }
         CertCommand::Renew(arguments) => renew(client, printer, &arguments).await,
-        CertCommand::Revoke { certificate } => {
+        CertCommand::Revoke { certificate, reason } => {
             let path = format!("{}/revoke", path(client, &certificate).await?);
-            let revoked = client.post(&path, &json!({})).await?.body;
+            let mut body = json!({});
+            put(&mut body, "reason", reason);
+            let revoked = client.post(&path, &body).await?.body;
             printer.done(&revoked, &format!("certificate {certificate} revoked"));
             Ok(())
         }
@@ -90,9 +94,12 @@ async fn add(client: &Client, printer: &Printer, arguments: AddArgs) -> Result<(
     put(&mut body, "name", arguments.name);
     put(&mut body, "namespace", arguments.namespace);
     put(&mut body, "note", arguments.note);
-    let made = client.post(LIST, &body).await?.body;
+    let mut made = client.post(LIST, &body).await?.body;
     warn(&made);
-    let what = if is_order { "is ordered" } else { "added" };
+    let mut what = if is_order { "is ordered" } else { "added" };
+    if arguments.wait {
+        (made, what) = (wait::wait(client, text(&made, "id"), printer.is_quiet()).await?, "is in force");
+    }
     printer.done(&made, &format!("certificate {} {what}{}", text(&made, "name"), until(&made)));
     Ok(())
 }
@@ -177,10 +184,14 @@ async fn renew(client: &Client, printer: &Printer, arguments: &RenewArgs) -> Res
     for id in ids {
         let path = format!("{LIST}/{}", escape(&id));
         let before = client.get(&path).await?.body;
-        let after = client.post(&format!("{path}/renew"), &json!({ "force": arguments.force })).await?.body;
+        let mut after =
+            client.post(&format!("{path}/renew"), &json!({ "force": arguments.force })).await?.body;
         let name = text(&after, "name").to_owned();
         let said = if before.get("revision") == after.get("revision") {
             format!("{name}: not due{}; --force renews it all the same", until(&after))
+        } else if text(&after, "source") == "acme" && arguments.wait {
+            after = wait::wait(client, &id, printer.is_quiet()).await?;
+            format!("{name}: renewed{}", until(&after))
         } else if text(&after, "source") == "acme" {
             format!("{name}: is ordered; `gatehouse cert show {name}` says how it goes")
         } else {

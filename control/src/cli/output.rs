@@ -34,6 +34,11 @@ impl Printer {
         self.form
     }
 
+    /// Whether nothing is wanted but what was asked for.
+    pub const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Prints a list of objects.
     pub fn list(&self, items: &[Value], columns: &[Column]) {
         match self.form {

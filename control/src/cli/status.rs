@@ -24,6 +24,33 @@ pub(super) async fn status(client: &Client, printer: &Printer) -> Result<(), Fai
     Ok(())
 }
 
+/// What a handshake meets, in a line.
+fn handshake(tls: Option<&Value>) -> String {
+    let Some(tls) = tls.filter(|tls| tls.is_object()) else { return String::new() };
+    let text = |name: &str| tls.get(name).and_then(Value::as_str);
+    let mode = text("mode").unwrap_or("off");
+    if text("ends_at") == Some("target") {
+        return "\nTLS passes through to the target".to_owned();
+    }
+    let is = |name: &str| tls.get(name).and_then(Value::as_bool).unwrap_or_default();
+    let mut said = format!("\nTLS {mode}");
+    match text("identity") {
+        Some(identity) => said.push_str(&format!(", certificate {identity}")),
+        None if mode == "off" => {}
+        None => said.push_str(", no certificate yet"),
+    }
+    if let Some(version) = text("min_version") {
+        said.push_str(&format!(", from TLS {version}"));
+    }
+    if is("client_certificate") {
+        said.push_str(", clients need a certificate");
+    }
+    if is("redirect_https") {
+        said.push_str(", http is redirected");
+    }
+    said
+}
+
 /// Prints each route that was considered, in order, and why it does or does not answer.
 pub(super) async fn explain(client: &Client, printer: &Printer, asked: &ExplainArgs) -> Result<(), Failure> {
     let mut path = format!("/api/v1/explain?url={}&method={}", escape(&asked.address), escape(&asked.method));
@@ -48,7 +75,9 @@ pub(super) async fn explain(client: &Client, printer: &Printer, asked: &ExplainA
                 ],
             );
             match answer.get("route").and_then(Value::as_str) {
-                Some(route) => printer.text(&format!("answered by route {route}")),
+                Some(route) => {
+                    printer.text(&format!("answered by route {route}{}", handshake(answer.get("tls"))));
+                }
                 None => printer.text("answered by no route"),
             }
         }

@@ -182,6 +182,35 @@ async fn explain_says_why_and_hides_what_is_not_ones_own() {
 }
 
 #[tokio::test]
+async fn explain_says_what_a_handshake_meets() {
+    let fixture = Fixture::new().await;
+    for (host, path, more) in [
+        ("app.example.com", "/", json!({"tls": "self-signed"})),
+        ("app.example.com", "/strict", json!({"tls": "self-signed", "tls_policy": {"min_version": "1.3"}})),
+        ("pass.example.com", "/", json!({"tls": "passthrough", "target": "https://10.0.0.5:443"})),
+        ("plain.example.com", "/", json!({"tls": "off"})),
+    ] {
+        let mut body = json!({"host": host, "path": path, "target": "http://10.0.0.5"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        fixture.post(LOCAL, "/api/v1/routes", body).await.expect(201);
+    }
+    let tls = async |host: &str| {
+        fixture.get(LOCAL, &format!("/api/v1/explain?url={host}")).await.expect(200).json()["tls"].clone()
+    };
+    let app = tls("app.example.com").await;
+    assert_eq!((&app["mode"], &app["ends_at"]), (&json!("self-signed"), &json!("gateway")), "{app}");
+    assert!(app["identity"].is_string() && app["names"] == json!(["app.example.com"]), "{app}");
+    assert_eq!(app["min_version"], "1.3", "the strictest of the host's routes: {app}");
+    assert_eq!((&app["client_certificate"], &app["redirect_https"]), (&json!(false), &json!(true)), "{app}");
+    let pass = tls("pass.example.com").await;
+    assert_eq!((&pass["mode"], &pass["ends_at"]), (&json!("passthrough"), &json!("target")), "{pass}");
+    assert!(pass["identity"].is_null() && pass["min_version"].is_null(), "{pass}");
+    let plain = tls("plain.example.com").await;
+    assert_eq!((&plain["mode"], &plain["redirect_https"]), (&json!("off"), &json!(false)), "{plain}");
+    assert!(tls("none.example.org").await.is_null());
+}
+
+#[tokio::test]
 async fn the_authority_and_the_document_are_served() {
     let fixture = Fixture::new().await;
     assert!(

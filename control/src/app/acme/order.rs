@@ -16,6 +16,7 @@ use super::super::change::{Change, Note, Scope};
 use super::super::page::{Asked, Page, page};
 use super::super::{App, Caller, Error, Violation, challenge};
 use super::account;
+use super::tally::Ended;
 use crate::auth::rbac::{Action, Resource};
 use crate::store::acme_account::AccountRow;
 use crate::store::acme_order::{Filter, OrderRow};
@@ -23,6 +24,7 @@ use crate::store::identity::IdentityRow;
 use crate::store::{self, Conn, Stamp};
 
 pub use state::{Left, Step};
+pub(in super::super) use view::waiting_for;
 pub use view::{LineView, OrderView};
 
 /// Why a certificate is ordered.
@@ -189,8 +191,12 @@ pub async fn cancel(app: &App, caller: &Caller, id: &str) -> Result<(), Error> {
     let mut change = app.begin(caller, Scope::Published).await?;
     let mut row = open(&mut change, id).await?;
     end(&mut change, &mut row, "cancelled").await?;
+    let account = store::acme_account::by_id(change.conn(), row.account).await?;
     change.audit::<OrderView>(note("delete", &row), None, None).await?;
-    change.commit().await.map(drop)
+    change.commit().await?;
+    let directory = account.map(|account| account.directory).unwrap_or_default();
+    app.acme.tally().count(&directory, Ended::Cancelled);
+    Ok(())
 }
 
 /// Gives up whatever is under way for a certificate, as a part of the change that takes it away.

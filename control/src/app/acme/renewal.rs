@@ -16,7 +16,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::ToSchema;
 
-use super::super::certificate::install;
+use super::super::certificate::{self, install};
 use super::super::change::Scope;
 use super::super::{App, Caller, Error};
 use super::budget;
@@ -468,10 +468,13 @@ pub async fn revoke(
     let mut change = app.begin(caller, Scope::Published).await?;
     order::forget(&mut change, row.id).await?;
     if let Some(mut row) = store::identity::by_id(change.conn(), row.id).await? {
+        let now = change.now();
+        let before = row.clone();
         row.status = Status::Revoked;
-        row.stamp = row.stamp.changed(change.now());
+        row.stamp = row.stamp.changed(now);
         store::identity::update(change.conn(), &row).await?;
         install::publish(&mut change, &row)?;
+        certificate::audit(&mut change, "revoke", (&before, &row)).await?;
     }
     change.commit().await.map(drop)
 }

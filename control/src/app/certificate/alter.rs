@@ -1,5 +1,6 @@
 //! What happens to a certificate that is there: a new chain, another name, a renewal, its end.
 
+use certs::acme::order::Reason as RevocationReason;
 use config::secret::Secret;
 use config::snapshot::TlsMode;
 
@@ -9,7 +10,7 @@ use super::super::acme::renewal;
 use super::super::change::{Change, Scope};
 use super::super::input::{Input, Members, Said};
 use super::super::page::Precondition;
-use super::super::{App, Caller, Error};
+use super::super::{App, Caller, Error, Violation};
 use super::create::note;
 use super::install::{self, Issued};
 use super::view::{self, CertificateView, WARN_BEFORE};
@@ -181,16 +182,34 @@ pub async fn renew(app: &App, caller: &Caller, id: &str, is_forced: bool) -> Res
     Ok(view)
 }
 
-/// Has the ACME authority that signed a certificate declare that it must not be trusted any more.
-pub async fn revoke(app: &App, caller: &Caller, id: &str) -> Result<CertificateView, Error> {
+/// Has the ACME authority that signed a certificate declare that it must not be trusted any more, and why (RFC 5280 § 5.3.1).
+pub async fn revoke(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    reason: Option<&str>,
+) -> Result<CertificateView, Error> {
     caller.allow(Action::Read, Resource::Whoami)?;
+    let reason = match reason {
+        None => RevocationReason::Unspecified,
+        Some(text) => RevocationReason::parse(text).ok_or_else(|| {
+            let known = RevocationReason::ALL.map(RevocationReason::as_str).join(", ");
+            let text: String = text.chars().take(40).collect();
+            let message = format!("{text:?} is no reason; write one of {known}");
+            Error::Invalid(vec![Violation::new("reason", "invalid", message)])
+        })?,
+    };
     let row = found(&mut app.db.read().await?, caller, id).await?;
     caller.allow(Action::Update, Resource::Certificate(&row.namespace))?;
     if row.source != Source::Acme || !row.is_issued() {
         let message = format!("certificate {} was not issued by an ACME authority", row.name);
         return Err(Error::Conflict { field: "id", message });
     }
-    renewal::revoke(app, caller, &Outside::real(), &row, certs::acme::order::Reason::Unspecified).await?;
+    if row.status == Status::Revoked {
+        let message = format!("certificate {} is revoked already", row.name);
+        return Err(Error::Conflict { field: "id", message });
+    }
+    renewal::revoke(app, caller, &Outside::real(), &row, reason).await?;
     super::show(app, caller, id).await
 }
 

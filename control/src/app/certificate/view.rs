@@ -52,6 +52,12 @@ pub struct CertificateView {
     pub challenge: Option<String>,
     /// Why the last try failed.
     pub last_error: Option<String>,
+    /// The order that is under way for it; of a single certificate only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    /// Whom that order waits for: `authority`, `gateways`, `name-servers`, `control` or `next-try`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
     /// When the next try is, RFC 3339.
     pub next_try: Option<String>,
     /// The certificates as PEM, leaf first; empty until there are any.
@@ -97,6 +103,8 @@ pub fn of(row: &IdentityRow, now: i64) -> CertificateView {
         account: row.account.clone(),
         challenge: row.challenge.clone(),
         last_error: row.last_error.clone(),
+        order: None,
+        waiting_for: None,
         next_try: row.next_try.map(time),
         certificate_chain: pem("CERTIFICATE", &row.chain),
         certificate_signing_request: row

@@ -61,6 +61,9 @@ pub enum CertCommand {
     Revoke {
         /// Name or id.
         certificate: String,
+        /// Why: unspecified (default), key-compromise, affiliation-changed, superseded or cessation-of-operation.
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Deletes one certificate.
     #[command(visible_alias = "delete")]
@@ -111,6 +114,9 @@ pub struct AddArgs {
     /// Kind of the key: ecdsa-p256 (default), ecdsa-p384, rsa-2048, rsa-3072 or rsa-4096.
     #[arg(long, requires = "acme")]
     pub key_type: Option<String>,
+    /// Waits until the certificate is in force, and says each step on standard error.
+    #[arg(long, requires = "acme")]
+    pub wait: bool,
     /// What the certificate is called; its first name otherwise.
     #[arg(long)]
     pub name: Option<String>,
@@ -166,6 +172,9 @@ pub struct RenewArgs {
     /// Also those that are good for a while.
     #[arg(long)]
     pub force: bool,
+    /// Waits for each that is ordered until it is in force, and says each step on standard error.
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// The internal certificate authority.

@@ -24,6 +24,7 @@ use super::super::super::page::time;
 use super::super::super::{App, Caller, Error, challenge};
 use super::super::budget;
 use super::super::outside::{Fault, Outside, Then};
+use super::super::tally::Ended;
 use super::steps::{self, Next, StepError, Work};
 use super::{Left, Step};
 use crate::store::acme_order::OrderRow;
@@ -228,6 +229,7 @@ async fn failed(app: &App, outside: &Outside, mut work: Work, fault: Fault) -> R
     let now = app.clock.now();
     if fault.then != Then::Held {
         work.row.attempts = work.row.attempts.saturating_add(1);
+        app.acme.tally().count(&work.account.directory, Ended::Failed);
     }
     let pause = pause(app, &work, &fault, now);
     let intent = work.left.intent.clone();

@@ -16,6 +16,7 @@ use super::super::super::{App, Caller, Error, challenge};
 use super::super::account::{CREDENTIALS_PURPOSE, DNS_PURPOSE, EAB_PURPOSE};
 use super::super::budget;
 use super::super::outside::{Access, Authority, Fault, Outside, Place, Registration, Txt, Wanted};
+use super::super::tally::Ended;
 use super::{Left, Step, preflight};
 use crate::publish::await_acknowledged;
 use crate::store::acme_account::AccountRow;
@@ -348,6 +349,7 @@ async fn put_in_force(app: &App, work: &mut Work) -> Result<Next, StepError> {
     }
     store::acme_order::log(change.conn(), work.row.id, now, "the certificate is in force").await?;
     change.commit().await?;
+    app.acme.tally().count(&work.account.directory, Ended::Issued);
     Ok(Next::Written)
 }
 

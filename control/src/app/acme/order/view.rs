@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::super::page::time;
-use super::Step;
+use super::{Left, Step};
 use crate::store::acme_order::{LogRow, OrderRow};
 
 /// An order of a certificate.
@@ -29,6 +29,9 @@ pub struct OrderView {
     /// What is done next: `register`, `preflight`, `prepare`, `start`, `publish`, `confirm`, `tell`, `validate`,
     /// `finalize`, `issue`, `download`, `install`, `clean`; `done` or `cancelled` in the end.
     pub step: String,
+    /// Whom it waits for: `authority`, `gateways`, `name-servers`, `control`, or `next-try` after a failure; null when it
+    /// ended.
+    pub waiting_for: Option<String>,
     /// Failures so far.
     pub attempts: i64,
     /// When the next step is taken, RFC 3339; null when it ended.
@@ -72,6 +75,7 @@ pub(super) fn of(row: &OrderRow, lines: Vec<LogRow>) -> OrderView {
         reason: row.reason.clone(),
         state: state.to_owned(),
         step: row.step.clone(),
+        waiting_for: waiting_for(row).map(str::to_owned),
         attempts: row.attempts,
         next_try: row.finished_at.is_none().then(|| time(row.next_try)),
         last_error: row.last_error.clone(),
@@ -81,4 +85,30 @@ pub(super) fn of(row: &OrderRow, lines: Vec<LogRow>) -> OrderView {
         updated_at: time(row.stamp.updated_at),
         log: lines.into_iter().map(|line| LineView { at: time(line.at), message: line.message }).collect(),
     }
+}
+
+/// Whom an order waits for.
+pub(in super::super::super) fn waiting_for(row: &OrderRow) -> Option<&'static str> {
+    if row.finished_at.is_some() {
+        return None;
+    }
+    if row.last_error.is_some() {
+        return Some("next-try");
+    }
+    Some(match Step::parse(&row.step)? {
+        Step::Register
+        | Step::Start
+        | Step::Tell
+        | Step::Validate
+        | Step::Finalize
+        | Step::Issue
+        | Step::Download => "authority",
+        Step::Confirm => match Left::parse(&row.progress) {
+            Ok(left) if left.generation.is_none() => "name-servers",
+            _ => "gateways",
+        },
+        Step::Preflight | Step::Clean => "name-servers",
+        Step::Prepare | Step::Publish | Step::Install => "control",
+        Step::Done | Step::Cancelled => return None,
+    })
 }

@@ -162,3 +162,36 @@ async fn the_log_of_an_order_is_bounded() {
     assert_eq!(lines.len(), 200);
     assert_eq!(lines.last().unwrap().message, "line 449");
 }
+
+#[tokio::test]
+async fn an_order_says_whom_it_waits_for_and_how_it_ended_is_counted() {
+    use crate::api::testing::LOCAL;
+    let world = World::new().await;
+    let (certificate, id) = world.order(&["a.test"]).await;
+    let whom = async || {
+        let order = world.fixture.get(LOCAL, &format!("/api/v1/acme/orders/{id}")).await.expect(200).json();
+        let path = format!("/api/v1/certificates/{}", certificate.id);
+        let shown = world.fixture.get(LOCAL, &path).await.expect(200).json();
+        assert_eq!(order["waiting_for"], shown["waiting_for"]);
+        order["waiting_for"].as_str().map(str::to_owned)
+    };
+    world.until(id, Step::Start).await;
+    assert_eq!(whom().await.as_deref(), Some("authority"));
+    world.until(id, Step::Confirm).await;
+    assert_eq!(whom().await.as_deref(), Some("gateways"));
+    world.ca.state().faults.push_back(("ready", crate::app::acme::outside::Fault::again("no")));
+    world.drive(id).await;
+    assert_eq!(whom().await.as_deref(), Some("next-try"));
+    world.drive(id).await;
+    assert_eq!(whom().await, None);
+
+    let text = world.fixture.get(LOCAL, "/metrics").await.expect(200).text;
+    for line in [
+        "gatehouse_acme_orders_total{issuer=\"ca.test\",result=\"issued\"} 1",
+        "gatehouse_acme_orders_total{issuer=\"ca.test\",result=\"failed\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} is missing: {text}");
+    }
+    let ends = text.lines().find(|line| line.starts_with("gatehouse_tls_cert_not_after_timestamp_seconds{"));
+    assert!(ends.is_some_and(|line| line.contains("source=\"acme\"")), "{text}");
+}
