@@ -179,6 +179,8 @@ pub fn signal(pid: u32, name: &str) {
         "TERM" => rustix::process::Signal::TERM,
         "KILL" => rustix::process::Signal::KILL,
         "HUP" => rustix::process::Signal::HUP,
+        "STOP" => rustix::process::Signal::STOP,
+        "CONT" => rustix::process::Signal::CONT,
         other => panic!("signal {other} is not used by these tests"),
     };
     rustix::process::kill_process(pid, signal).ok();
