@@ -20,6 +20,7 @@ mod session;
 mod sources;
 mod ssh;
 mod status;
+mod upgrade;
 mod user;
 mod vm;
 
@@ -54,6 +55,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Up(arguments) => run::up(&global, &arguments),
         Command::Control(ControlCommand::Run(arguments)) => run::control(&global, &arguments),
         Command::Gateway(GatewayCommand::Run { arguments }) => Err(run::gateway(&global, &arguments)),
+        Command::Upgrade(arguments) => upgrade::upgrade(&global, &arguments),
         Command::Check(arguments) => run::check(&global, &arguments),
         Command::Db(DbCommand::Migrate(arguments)) => run::migrate(&global, &arguments),
         Command::Version => {
@@ -129,6 +131,7 @@ async fn ask(global: &Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Explain(arguments) => status::explain(&client, &printer, &arguments).await?,
         Command::Healthcheck => return Ok(status::healthcheck(&client, &printer).await),
         Command::Up(_)
+        | Command::Upgrade(_)
         | Command::Control(_)
         | Command::Check(_)
         | Command::Db(_)

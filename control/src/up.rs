@@ -1,9 +1,10 @@
 //! `gatehouse up`: a third, thin process that keeps control and one gateway running on this machine.
 //!
 //! It starts both, starts a dead one again ([`policy`]), forwards signals and says when everything is ready
-//! ([`ready`]). It carries no traffic and owns no data: killed, it leaves both serving.
+//! ([`ready`]). A gateway that is upgraded says which process has its place ([`notices`]). It carries no traffic and owns no data: killed, it leaves both serving.
 
 pub mod child;
+mod notices;
 pub mod policy;
 pub mod ready;
 
@@ -14,13 +15,13 @@ use std::time::Duration;
 use config::limits;
 use config::secret::Secret;
 use rustix::process::Signal;
-use tokio::process::Child;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::{Instant, sleep_until};
 
 use crate::cli::client::Client;
 use crate::listen::{directory, socket};
-use child::Program;
+use child::{Program, Running};
+use notices::Notices;
 use policy::{Action, Part, Policy};
 use ready::{Pids, Report};
 
@@ -104,8 +105,11 @@ pub async fn run(plan: Plan, on_ready: impl FnMut(&Report, &ready::Connected, Pi
         }
         let watch = driver.next_look();
         tokio::select! {
-            () = exited(&mut driver.control) => driver.note_exit(Part::Control),
-            () = exited(&mut driver.gateway) => driver.note_exit(Part::Gateway),
+            biased;
+            // Before its end: one that was upgraded says so first.
+            pid = driver.notices.main_pid() => driver.follow(pid),
+            how = exited(&mut driver.control) => driver.note_exit(Part::Control, &how),
+            how = exited(&mut driver.gateway) => driver.note_exit(Part::Gateway, &how),
             () = sleep_until(watch) => driver.look().await,
             _ = signals.term.recv() => driver.stop(),
             _ = signals.int.recv() => driver.stop(),
@@ -131,12 +135,9 @@ impl Signals {
 }
 
 /// Pends while there is no such child.
-async fn exited(child: &mut Option<Child>) {
+async fn exited(child: &mut Option<Running>) -> String {
     match child {
-        Some(running) => {
-            let how = running.wait().await;
-            tracing::debug!(?how, "a child ended");
-        }
+        Some(running) => running.ended().await,
         None => std::future::pending().await,
     }
 }
@@ -147,8 +148,9 @@ struct Driver<R> {
     policy: Policy,
     client: Client,
     began: Instant,
-    control: Option<Child>,
-    gateway: Option<Child>,
+    control: Option<Running>,
+    gateway: Option<Running>,
+    notices: Notices,
     due: [Option<Instant>; 2],
     overdue: Option<Instant>,
     control_answered: bool,
@@ -161,6 +163,7 @@ impl<R: FnMut(&Report, &ready::Connected, Pids)> Driver<R> {
         Self {
             client: Client::on_socket(socket::path(&plan.data)),
             policy: Policy::new(serves_alone),
+            notices: Notices::listen(&plan.data),
             plan,
             on_ready,
             began: Instant::now(),
@@ -195,7 +198,7 @@ impl<R: FnMut(&Report, &ready::Connected, Pids)> Driver<R> {
 
     async fn start(&mut self, part: Part) {
         let started = match part {
-            Part::Control => self.plan.control.start(None),
+            Part::Control => self.plan.control.start(None, None),
             Part::Gateway => self.start_gateway().await,
         };
         match started {
@@ -208,14 +211,14 @@ impl<R: FnMut(&Report, &ready::Connected, Pids)> Driver<R> {
         }
     }
 
-    async fn start_gateway(&mut self) -> std::io::Result<Child> {
+    async fn start_gateway(&mut self) -> std::io::Result<Running> {
         let token = if self.plan.is_joined { None } else { self.join_token().await };
         let mut program = self.plan.gateway.clone();
         if let Some(sync) = self.plan.sync {
             program.arguments.push("--control".into());
             program.arguments.push(sync.to_string().into());
         }
-        program.start(token.as_ref())
+        program.start(token.as_ref(), self.notices.path())
     }
 
     /// A one-time token for the gateway of this machine; without one the gateway says what it lacks.
@@ -232,10 +235,28 @@ impl<R: FnMut(&Report, &ready::Connected, Pids)> Driver<R> {
         }
     }
 
-    fn note_exit(&mut self, part: Part) {
-        let status = self.slot(part).take().and_then(|mut child| child.try_wait().ok().flatten());
+    /// Another process has the gateway's place. The one before ends when it has nothing open any more.
+    fn follow(&mut self, pid: u32) {
+        if self.gateway.as_ref().and_then(Running::id) == Some(pid) {
+            return;
+        }
+        match Running::heir(pid) {
+            Ok(heir) => {
+                let before = self.gateway.replace(heir);
+                // Our child is ours to take off when it has ended; nothing else depends on it any more.
+                if let Some(mut before) = before {
+                    tokio::spawn(async move { before.ended().await });
+                }
+            }
+            Err(cause) => {
+                crate::cli::output::err(&format!("gatehouse: process {pid} cannot be watched: {cause}\n"));
+            }
+        }
+    }
+
+    fn note_exit(&mut self, part: Part, how: &str) {
+        *self.slot(part) = None;
         if !self.policy.is_stopping() {
-            let how = status.map_or_else(|| "ended".to_owned(), |status| status.to_string());
             crate::cli::output::err(&format!("gatehouse: {} ended ({how})\n", part.name()));
         }
         let now = self.now_ms();
@@ -269,7 +290,7 @@ impl<R: FnMut(&Report, &ready::Connected, Pids)> Driver<R> {
             self.policy.handle_ready(Part::Control, now);
         }
         let Some(gateway) = report.serving(&self.plan.name) else { return };
-        let pid = |child: &Option<Child>| child.as_ref().and_then(Child::id);
+        let pid = |child: &Option<Running>| child.as_ref().and_then(Running::id);
         if let (Some(control), Some(pid)) = (pid(&self.control), pid(&self.gateway)) {
             self.is_ready = true;
             self.plan.is_joined = true;
@@ -303,7 +324,7 @@ impl<R: FnMut(&Report, &ready::Connected, Pids)> Driver<R> {
         self.overdue.get_or_insert(Instant::now() + self.plan.stop_deadline);
     }
 
-    fn slot(&mut self, part: Part) -> &mut Option<Child> {
+    fn slot(&mut self, part: Part) -> &mut Option<Running> {
         match part {
             Part::Control => &mut self.control,
             Part::Gateway => &mut self.gateway,

@@ -63,6 +63,9 @@ pub struct Arguments {
     /// Form of a log line: text, json.
     #[arg(long, value_name = "FORM")]
     log_format: Option<String>,
+    /// Take over from the gateway that started this one, on whose socket standard input is.
+    #[arg(long, hide = true)]
+    pub inherit: bool,
     /// With json, one line on standard output names the addresses when the gateway listens; the log goes to standard
     /// error then.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]

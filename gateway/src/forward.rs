@@ -8,7 +8,7 @@
 //! A forward that cannot have its port is paused alone, and its reason says who is in the way: an older forward, the
 //! gateway itself, or another program.
 
-mod bind;
+pub(crate) mod bind;
 pub(crate) mod doors;
 pub(crate) mod flows;
 pub(crate) mod plan;
@@ -23,10 +23,11 @@ use std::rc::Rc;
 use config::snapshot::{Forward, Transport};
 use ipnet::IpNet;
 
+use crate::upgrade::Whose;
 use crate::worker::Worker;
-use bind::Open;
 use doors::Door;
 
+pub(crate) use bind::Open;
 pub(crate) use doors::Doors;
 pub use flows::{Flows, Refused, State};
 pub use plan::Forwards;
@@ -56,13 +57,17 @@ pub(crate) const fn name(transport: Transport) -> &'static str {
 
 /// Serves a socket until it is to be closed.
 pub(crate) fn serve(worker: &Rc<Worker>, door: Door) {
-    let Door { spot, socket, close, alive } = door;
+    let Door { spot, socket, close, alive, flows } = door;
     let started = match socket {
         Open::Tcp(listener) => tokio::net::TcpListener::from_std(listener).map(|listener| {
+            let listener = Rc::new(listener);
+            worker.lendable.add(Whose::Door(spot), &listener);
             let accept = tcp::Loop { spot, listener, close, _alive: alive };
             drop(tokio::task::spawn_local(tcp::run(Rc::clone(worker), accept)));
         }),
         Open::Udp(socket) => udp::Hall::open(worker, spot, socket).map(|hall| {
+            // Before the first datagram is taken: it may be of one of them.
+            hall.inherit(flows);
             drop(tokio::task::spawn_local(udp::run(hall, close, alive)));
         }),
     };

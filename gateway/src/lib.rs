@@ -38,6 +38,7 @@ pub mod start;
 pub mod sync;
 pub mod telemetry;
 pub mod tls;
+pub mod upgrade;
 pub mod upstream;
 pub mod worker;
 

@@ -68,7 +68,7 @@ pub async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, permit:
     if !delay.is_zero() {
         tokio::select! {
             () = sleep(delay) => {}
-            () = worker.shared.drain.begun() => return newcomer.excused(),
+            () = worker.shared.drain.stopping() => return newcomer.excused(),
         }
     }
     let Some(config) = worker.pin().and_then(|live| algorithms::config(&live.host_keys)) else {
@@ -126,7 +126,7 @@ async fn greet(
     let greeting = timeout_at(deadline, russh::server::run_stream(config, stream, door));
     let greeted = tokio::select! {
         greeted = greeting => greeted,
-        () = connection.shared.drain.begun() => {
+        () = connection.shared.drain.stopping() => {
             waiting.newcomer.excused();
             return Ok(());
         }
@@ -160,7 +160,7 @@ async fn attend(
             debug!(peer = %connection.peer, "closed: not authenticated in time");
             connection.closed.cancel();
         }
-        () = connection.shared.drain.begun() => {
+        () = connection.shared.drain.stopping() => {
             waiting.newcomer.excused();
             connection.closed.cancel();
         }
@@ -174,7 +174,7 @@ async fn attend(
 
 /// Resolves when the process is on its way out and the connection has no channel left.
 async fn no_more_to_do(connection: &Connection) {
-    connection.shared.drain.begun().await;
+    connection.shared.drain.parting().await;
     let all = u32::try_from(limits::SSH_CHANNELS_MAX).unwrap_or(u32::MAX);
     // Waiting for all of the room also keeps new channels out.
     let _ = connection.channels.acquire_many(all).await;

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use config::settings;
 use serde::Serialize;
@@ -25,6 +26,8 @@ use crate::listener::bind::BindError;
 use crate::listener::supervisor::Listed;
 use crate::telemetry::Access;
 use crate::telemetry::log::LogError;
+use crate::upgrade::heir::HeirError;
+use crate::upgrade::{Inheritance, Order, Program, UpgradeError, Upgraded};
 use crate::worker::Shared;
 
 /// Why a gateway did not start. Nothing of it is left behind.
@@ -57,6 +60,9 @@ pub enum StartError {
     /// The access log.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The process before does not hand over, or not what is needed.
+    #[error(transparent)]
+    Heir(#[from] HeirError),
     /// No threads to run on.
     #[error("a thread cannot be started")]
     Thread(#[source] io::Error),
@@ -80,10 +86,24 @@ impl Gateway {
     ///
     /// Errors: a directory, lock or listener that cannot be had; every listener that cannot is named.
     pub async fn start(settings: settings::Gateway) -> Result<Running, StartError> {
+        Self::start_as(settings, Origin::default()).await
+    }
+
+    /// Starts one that can be upgraded, or that takes over from the process before.
+    ///
+    /// Errors: as of [`Gateway::start`]; the process before serves on then.
+    pub async fn start_as(settings: settings::Gateway, origin: Origin) -> Result<Running, StartError> {
         if let Some(admin) = settings.admin.filter(|admin| !admin.ip().is_loopback()) {
             return Err(StartError::AdminNotLoopback(admin));
         }
-        let directory = directory::Directory::open(&settings.data)?;
+        let Origin { program, mut inheritance } = origin;
+        if let Some(inheritance) = &inheritance {
+            inheritance.fits(&settings.data)?;
+        }
+        let directory = match inheritance.as_mut().and_then(|inheritance| inheritance.lock.take()) {
+            Some(lock) => directory::Directory::inherit(&settings.data, lock),
+            None => directory::Directory::open(&settings.data)?,
+        };
         let workers = match settings.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             count => count,
@@ -98,6 +118,8 @@ impl Gateway {
             shared: Arc::clone(&shared),
             workers,
             directory,
+            program,
+            inheritance,
             stop: stop.clone(),
             cut: cut.clone(),
             started,
@@ -110,6 +132,15 @@ impl Gateway {
         running.admin = start.await.unwrap_or(Err(StartError::Ended))?;
         Ok(running)
     }
+}
+
+/// What a gateway comes from, and can go on as.
+#[derive(Debug, Default)]
+pub struct Origin {
+    /// The program that is started for an upgrade; without one there is no upgrade.
+    pub program: Option<Program>,
+    /// What the process before hands over.
+    pub inheritance: Option<Inheritance>,
 }
 
 /// How a gateway ended.
@@ -183,6 +214,26 @@ impl Running {
     /// Begins to drain, without waiting for the end.
     pub fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// Starts a new program that takes over; done when it serves. This gateway drains then.
+    ///
+    /// Errors: there is no upgrade, and this gateway serves as before.
+    pub async fn upgrade(
+        &self,
+        binary: Option<PathBuf>,
+        max_age: Option<Duration>,
+    ) -> Result<Upgraded, UpgradeError> {
+        let (order, _, done) = Order::new(binary, max_age);
+        self.shared.upgrade.give(order)?;
+        done.await.unwrap_or(Err(UpgradeError::Stopping))
+    }
+
+    /// Orders an upgrade to the program as it lies there now, without waiting for it.
+    ///
+    /// Errors: one is under way, or this process is on its way out.
+    pub fn order_upgrade(&self) -> Result<(), UpgradeError> {
+        self.shared.upgrade.give(Order::new(None, None).0)
     }
 
     /// Cuts what is open, without waiting for the end.

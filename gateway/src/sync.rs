@@ -51,6 +51,21 @@ pub trait Installer {
         None
     }
 
+    /// Waits until a generation may be installed and made durable; what is returned is held meanwhile.
+    fn turn(&self) -> impl Future<Output = Option<tokio::sync::OwnedMutexGuard<()>>> + Send {
+        std::future::ready(None)
+    }
+
+    /// Whether the checkpoint is another process' by now: this one drains after an upgrade.
+    fn is_handed(&self) -> bool {
+        false
+    }
+
+    /// Resolves when control may hear that this process drains, because its successor follows.
+    fn stepped_back(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// This gateway knows who it is to control.
     fn named(&self, _gateway: GatewayId) {}
 
@@ -119,6 +134,8 @@ pub enum SyncError {
     Closed(String),
     #[error("control refused to enrol this gateway: {0}")]
     NotEnrolled(String),
+    #[error("another process of this gateway follows control now")]
+    SteppedBack,
     #[error("control withdrew this gateway: make a join token on control and start with it once")]
     Withdrawn,
     #[error("this gateway has no identity and no join token: make a token on control and start with it once")]

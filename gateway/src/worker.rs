@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,7 +16,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use config::id::{EndpointId, GatewayId};
 use config::{limits, settings};
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -28,6 +29,7 @@ use crate::live::{Current, LiveCache, Pinned};
 use crate::session::Sessions;
 use crate::telemetry::log::LogError;
 use crate::telemetry::{Access, Counters, Gauges, Metrics, Recorder, Routes};
+use crate::upgrade::{self, Whose};
 use crate::upstream::health::watch::{self, Watch};
 
 /// What all workers have in common.
@@ -72,6 +74,8 @@ pub struct Shared {
     pub listeners: ArcSwap<Vec<Listed>>,
     /// The admin endpoint, once it listens.
     pub admin: ArcSwapOption<SocketAddr>,
+    /// Whether a new process takes over.
+    pub upgrade: upgrade::State,
 }
 
 impl Shared {
@@ -118,6 +122,7 @@ impl Shared {
             forwards: forward::State::new(&bounds),
             listeners: ArcSwap::default(),
             admin: ArcSwapOption::default(),
+            upgrade: upgrade::State::default(),
         })
     }
 }
@@ -148,6 +153,8 @@ pub struct Worker {
     pub(crate) forwards: forward::udp::Halls,
     /// What this thread keeps for its HTTP connections.
     pub http: crate::http::Store,
+    /// This thread's listening sockets, for an upgrade.
+    pub(crate) lendable: upgrade::Lendable,
     live: RefCell<LiveCache>,
 }
 
@@ -165,6 +172,7 @@ impl Worker {
             pipes: crate::splice::Pipes::for_thread(),
             forwards: forward::udp::Halls::default(),
             http: crate::http::Store::default(),
+            lendable: upgrade::Lendable::default(),
             live: RefCell::new(shared.current.cache()),
             shared,
             index,
@@ -174,6 +182,13 @@ impl Worker {
     /// The generation in force, from this thread's cache: no shared reference count is touched unless it moved.
     pub fn pin(&self) -> Option<Pinned> {
         self.live.borrow_mut().pin()
+    }
+
+    /// A second descriptor of everything that this thread listens on.
+    fn lend(&self) -> io::Result<Vec<upgrade::Lent>> {
+        let mut all = self.lendable.lend()?;
+        all.append(&mut self.forwards.lend()?);
+        Ok(all)
     }
 }
 
@@ -187,9 +202,18 @@ pub(crate) enum Command {
     Retire(Arc<HashSet<EndpointId>>),
     /// Change which endpoints are asked whether they are well; for the first worker.
     Watch(Vec<watch::Wanted>),
+    /// Give a second descriptor of everything that listens.
+    Lend(oneshot::Sender<io::Result<Vec<upgrade::Lent>>>),
+    /// Leave datagrams in their sockets, and say whose sessions there are.
+    Freeze(oneshot::Sender<Frozen>),
+    /// Take datagrams again.
+    Thaw,
     /// End now, with whatever is open.
     Stop,
 }
+
+/// Sessions of datagrams, each with a second descriptor of its socket upstream.
+pub(crate) type Frozen = Vec<(upgrade::manifest::Flow, OwnedFd)>;
 
 /// A socket for one worker.
 pub(crate) struct Listen {
@@ -267,10 +291,25 @@ async fn obey(worker: Rc<Worker>, mut orders: mpsc::Receiver<Command>) {
                 Watch::apply(&worker, changes);
                 continue;
             }
+            Command::Lend(reply) => {
+                // Whoever asked may have given up.
+                drop(reply.send(worker.lend()));
+                continue;
+            }
+            Command::Freeze(reply) => {
+                drop(reply.send(worker.forwards.freeze()));
+                continue;
+            }
+            Command::Thaw => {
+                worker.forwards.thaw();
+                continue;
+            }
             Command::Stop => return,
         };
         match tokio::net::TcpListener::from_std(socket) {
             Ok(listener) => {
+                let listener = Rc::new(listener);
+                worker.lendable.add(Whose::Listener(kind), &listener);
                 let accept = accept::Loop { kind, listener, close, alive };
                 tokio::task::spawn_local(accept::run(Rc::clone(&worker), accept));
             }

@@ -338,9 +338,10 @@ impl Connected {
     pub fn introduced(&self, id: GatewayId, now: i64, hello: &Hello) {
         self.note(id, now, |said| {
             said.streams += 1;
-            said.version.clone_from(&hello.version);
-            said.draining = hello.draining;
+            // Beside one that serves, one that drains after an upgrade has nothing to say for the gateway.
+            said.draining = hello.draining && (said.draining || said.streams == 1);
             if !hello.draining {
+                said.version.clone_from(&hello.version);
                 said.listeners.clone_from(&hello.listeners);
                 said.acked = hello.have.map(|have| have.generation);
             }

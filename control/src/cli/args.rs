@@ -26,7 +26,7 @@ use self::forward::{DiagnoseCommand, ForwardCommand};
 pub use self::gateway::{GatewayCommand, JoinCommand};
 pub use self::options::ExplainArgs;
 pub use self::route::{EndpointCommand, RouteCommand, RouteFields, RouteName, Tls};
-pub use self::run::{ControlCommand, DbCommand, RunArgs, SetupArgs, SourceArgs, UpArgs};
+pub use self::run::{ControlCommand, DbCommand, RunArgs, SetupArgs, SourceArgs, UpArgs, UpgradeArgs};
 use self::session::SessionCommand;
 pub use self::user::{KeyCommand, TokenCommand, UserCommand};
 pub use self::vm::{VmCommand, VmRef};
@@ -84,6 +84,8 @@ pub enum Form {
 pub enum Command {
     /// Starts control and a gateway on this machine and keeps them running.
     Up(Box<UpArgs>),
+    /// Replaces the gateway process of this machine by a new one; nothing that is open closes.
+    Upgrade(UpgradeArgs),
     /// The control process.
     #[command(subcommand)]
     Control(ControlCommand),

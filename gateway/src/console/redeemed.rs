@@ -1,12 +1,13 @@
 //! Which tickets were redeemed, until they expire: each opens one session.
 //!
-//! One table for all workers behind a lock; opening a console is rare. What an earlier process redeemed is not known
-//! here, so tickets that were made before this one started open nothing.
+//! One table for all workers behind a lock; opening a console is rare. What an earlier process redeemed is known only if it
+//! handed its table over; otherwise tickets that were made before this one started open nothing.
 
 use std::collections::HashMap;
-use std::collections::hash_map::{Entry, RandomState};
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::hash::Hasher as _;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use config::id::SessionId;
 use config::limits;
@@ -14,6 +15,7 @@ use config::snapshot::ConsoleKind;
 use config::ticket::Claims;
 
 use super::ticket::Refusal;
+use crate::upgrade::manifest::{self, Tickets};
 
 /// What is known of the browser that shows a ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,14 +28,17 @@ pub(crate) struct Browser {
 
 /// The redeemed tickets of one gateway process.
 pub struct Redeemed {
-    started_ms: u64,
     max: usize,
     table: Mutex<Table>,
-    hasher: RandomState,
 }
 
-#[derive(Default)]
 struct Table {
+    /// Tickets of before that moment open nothing.
+    since_ms: u64,
+    /// Makes digests of browsers' names ours alone.
+    key: [u64; 2],
+    /// Another process redeems from now on.
+    handed: bool,
     used: HashMap<SessionId, Used>,
     /// When so many are remembered, those that expired are looked for.
     sweep_at: usize,
@@ -59,12 +64,63 @@ impl Default for Redeemed {
 impl Redeemed {
     /// Nothing redeemed since `started_ms`, room for `max`.
     pub(crate) fn since(started_ms: u64, max: usize) -> Self {
-        Self { started_ms, max, table: Mutex::default(), hasher: RandomState::new() }
+        let table = Table {
+            since_ms: started_ms,
+            key: rand::random(),
+            handed: false,
+            used: HashMap::new(),
+            sweep_at: 0,
+        };
+        Self { max, table: Mutex::new(table) }
     }
 
-    /// What makes digests of browsers' names.
-    pub(crate) const fn hasher(&self) -> &RandomState {
-        &self.hasher
+    /// A digest of what a browser calls itself; the same in every worker, and nothing that a stranger could aim at.
+    pub(crate) fn digest<'a>(&self, names: impl Iterator<Item = &'a [u8]>) -> u64 {
+        let [one, other] = self.table().key;
+        let mut digest = DefaultHasher::new();
+        digest.write_u64(one);
+        digest.write_u64(other);
+        names.for_each(|name| digest.write(name));
+        digest.finish()
+    }
+
+    /// What the process that takes over has to know. No ticket is redeemed here any more.
+    pub(crate) fn hand_over(&self) -> Tickets {
+        let mut table = self.table();
+        table.handed = true;
+        let used = table.used.iter().map(|(session, used)| manifest::Used {
+            session: session.to_string(),
+            source: used.by.source,
+            agent: used.by.agent,
+            at_ms: used.at_ms,
+            forget_ms: used.forget_ms,
+        });
+        Tickets { since_ms: table.since_ms, key: table.key, used: used.collect() }
+    }
+
+    /// Nobody took over.
+    pub(crate) fn take_back(&self) {
+        self.table().handed = false;
+    }
+
+    /// Goes on with what the process before knew.
+    pub(crate) fn inherit(&self, tickets: &Tickets) {
+        let mut table = self.table();
+        (table.since_ms, table.key) = (tickets.since_ms, tickets.key);
+        for one in &tickets.used {
+            // Never half a table: what cannot be told apart was redeemed by nobody we know.
+            let Ok(session) = one.session.parse() else {
+                table.since_ms = now_ms();
+                continue;
+            };
+            let by = Browser { source: one.source, agent: one.agent };
+            let used = Used { by, at_ms: one.at_ms, forget_ms: one.forget_ms, session: None };
+            table.used.insert(session, used);
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Redeems a ticket that was verified: of several who show it at once, one gets it. A VNC ticket may be shown again
@@ -75,9 +131,10 @@ impl Redeemed {
         by: Browser,
         now_ms: u64,
     ) -> Result<Option<SessionId>, Refusal> {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table();
         table.sweep(now_ms);
         let len = table.used.len();
+        let unused = table.check_unused(claims, now_ms);
         match table.used.entry(claims.session) {
             Entry::Occupied(entry) => {
                 let used = entry.get();
@@ -87,7 +144,7 @@ impl Redeemed {
                 if is_again { Ok(used.session) } else { Err(Refusal::Used) }
             }
             Entry::Vacant(entry) => {
-                self.check_unused(claims, now_ms)?;
+                unused?;
                 // Never by forgetting one that could be shown again.
                 if len >= self.max {
                     return Err(Refusal::Full);
@@ -115,9 +172,9 @@ impl Redeemed {
 
     /// What redeeming would answer, without doing it.
     pub(crate) fn check(&self, claims: &Claims, by: Browser, now_ms: u64) -> Result<(), Refusal> {
-        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table();
         match table.used.get(&claims.session) {
-            None => self.check_unused(claims, now_ms),
+            None => table.check_unused(claims, now_ms),
             Some(used)
                 if claims.kind == ConsoleKind::Vnc
                     && used.by == by
@@ -131,24 +188,27 @@ impl Redeemed {
 
     /// Notes the session that a redeemed ticket opened.
     pub(crate) fn opened(&self, claims: &Claims, session: SessionId) {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self.table();
         if let Some(used) = table.used.get_mut(&claims.session) {
             used.session = Some(session);
         }
     }
+}
 
+impl Table {
     const fn check_unused(&self, claims: &Claims, now_ms: u64) -> Result<(), Refusal> {
         if claims.expires_ms <= now_ms {
             return Err(Refusal::Expired);
         }
-        if claims.issued_ms < self.started_ms {
+        if claims.issued_ms < self.since_ms {
             return Err(Refusal::BeforeStart);
+        }
+        if self.handed {
+            return Err(Refusal::Moved);
         }
         Ok(())
     }
-}
 
-impl Table {
     fn sweep(&mut self, now_ms: u64) {
         if self.used.len() >= self.sweep_at.max(SWEEP_MIN) {
             self.used.retain(|_, used| used.forget_ms > now_ms);
@@ -245,6 +305,29 @@ mod tests {
     }
 
     #[test]
+    fn what_was_redeemed_before_an_upgrade_stays_redeemed_and_the_browser_is_known_again() {
+        let (old, new) = (redeemed(), Redeemed::since(NOW + 5_000, 10_000));
+        let agent = old.digest([&b"a browser"[..]].into_iter());
+        let by = Browser { agent, ..HERE };
+        let (vnc, ttyd) = (claims(1, ConsoleKind::Vnc), claims(2, ConsoleKind::Ttyd));
+        old.redeem(&vnc, by, NOW).unwrap();
+        old.redeem(&ttyd, by, NOW).unwrap();
+
+        new.inherit(&old.hand_over());
+
+        assert_eq!(new.digest([&b"a browser"[..]].into_iter()), agent);
+        assert_eq!(new.redeem(&vnc, by, NOW + 1), Ok(None));
+        assert_eq!(new.redeem(&vnc, HERE, NOW + 1), Err(Refusal::Used));
+        assert_eq!(new.redeem(&ttyd, by, NOW + 1), Err(Refusal::Used));
+        // Made before the new process started, and shown to it for the first time.
+        assert_eq!(new.redeem(&claims(3, ConsoleKind::Ttyd), by, NOW + 1), Ok(None));
+        let late = claims(4, ConsoleKind::Ttyd);
+        assert_eq!(old.redeem(&late, by, NOW + 1), Err(Refusal::Moved));
+        old.take_back();
+        assert_eq!(old.redeem(&late, by, NOW + 1), Ok(None));
+    }
+
+    #[test]
     fn the_table_is_bounded_and_forgets_only_what_expired() {
         let redeemed = Redeemed::since(NOW, 2_000);
         for number in 0..2_000 {
@@ -255,8 +338,8 @@ mod tests {
         let later = NOW + limits::TICKET_LIFE_MS;
         let next = Claims { issued_ms: later, expires_ms: later + 1_000, ..one_more };
         // The sweep comes with the number of tickets, and here it has to come at once.
-        redeemed.table.lock().unwrap().sweep_at = 0;
+        redeemed.table().sweep_at = 0;
         assert!(redeemed.redeem(&next, HERE, later).is_ok());
-        assert_eq!(redeemed.table.lock().unwrap().used.len(), 1);
+        assert_eq!(redeemed.table().used.len(), 1);
     }
 }

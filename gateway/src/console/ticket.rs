@@ -42,6 +42,8 @@ pub enum Refusal {
     NotHeldBack,
     /// No gateway of this version serves such consoles.
     NotServed,
+    /// Another process of this gateway redeems it; this one has connections of before an upgrade.
+    Moved,
     /// Too many tickets were redeemed of late.
     Full,
     /// The gateway that redeems it could not be asked.
@@ -69,6 +71,7 @@ impl Refusal {
             Self::NotAsked => {
                 "The gate that this ticket is for cannot be asked right now. Try again in a moment."
             }
+            Self::Moved => "The gate was upgraded meanwhile. Try again.",
             Self::Full => "Too many consoles are being opened at once. Try again in a moment.",
         }
     }
@@ -91,6 +94,7 @@ impl Refusal {
             | Self::NotHeldBack
             | Self::NotServed
             | Self::NotAsked
+            | Self::Moved
             | Self::Full => self.sentence(),
         }
     }

@@ -20,6 +20,17 @@ pub(crate) enum Open {
     Udp(UdpSocket),
 }
 
+impl Open {
+    /// The kernel's number of the socket, the same in every process that has it.
+    pub(super) fn cookie(&self) -> Option<u64> {
+        match self {
+            // No connection is handed over.
+            Self::Tcp(_) => None,
+            Self::Udp(socket) => rustix::net::sockopt::socket_cookie(socket).ok(),
+        }
+    }
+}
+
 /// Listens on `spot` with so many sockets; `joins` shares it with those of our own that are there.
 pub(super) fn bind(spot: Spot, sockets: usize, joins: bool) -> io::Result<Vec<Open>> {
     let address = SocketAddr::new(spot.ip, spot.port);

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::bind::{self, Open};
 use super::{Forwards, Spot, plan};
+use crate::upgrade::manifest::Flow;
 use crate::worker::{Command, Handle, Shared};
 
 /// A socket for one worker.
@@ -32,6 +34,8 @@ pub(crate) struct Door {
     pub(crate) close: CancellationToken,
     /// Held until it is closed.
     pub(crate) alive: TaskTrackerToken,
+    /// The sessions that the process before had there.
+    pub(crate) flows: Vec<(Flow, OwnedFd)>,
 }
 
 /// The sockets of all forwards.
@@ -48,6 +52,9 @@ pub(crate) struct Doors {
     at: Option<(Lineage, Generation)>,
     sockets: usize,
     has_started: bool,
+    /// What the process before handed over and nobody has yet.
+    inherited: HashMap<Spot, Vec<Open>>,
+    flows: HashMap<u64, Vec<(Flow, OwnedFd)>>,
 }
 
 struct Opened {
@@ -81,6 +88,20 @@ impl Doors {
             at: None,
             sockets: 0,
             has_started: false,
+            inherited: HashMap::new(),
+            flows: HashMap::new(),
+        }
+    }
+
+    /// Takes the sockets that the process before handed over; [`Doors::start`] uses what is wanted of them.
+    pub(crate) fn inherit(&mut self, sockets: HashMap<Spot, Vec<Open>>) {
+        self.inherited = sockets;
+    }
+
+    /// Takes the sessions of datagrams that it had, by the number of their socket.
+    pub(crate) fn inherit_flows(&mut self, flows: Vec<(Flow, OwnedFd)>) {
+        for (flow, upstream) in flows {
+            self.flows.entry(flow.gate).or_default().push((flow, upstream));
         }
     }
 
@@ -88,10 +109,13 @@ impl Doors {
     /// paused.
     pub(crate) async fn start(&mut self) -> Vec<String> {
         self.has_started = true;
-        match self.shared.current.pin() {
+        let paused = match self.shared.current.pin() {
             Some(live) => self.open(&live.forwards, &live.snapshot, Instant::now()).await,
             None => Vec::new(),
-        }
+        };
+        self.inherited.clear();
+        self.flows.clear();
+        paused
     }
 
     /// Opens what `forwards` want and is not there, before they come into force. Returns what is paused, also where
@@ -246,6 +270,10 @@ impl Doors {
             let max = self.shared.forwards.sockets_max;
             return Err((format!("{spot}: forwards listen with {max} sockets already, the most"), true));
         }
+        if let Some(sockets) = self.inherited.remove(&spot) {
+            self.hand_out(spot, forward.id, adopt(spot, sockets, count)).await;
+            return Ok(());
+        }
         let joins = self.is_ours(spot);
         let sockets = match bind::bind(spot, count, joins) {
             Ok(sockets) => sockets,
@@ -291,8 +319,9 @@ impl Doors {
         let count = sockets.len();
         // One alone goes to a worker by its port, so that the ports of a row are spread over them.
         let first = if count == 1 { usize::from(spot.port) % self.workers.len().max(1) } else { 0 };
-        for (worker, socket) in self.workers.iter().skip(first).zip(sockets) {
-            let door = Door { spot, socket, close: close.clone(), alive: loops.token() };
+        for (worker, socket) in self.workers.iter().cycle().skip(first).zip(sockets) {
+            let flows = socket.cookie().and_then(|cookie| self.flows.remove(&cookie)).unwrap_or_default();
+            let door = Door { spot, socket, close: close.clone(), alive: loops.token(), flows };
             worker.send(Command::Door(Box::new(door))).await;
         }
         loops.close();
@@ -306,6 +335,19 @@ impl Doors {
         let paused = paused.filter_map(|(id, applied)| Some((*id, applied.paused.as_ref()?.why.clone())));
         self.shared.forwards.paused.store(Arc::new(paused.collect()));
     }
+}
+
+/// The sockets that the process before had, and for connections one for each worker that it had not. Datagrams of one
+/// client must stay in one socket: another one beside it would get some clients of the others.
+fn adopt(spot: Spot, mut sockets: Vec<Open>, count: usize) -> Vec<Open> {
+    let missing = count.saturating_sub(sockets.len());
+    if spot.transport == Transport::Tcp && missing > 0 {
+        match bind::bind(spot, missing, true) {
+            Ok(mut more) => sockets.append(&mut more),
+            Err(cause) => tracing::warn!(%spot, %cause, "a worker has no socket of its own there"),
+        }
+    }
+    sockets
 }
 
 /// Tries paused forwards again, for ever.

@@ -29,7 +29,7 @@ use crate::worker::Worker;
 /// One socket to accept on.
 pub(super) struct Loop {
     pub(super) spot: Spot,
-    pub(super) listener: TcpListener,
+    pub(super) listener: Rc<TcpListener>,
     pub(super) close: CancellationToken,
     /// Held until the socket is closed.
     pub(super) _alive: TaskTrackerToken,
@@ -50,7 +50,7 @@ pub(super) async fn run(worker: Rc<Worker>, accept: Loop) {
             Err(cause) => pause_after(&worker, spot, &cause).await,
         }
     }
-    let Ok(listener) = listener.into_std() else { return };
+    let Some(Ok(listener)) = Rc::into_inner(listener).map(TcpListener::into_std) else { return };
     for _ in 0..=limits::LISTEN_BACKLOG {
         let Ok((tcp, peer)) = listener.accept() else { break };
         if tcp.set_nonblocking(true).is_ok()

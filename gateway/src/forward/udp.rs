@@ -6,6 +6,7 @@
 //! asks, so that a flooded forward pays for its flood.
 
 mod gate;
+mod handover;
 mod opening;
 mod parting;
 mod session;
@@ -22,6 +23,7 @@ use std::time::Duration;
 use config::id::ForwardId;
 use config::limits;
 use config::snapshot::{Forward, Transport};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -62,6 +64,9 @@ pub(crate) struct Hall {
     /// Of the forward as it was when a session last began.
     idle: Cell<Duration>,
     forward: Cell<Option<ForwardId>>,
+    /// Whether another process is about to take over: datagrams stay in their sockets.
+    frozen: Cell<bool>,
+    turned: Notify,
 }
 
 impl Hall {
@@ -75,6 +80,8 @@ impl Hall {
             table: RefCell::default(),
             idle: Cell::new(Duration::from_millis(limits::FORWARD_UDP_IDLE_MS)),
             forward: Cell::new(None),
+            frozen: Cell::new(false),
+            turned: Notify::new(),
         });
         let mut halls = worker.forwards.halls.borrow_mut();
         halls.retain(|hall| hall.strong_count() > 0);
@@ -217,11 +224,12 @@ pub(super) async fn run(hall: Rc<Hall>, close: CancellationToken, alive: TaskTra
         tokio::select! {
             biased;
             () = &mut closing => break,
+            () = hall.turned.notified() => {}
             () = &mut look => {
                 let next = hall.expire(Instant::now());
                 look.as_mut().reset(next);
             }
-            ready = gate.readable() => {
+            ready = gate.readable(), if !hall.frozen.get() => {
                 if ready.is_err() {
                     tokio::time::sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MS)).await;
                 } else if hall.table.borrow().is_empty() {
@@ -234,7 +242,11 @@ pub(super) async fn run(hall: Rc<Hall>, close: CancellationToken, alive: TaskTra
             }
         }
     }
-    parting::part(&hall, &gate);
+    if hall.frozen.get() {
+        hall.hand_over();
+    } else {
+        parting::part(&hall, &gate);
+    }
     hall.gate.borrow_mut().take();
     drop(gate);
     drop(alive);

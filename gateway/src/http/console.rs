@@ -7,7 +7,6 @@
 
 mod pages;
 
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::Duration;
 
 use config::id::{RouteId, SessionId};
@@ -339,12 +338,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
 
     fn browser(&self, scratch: &Scratch, client: &Client) -> Browser {
         let bytes = self.link.intake.head();
-        // The same in every worker of the process, and nothing that a stranger could aim at.
-        let mut agent = self.worker.shared.consoles.hasher().build_hasher();
-        for field in scratch.request.all(Known::UserAgent) {
-            agent.write(field.value.of(bytes));
-        }
-        Browser { source: client.address, agent: agent.finish() }
+        let names = scratch.request.all(Known::UserAgent).map(|field| field.value.of(bytes));
+        Browser { source: client.address, agent: self.worker.shared.consoles.digest(names) }
     }
 }
 

@@ -90,7 +90,7 @@ pub fn status(fault: &Fault) -> Option<u16> {
     Some(match fault.kind {
         Kind::BadRequest => 400,
         Kind::Unauthorized | Kind::Ticket(Refusal::Missing) => 401,
-        Kind::Ticket(Refusal::Full | Refusal::NotAsked) => 503,
+        Kind::Ticket(Refusal::Full | Refusal::NotAsked | Refusal::Moved) => 503,
         Kind::Ticket(_) | Kind::ClientForbidden | Kind::ClientCertificate | Kind::TlsRequired => 403,
         Kind::NoRoute => 404,
         Kind::RequestTimeout | Kind::RequestBodyTimeout => 408,

@@ -71,7 +71,7 @@ where
         return go_on_as_http_2(*connection, None).await;
     }
     let shared = Arc::clone(&connection.worker.shared);
-    let mut stopping = pin!(shared.drain.begun());
+    let mut stopping = pin!(shared.drain.stopping());
     // Boxed, like all that is awaited below: a future keeps room for each value that was ever moved.
     let next = loop {
         let mut scratch = None;

@@ -24,8 +24,8 @@ use crate::{ssh, tls};
 pub(crate) struct Loop {
     /// What is spoken there.
     pub(crate) kind: Kind,
-    /// The socket.
-    pub(crate) listener: TcpListener,
+    /// The socket; lent to a successor while it is open.
+    pub(crate) listener: Rc<TcpListener>,
     /// Ends the loop.
     pub(crate) close: CancellationToken,
     /// Held until the last queued connection was taken.
@@ -47,7 +47,7 @@ pub(crate) async fn run(worker: Rc<Worker>, accept: Loop) {
             Err(cause) => pause_after(&worker, kind, &cause).await,
         }
     }
-    let Ok(listener) = listener.into_std() else { return };
+    let Some(Ok(listener)) = Rc::into_inner(listener).map(TcpListener::into_std) else { return };
     // As many as the kernel can have queued: who knocks faster than that must not hold up the end.
     for _ in 0..=limits::LISTEN_BACKLOG {
         let Ok((tcp, peer)) = listener.accept() else { break };

@@ -54,6 +54,20 @@ pub fn bind(address: SocketAddr, workers: usize) -> Result<Bound, BindError> {
     open(address, workers.max(1)).map_err(|cause| BindError { address, cause })
 }
 
+/// Listens beside sockets of ours that are there, with `more` sockets.
+///
+/// Errors: nobody shares the address, or it is not ours.
+pub(crate) fn join(address: SocketAddr, more: usize) -> Result<Vec<TcpListener>, BindError> {
+    let one = || -> io::Result<TcpListener> {
+        let next = socket(address)?;
+        next.set_reuse_port(true)?;
+        next.bind(&address.into())?;
+        next.listen(limits::LISTEN_BACKLOG)?;
+        Ok(next.into())
+    };
+    (0..more).map(|_| one()).collect::<io::Result<_>>().map_err(|cause| BindError { address, cause })
+}
+
 fn open(address: SocketAddr, workers: usize) -> io::Result<Bound> {
     let first = socket(address)?;
     first.bind(&address.into())?;

@@ -5,7 +5,7 @@
 //! [`Supervisor::retry_at`] has come.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use config::limits;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::bind::{BindError, Bound, bind};
+use super::bind::{BindError, Bound, bind, join};
 use super::ports::{self, Ports};
 use super::{Kind, Wanted};
 use crate::upstream::health::watch;
@@ -68,6 +68,10 @@ pub struct Supervisor {
     loops: TaskTracker,
     admin: Option<SocketAddr>,
     started: bool,
+    /// What the process before handed over and nobody has yet.
+    inherited: Vec<(Wanted, Bound)>,
+    /// Bound, and not accepted on yet.
+    prepared: Opened,
 }
 
 impl Supervisor {
@@ -80,23 +84,66 @@ impl Supervisor {
             loops: TaskTracker::new(),
             admin: None,
             started: false,
+            inherited: Vec::new(),
+            prepared: Vec::new(),
         }
+    }
+
+    /// Takes what the process before handed over; [`Supervisor::prepare`] uses what is wanted of it.
+    pub(crate) fn inherit(&mut self, listeners: Vec<(Wanted, Bound)>) {
+        self.inherited = listeners;
     }
 
     /// Opens everything or nothing: at the start of the process a taken port is a mistake that somebody is there to
     /// see.
     ///
     /// Errors: every listener that cannot be had.
+    #[cfg(test)]
     pub(crate) async fn start(&mut self, desired: &[Wanted]) -> Result<(), Vec<BindError>> {
+        self.prepare(desired)?;
+        self.open().await;
+        Ok(())
+    }
+
+    /// The first half of a start: everything is bound or nothing. Nobody accepts yet.
+    ///
+    /// Errors: every listener that cannot be had.
+    pub(crate) fn prepare(&mut self, desired: &[Wanted]) -> Result<(), Vec<BindError>> {
         let (bound, errors) = self.bind_all(desired);
+        // What is left of them nobody wants any more; the process before takes what is queued there.
+        self.inherited.clear();
         if !errors.is_empty() {
             return Err(errors.into_iter().map(|(_, error)| error).collect());
         }
-        for (wanted, bound) in bound {
+        self.prepared = bound;
+        Ok(())
+    }
+
+    /// The second half: what is bound is accepted on.
+    pub(crate) async fn open(&mut self) {
+        for (wanted, bound) in std::mem::take(&mut self.prepared) {
             self.hand_out(wanted, bound).await;
         }
         self.started = true;
-        Ok(())
+    }
+
+    /// Which listener of the settings is open at an address.
+    pub(crate) fn wanted_at(&self, kind: Kind, bound: SocketAddr) -> Option<Wanted> {
+        let is_there = |state: &State| matches!(state, State::Open { address, .. } if *address == bound);
+        self.applied
+            .iter()
+            .find(|(wanted, state)| wanted.kind == kind && is_there(state))
+            .map(|(wanted, _)| *wanted)
+    }
+
+    /// Has the admin endpoint of the process before, if it is where it is wanted.
+    pub(crate) fn adopt_admin(&mut self, wanted: SocketAddr, socket: TcpListener) -> Option<Bound> {
+        let address = socket.local_addr().ok()?;
+        let fits = address.ip() == wanted.ip() && (wanted.port() == 0 || address.port() == wanted.port());
+        fits.then(|| {
+            self.admin = Some(address);
+            Bound { address, sockets: vec![socket] }
+        })
     }
 
     /// Opens the admin endpoint, which is no worker's; port 0 is remembered like the others'.
@@ -213,6 +260,10 @@ impl Supervisor {
     fn bind_all(&mut self, wanted: &[Wanted]) -> (Opened, Failed) {
         let (mut bound, mut errors, mut changed) = (Vec::new(), Vec::new(), false);
         for wanted in wanted {
+            if let Some(adopted) = self.adopt(wanted) {
+                bound.push((*wanted, adopted));
+                continue;
+            }
             match self.bind_remembered(ports::key(wanted), wanted.address, self.workers.len(), &mut changed) {
                 Ok(one) => bound.push((*wanted, one)),
                 Err(error) => errors.push((*wanted, error)),
@@ -220,6 +271,22 @@ impl Supervisor {
         }
         self.save(changed);
         (bound, errors)
+    }
+
+    /// What the process before had for this listener, as it is or at that very address, and sockets beside it for workers
+    /// that it had not.
+    fn adopt(&mut self, wanted: &Wanted) -> Option<Bound> {
+        let same = self.inherited.iter().position(|(theirs, _)| theirs == wanted);
+        let there =
+            |(theirs, bound): &(Wanted, Bound)| theirs.kind == wanted.kind && bound.address == wanted.address;
+        let place = same.or_else(|| self.inherited.iter().position(there))?;
+        let (_, mut bound) = self.inherited.swap_remove(place);
+        match join(bound.address, self.workers.len().saturating_sub(bound.sockets.len())) {
+            Ok(mut more) => bound.sockets.append(&mut more),
+            // Those that are there serve, too.
+            Err(error) => tracing::warn!(%error, "a worker has no socket of its own there"),
+        }
+        Some(bound)
     }
 
     fn save(&self, changed: bool) {
@@ -249,7 +316,8 @@ impl Supervisor {
 
     async fn hand_out(&mut self, wanted: Wanted, bound: Bound) {
         let close = CancellationToken::new();
-        for (worker, socket) in self.workers.iter().zip(bound.sockets) {
+        // A process before may have had more workers, and with them more sockets.
+        for (worker, socket) in self.workers.iter().cycle().zip(bound.sockets) {
             let alive = self.loops.token();
             worker
                 .send(Command::Listen(Listen { kind: wanted.kind, socket, close: close.clone(), alive }))

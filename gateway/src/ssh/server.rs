@@ -70,7 +70,7 @@ impl Door {
 
     /// Makes room for one more channel.
     fn room(&mut self) -> Result<OwnedSemaphorePermit, Refusal> {
-        if self.connection.shared.drain.is_draining() {
+        if self.connection.shared.drain.is_stopping() {
             return Err(Refusal::Stopping);
         }
         if self.opened >= limits::SSH_CHANNELS_IN_ALL_MAX {

@@ -1,7 +1,7 @@
 //! The gateway's own directory, `DIR/gateway`, and the lock that keeps a second gateway off it.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -13,8 +13,8 @@ use super::StartError;
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
-    // The kernel gives the lock back when the process ends, however it ends.
-    _lock: File,
+    // The kernel gives the lock back when the last process that has it ends, however it ends.
+    lock: File,
 }
 
 impl Directory {
@@ -40,16 +40,40 @@ impl Directory {
             }
             Err(cause) => return Err(denied(&lock)(io::Error::from(cause))),
         }
-        // For people alone. A full disk must not keep a gateway from serving what its checkpoint has.
-        if let Err(cause) = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())) {
-            tracing::warn!(lock = %lock.display(), %cause, "the process id cannot be noted beside the lock");
-        }
-        Ok(Self { path, _lock: file })
+        let directory = Self { path, lock: file };
+        directory.sign();
+        Ok(directory)
+    }
+
+    /// Takes the directory with the lock that the process before holds: the file is open in both, and locked as long as
+    /// either lives.
+    pub(crate) fn inherit(data: &Path, lock: File) -> Self {
+        Self { path: data.join("gateway"), lock }
+    }
+
+    /// Notes that this process has the directory.
+    pub(crate) fn sign(&self) {
+        sign(&self.lock);
+    }
+
+    /// The locked file.
+    pub(crate) const fn lock(&self) -> &File {
+        &self.lock
     }
 
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Notes this process in the locked file.
+pub(crate) fn sign(mut lock: &File) {
+    let noted =
+        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
+    // For people alone. A full disk must not keep a gateway from serving what its checkpoint has.
+    if let Err(cause) = noted {
+        tracing::warn!(%cause, "the process id cannot be noted beside the lock");
     }
 }
 

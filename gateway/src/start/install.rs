@@ -45,6 +45,18 @@ impl Installer for Install {
         Some(Vec::clone(&self.shared.gauges.degraded()))
     }
 
+    async fn turn(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
+        Some(self.shared.upgrade.turn().await)
+    }
+
+    fn is_handed(&self) -> bool {
+        self.shared.upgrade.is_handed()
+    }
+
+    async fn stepped_back(&self) {
+        self.shared.upgrade.stepped_back().await;
+    }
+
     fn named(&self, gateway: GatewayId) {
         self.shared.gateway.store(Some(Arc::new(gateway)));
     }
@@ -90,6 +102,7 @@ impl Installer for Install {
         match link {
             Link::Up => {
                 self.shared.gauges.set_link(None);
+                self.shared.upgrade.follows();
                 tracing::info!("following control");
             }
             Link::Down { why } => {

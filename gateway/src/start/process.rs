@@ -11,6 +11,14 @@ pub fn notify(state: &[NotifyState<'_>]) {
     }
 }
 
+/// Tells the service manager that something is about to change; [`NotifyState::Ready`] ends it.
+pub fn notify_reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(cause) => tracing::warn!(%cause, "the service manager cannot be told"),
+    }
+}
+
 /// Raises the limit of open files to what we may have; says so when that is little (INVENTORY A-54).
 pub fn raise_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};

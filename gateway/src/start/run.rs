@@ -2,17 +2,20 @@
 //! and sees the process in and out.
 
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use config::limits;
+use sd_notify::NotifyState;
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::directory::Directory;
+use super::directory::{self, Directory};
 use super::install::Install;
-use super::{End, StartError};
+use super::{End, StartError, process};
 use crate::admin;
 use crate::checkpoint::Checkpoint;
 use crate::forward::{Doors, doors};
@@ -21,6 +24,9 @@ use crate::listener::bind::Bound;
 use crate::listener::ports::Ports;
 use crate::listener::supervisor::Supervisor;
 use crate::sync;
+use crate::upgrade::elder::{Estate, Successor};
+use crate::upgrade::manifest::Serves;
+use crate::upgrade::{Inheritance, Order, Program, order};
 use crate::worker::{self, Command, Handle, Shared};
 
 /// Everything the main thread needs.
@@ -28,6 +34,10 @@ pub(crate) struct Process {
     pub(crate) shared: Arc<Shared>,
     pub(crate) workers: usize,
     pub(crate) directory: Directory,
+    /// What is started for an upgrade.
+    pub(crate) program: Option<Program>,
+    /// What the process before hands over.
+    pub(crate) inheritance: Option<Inheritance>,
     /// Drain and end.
     pub(crate) stop: CancellationToken,
     /// End now.
@@ -62,21 +72,12 @@ impl Process {
     }
 
     async fn live(self) {
-        let Self { shared, workers, directory, stop, cut, started, ended } = self;
+        let Self { shared, workers, directory, program, inheritance, stop, cut, started, ended } = self;
         let up = match Up::start(&shared, workers, &directory).await {
             Ok(up) => up,
             Err(error) => return drop(started.send(Err(error))),
         };
-        let opened = async {
-            let mut restored = restore(&shared, &up).await?;
-            let admin = up.listen(&shared).await?;
-            // The gateway's own listeners first: a forward that wants the port of one is paused, and nothing else.
-            let paused = up.doors.lock().await.start().await;
-            shared.gauges.degrade(&paused);
-            restored.1.degraded.extend(paused);
-            Ok((restored, admin))
-        };
-        let (restored, admin) = match opened.await {
+        let opened = match up.open(&shared, &directory, inheritance).await {
             Ok(opened) => opened,
             Err(error) => {
                 up.stop_workers().await;
@@ -85,22 +86,45 @@ impl Process {
                 return drop(started.send(Err(error)));
             }
         };
+        let Opened { restored, admin, orders } = opened;
         let address = admin.as_ref().map(|(address, _)| *address);
+        let again =
+            |socket: Option<BorrowedFd<'_>>| socket.and_then(|socket| socket.try_clone_to_owned().ok());
+        let entrances = Entrances {
+            admin: again(admin.as_ref().and_then(|(_, bound)| bound.sockets.first()).map(AsFd::as_fd)),
+            orders: again(orders.as_ref().map(AsFd::as_fd)),
+        };
+        let taking = [
+            tokio::spawn(serve_admin(admin, Arc::clone(&shared))),
+            tokio::spawn(order::run(orders, Arc::clone(&shared))),
+        ];
         let background = [
             tokio::spawn(follow(restored)),
-            tokio::spawn(serve_admin(admin, Arc::clone(&shared))),
             tokio::spawn(super::expiry::watch(Arc::clone(&shared))),
             tokio::spawn(doors::supervise(Arc::clone(&up.doors))),
         ];
         let _ = started.send(Ok(address));
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = cut.cancelled() => {}
-            () = supervise(&shared, &up.listeners) => {}
-        }
-        let end = up.drain(&shared, &cut).await;
+        let left = tokio::select! {
+            () = stop.cancelled() => None,
+            () = cut.cancelled() => None,
+            () = supervise(&shared, &up.listeners) => None,
+            left = up.until_upgraded(&shared, directory.lock(), &entrances, program.as_ref()) => Some(left),
+        };
+        drop(entrances);
+        let (end, directory) = match left {
+            None => {
+                shared.upgrade.stop_draining();
+                (up.drain(&shared, &cut).await, Some(directory))
+            }
+            Some(left) => {
+                // The directory is the new one's alone: should it die, another may take it while this one drains.
+                drop(directory);
+                taking.iter().for_each(tokio::task::JoinHandle::abort);
+                (up.leave(&shared, left, &stop, &cut).await, None)
+            }
+        };
         up.stop_workers().await;
-        for task in background {
+        for task in taking.into_iter().chain(background) {
             task.abort();
             // Its files are still open until then.
             let _ = task.await;
@@ -110,6 +134,19 @@ impl Process {
         tracing::info!(?end, "ended");
         let _ = ended.send(Some(end));
     }
+}
+
+/// Second descriptors of what the main thread itself listens on, to be handed over.
+struct Entrances {
+    admin: Option<OwnedFd>,
+    orders: Option<OwnedFd>,
+}
+
+/// What a start opens.
+struct Opened {
+    restored: (Install, sync::Start),
+    admin: Option<(SocketAddr, Bound)>,
+    orders: Option<UnixListener>,
 }
 
 impl Up {
@@ -128,12 +165,65 @@ impl Up {
         Ok(Self { workers, threads, listeners: Arc::new(Mutex::new(supervisor)), doors })
     }
 
-    /// Opens the public listeners and the admin endpoint; all of them, or an error that names every one that failed.
-    async fn listen(&self, shared: &Shared) -> Result<Option<(SocketAddr, Bound)>, StartError> {
+    /// Puts the checkpoint in force and opens everything; from the process before, if there is one, when it gives the word.
+    async fn open(
+        &self,
+        shared: &Arc<Shared>,
+        directory: &Directory,
+        inheritance: Option<Inheritance>,
+    ) -> Result<Opened, StartError> {
+        let mut restored = restore(shared, self).await?;
+        let (mut admin, mut orders, mut succession) = (None, None, None);
+        if let Some(mut inheritance) = inheritance {
+            inheritance.continues(shared.current.pin().map(|live| Serves::of(&live.snapshot)))?;
+            self.listeners.lock().await.inherit(std::mem::take(&mut inheritance.listeners));
+            self.doors.lock().await.inherit(std::mem::take(&mut inheritance.doors));
+            (admin, orders) = (inheritance.admin.take(), inheritance.orders.take());
+            succession = Some(inheritance.succession());
+        }
+        let admin = self.prepare(shared, admin).await?;
+        if let Some(succession) = &succession {
+            let (go, flows) = succession.clone().word().await?;
+            shared.consoles.inherit(&go.tickets);
+            self.doors.lock().await.inherit_flows(flows);
+        }
         let mut supervisor = self.listeners.lock().await;
-        let wanted = Wanted::from_settings(&shared.settings);
-        let mut errors = supervisor.start(&wanted).await.err().unwrap_or_default();
-        let admin = match shared.settings.admin.map(|address| supervisor.bind_admin(address)) {
+        supervisor.open().await;
+        publish(shared, &supervisor);
+        drop(supervisor);
+        // The gateway's own listeners first: a forward that wants the port of one is paused, and nothing else.
+        let paused = self.doors.lock().await.start().await;
+        shared.gauges.degrade(&paused);
+        restored.1.degraded.extend(paused);
+        if let Some(succession) = succession {
+            // Before it is told: whoever hears of it looks there for the one that serves.
+            directory.sign();
+            shared.upgrade.succeed(succession);
+        }
+        let orders = orders.or_else(|| match order::listen(directory.path()) {
+            Ok(orders) => Some(orders),
+            Err(cause) => {
+                tracing::warn!(%cause, "orders to upgrade can be given by SIGUSR2 alone");
+                None
+            }
+        });
+        Ok(Opened { restored, admin, orders })
+    }
+
+    /// Binds the public listeners and the admin endpoint; all of them, or an error that names every one that failed.
+    async fn prepare(
+        &self,
+        shared: &Shared,
+        inherited: Option<std::net::TcpListener>,
+    ) -> Result<Option<(SocketAddr, Bound)>, StartError> {
+        let mut supervisor = self.listeners.lock().await;
+        let mut errors =
+            supervisor.prepare(&Wanted::from_settings(&shared.settings)).err().unwrap_or_default();
+        let admin = shared.settings.admin.map(|address| {
+            let adopted = inherited.and_then(|socket| supervisor.adopt_admin(address, socket));
+            adopted.map_or_else(|| supervisor.bind_admin(address), Ok)
+        });
+        let admin = match admin {
             None => None,
             Some(Ok(bound)) => Some((bound.address, bound)),
             Some(Err(error)) => {
@@ -141,11 +231,76 @@ impl Up {
                 None
             }
         };
-        if !errors.is_empty() {
-            return Err(StartError::Listen(errors));
+        if errors.is_empty() { Ok(admin) } else { Err(StartError::Listen(errors)) }
+    }
+
+    /// Obeys orders to upgrade, until one of them succeeds.
+    async fn until_upgraded(
+        &self,
+        shared: &Arc<Shared>,
+        lock: &std::fs::File,
+        entrances: &Entrances,
+        program: Option<&Program>,
+    ) -> (Successor, Order) {
+        let Entrances { admin, orders } = entrances;
+        let (admin, orders) = (admin.as_ref(), orders.as_ref());
+        let (workers, listeners) = (&self.workers, &self.listeners);
+        let estate = Estate { shared, workers, listeners, lock, admin, orders, program };
+        let Some(mut given) = shared.upgrade.orders() else { return std::future::pending().await };
+        while let Some(order) = given.recv().await {
+            process::notify_reloading();
+            match estate.hand_over(&order).await {
+                Ok(successor) => {
+                    process::notify(&[NotifyState::MainPid(successor.pid), NotifyState::Ready]);
+                    return (successor, order);
+                }
+                Err(error) => {
+                    process::notify(&[NotifyState::Ready]);
+                    tracing::error!(%error, "no upgrade: serving as before");
+                    directory::sign(lock);
+                    shared.upgrade.refuse(order, error);
+                }
+            }
         }
-        publish(shared, &supervisor);
-        Ok(admin)
+        std::future::pending().await
+    }
+
+    /// Leaves everything new to the successor, and waits for what is open: until it ends, or is too old.
+    async fn leave(
+        &self,
+        shared: &Arc<Shared>,
+        (successor, order): (Successor, Order),
+        stop: &CancellationToken,
+        cut: &CancellationToken,
+    ) -> End {
+        shared.drain.leave();
+        self.listeners.lock().await.close_all().await;
+        self.doors.lock().await.close_all().await;
+        let max_age = order.max_age;
+        let upgraded = successor.describe(shared);
+        tracing::info!(
+            pid = upgraded.pid,
+            version = upgraded.version,
+            connections = upgraded.connections,
+            ?max_age,
+            "upgraded: draining"
+        );
+        shared.upgrade.report(order, upgraded);
+        successor.attend(Arc::clone(shared), stop.clone());
+        let finish = async {
+            shared.guard.idle().await;
+            shared.upgrade.answered().await;
+        };
+        tokio::select! {
+            () = finish => return End::Drained,
+            () = cut.cancelled() => return End::Cut,
+            () = stop.cancelled() => return self.drain(shared, cut).await,
+            () = tokio::time::sleep(max_age) => {
+                let open = shared.guard.connections();
+                tracing::warn!(open, ?max_age, "open for too long after an upgrade: cutting what is open");
+            }
+        }
+        self.cut(shared).await
     }
 
     /// Stops accepting, tells peers, waits for them at most the settings' time.
@@ -164,7 +319,11 @@ impl Up {
             }
             () = cut.cancelled() => return End::Cut,
         }
-        // Sessions get a moment to say goodbye and to be counted.
+        self.cut(shared).await
+    }
+
+    /// Sessions get a moment to say goodbye and to be counted.
+    async fn cut(&self, shared: &Shared) -> End {
         shared.sessions.stop();
         let grace = Duration::from_millis(limits::CUT_GRACE_MS);
         let _ = tokio::time::timeout(grace, shared.guard.idle()).await;

@@ -80,7 +80,10 @@ async fn install<I: Installer>(
             () = tokio::time::sleep(backoff.peek()), if unsaved.is_some() => {
                 let _ = backoff.next();
                 let Some(snapshot) = unsaved.clone() else { continue };
-                if save(&checkpoint, snapshot, None).await.is_ok() {
+                let _turn = installer.turn().await;
+                if installer.is_handed() {
+                    unsaved = None;
+                } else if save(&checkpoint, snapshot, None).await.is_ok() {
                     unsaved = None;
                     let _ = outcomes.send(Outcome::Durable).await;
                 }
@@ -88,7 +91,9 @@ async fn install<I: Installer>(
             }
         };
         let Some(Job { snapshot, delta }) = job else { return };
+        let _turn = installer.turn().await;
         let outcome = match installer.install(Arc::clone(&snapshot), delta.clone()).await {
+            Ok(degraded) if installer.is_handed() => Outcome::Installed(degraded),
             Ok(degraded) => match save(&checkpoint, Arc::clone(&snapshot), delta).await {
                 Ok(()) => {
                     unsaved = None;
@@ -219,6 +224,8 @@ impl<I: Installer> Driver<'_, I> {
         self.follower.handle_connected(self.installer.hello());
         let mut ticks = interval_at(Instant::now() + self.timers.ping, self.timers.ping);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let is_draining = self.installer.hello().draining;
+        let mut stepped_back = std::pin::pin!(self.installer.stepped_back());
         let end = loop {
             if let Err(error) = self.act(&mut framed).await {
                 break error;
@@ -229,6 +236,8 @@ impl<I: Installer> Driver<'_, I> {
                 // Nothing but pings may go before the greeting.
                 message = wanted(self.installer), if self.greeted => Event::Wanted(message),
                 _ = ticks.tick() => Event::Tick,
+                // Introduced anew, as one that drains.
+                () = &mut stepped_back, if !is_draining => break SyncError::SteppedBack,
             };
             if let Err(error) = self.handle(event, &mut framed).await {
                 break error;

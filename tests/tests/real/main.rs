@@ -41,3 +41,4 @@ mod suites;
 mod swap;
 mod tour;
 mod two;
+mod upgrade;

@@ -1,6 +1,7 @@
 //! Flags of the processes themselves: where settings come from and what is listened on.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
@@ -93,4 +94,48 @@ pub struct SetupArgs {
     /// Name of the administrator.
     #[arg(long, default_value = "admin")]
     pub name: String,
+}
+
+/// Flags of `upgrade`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct UpgradeArgs {
+    /// The new gatehouse-gateway; without it the file that the running one was started from, as it lies there now.
+    #[arg(long, value_name = "PATH")]
+    pub binary: Option<PathBuf>,
+    /// How long connections of the old process may go on, such as 30m or 12h, at most 30d; default 24h.
+    #[arg(long, value_name = "TIME", value_parser = age)]
+    pub max_age: Option<Duration>,
+}
+
+/// Longest age that can be given.
+const AGE_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+fn age(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time such as 90s, 30m, 12h or 2d");
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds: u64 = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.trim_end().parse().map_err(|_| wrong())?;
+    let age = number.checked_mul(seconds).map(Duration::from_secs).filter(|age| *age <= AGE_MAX);
+    age.ok_or_else(|| format!("{text:?} is longer than 30d"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_has_a_unit_and_an_end() {
+        assert_eq!(age("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(age("2d"), Ok(Duration::from_secs(172_800)));
+        for bad in ["", "5", "h", "-1h", "1w", "ä", "31d", "99999999999999999999d", "18446744073709551615d"]
+        {
+            age(bad).unwrap_err();
+        }
+    }
 }

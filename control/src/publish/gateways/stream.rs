@@ -46,6 +46,7 @@ pub(super) async fn run(
         id,
         publisher,
         introduced: false,
+        drains: false,
         pings: 0,
         orders,
         line: None,
@@ -82,6 +83,8 @@ struct Session<'a> {
     id: GatewayId,
     publisher: Publisher,
     introduced: bool,
+    /// It is of a process that drains.
+    drains: bool,
     pings: u64,
     /// Where what this stream is to send is put.
     orders: mpsc::Sender<Order>,
@@ -222,10 +225,13 @@ impl Session<'_> {
                 Action::Send(message) => frame::write(&mut self.writer, &message).await?,
                 Action::Introduced(hello) => {
                     self.introduced = true;
+                    self.drains = hello.draining;
                     let (lines, orders) = (&app.gateways.lines, self.orders.clone());
                     self.line = Some(lines.hold(self.id, hello.draining, orders));
                     app.gateways.introduced(self.id, now, &hello);
                 }
+                // What the process before an upgrade still has is not what the gateway serves.
+                Action::Acked(_) | Action::Refused(_) | Action::Reported(_) if self.drains => {}
                 Action::Acked(ack) => app.gateways.acked(self.id, now, &ack),
                 Action::Refused(nack) => {
                     tracing::warn!(gateway = %self.id, generation = %nack.generation, reason = nack.reason,

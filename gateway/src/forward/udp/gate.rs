@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use nix::libc;
 use nix::sys::socket::{
@@ -29,6 +29,16 @@ impl Gate {
         // What the kernel says was asked for before the bind; the room is for the larger of the two families.
         let control = ip.is_unspecified().then(|| RefCell::new(nix::cmsg_space!(libc::in6_pktinfo)));
         Ok(Self { socket: UdpSocket::from_std(socket)?, control })
+    }
+
+    /// A second descriptor of the socket.
+    pub(super) fn lend(&self) -> io::Result<OwnedFd> {
+        self.socket.as_fd().try_clone_to_owned()
+    }
+
+    /// The kernel's number of the socket.
+    pub(super) fn cookie(&self) -> io::Result<u64> {
+        Ok(rustix::net::sockopt::socket_cookie(&self.socket)?)
     }
 
     pub(super) async fn readable(&self) -> io::Result<()> {

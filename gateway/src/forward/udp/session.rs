@@ -159,7 +159,7 @@ async fn serve(hall: &Rc<Hall>, session: &Rc<Session>, asking: Option<Box<Asking
                     return Box::pin(parting::serve(hall, session, upstream, parted)).await;
                 }
             }
-            heard = heard(session, upstream) => {
+            heard = heard(session, upstream), if !hall.frozen.get() => {
                 if let Err(reason) = heard.and_then(|()| answers(hall, session, upstream)) {
                     return reason;
                 }
