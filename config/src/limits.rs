@@ -1,5 +1,9 @@
 //! Every bound of the system, with its unit and reason. A limit that is not here does not exist.
 
+mod terminal;
+
+pub use terminal::*;
+
 use std::time::Duration;
 
 /// Longest host name in bytes, without a trailing dot (RFC 1035 § 2.3.4).

@@ -37,6 +37,7 @@ pub mod ssh;
 pub mod start;
 pub mod sync;
 pub mod telemetry;
+pub mod terminal;
 pub mod tls;
 pub mod upgrade;
 pub mod upstream;

@@ -1,0 +1,24 @@
+//! The bounds of terminals in the browser.
+
+/// Most columns or rows of a terminal: eight times a large screen. A page may say what it likes, and a program on the VM
+/// may take memory for it.
+pub const TERMINAL_SIDE_MAX: u32 = 2_000;
+/// Longest wait for a page's first message, in milliseconds: it is sent with the handshake.
+pub const TERMINAL_HELLO_DEADLINE_MS: u64 = 10_000;
+/// Messages that wait between a page, its session and its shell, each way. With a packet of SSH in each this is half a
+/// megabyte for a page that does not read.
+pub const TERMINAL_MESSAGES_QUEUED_MAX: usize = 16;
+/// Longest wait for a page to take one message, in milliseconds. A page that asked for a pause is not waited for.
+pub const TERMINAL_WRITE_DEADLINE_MS: u64 = 60_000;
+/// Longest way from a connection to a VM to its shell, in milliseconds: `sshd` may ask slow directories.
+pub const TERMINAL_OPEN_DEADLINE_MS: u64 = 20_000;
+/// What a VM may print before it is read, in bytes.
+pub const TERMINAL_WINDOW_BYTES: u32 = 256 * 1024;
+/// What is kept of a terminal for a page that comes back, in bytes (DESIGN D13).
+pub const TERMINAL_SCROLLBACK_BYTES: usize = 256 * 1024;
+/// How long a terminal waits for its page to come back, in milliseconds: a change of network, a lid closed by mistake.
+pub const TERMINAL_REATTACH_MS: u64 = 60_000;
+/// Longest wait for control to certify a key, in milliseconds (DESIGN D13).
+pub const TERMINAL_CERTIFY_DEADLINE_MS: u64 = 2_000;
+/// Life of a certificate for a VM, in milliseconds (DESIGN § 6).
+pub const TERMINAL_CERTIFICATE_LIFE_MS: u64 = 5 * 60_000;

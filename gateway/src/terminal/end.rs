@@ -1,0 +1,75 @@
+//! Why a terminal ends, in words for a person.
+
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use super::protocol::ProtocolError;
+use crate::session::EndReason;
+
+/// Why a page is told to close.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// The shell ended by itself, with this status.
+    Exited(Option<u32>),
+    /// The VM closed the connection.
+    Lost,
+    /// No shell was opened, and why.
+    NotOpened(String),
+    /// The page broke the protocol.
+    Wrong(ProtocolError),
+    /// A message is longer than a terminal takes.
+    TooLarge,
+    /// The page said nothing in time.
+    Silent,
+    /// The same ticket opened the terminal in another page.
+    Elsewhere,
+    /// There was nothing to come back to.
+    Gone,
+    /// The session is to end.
+    Ordered(EndReason),
+    /// The page left, or its connection broke.
+    PageLeft,
+}
+
+/// Room for a reason in a closing frame (RFC 6455 § 5.5), two bytes of it for the code.
+const REASON_BYTES: usize = 123;
+
+impl End {
+    /// The closing frame; `None` where nobody reads it.
+    pub(super) fn frame(&self) -> Option<CloseFrame> {
+        let (code, reason) = match self {
+            Self::PageLeft => return None,
+            Self::Exited(None | Some(0)) => (CloseCode::Normal, "the shell ended".to_owned()),
+            Self::Exited(Some(status)) => {
+                (CloseCode::Normal, format!("the shell ended with status {status}"))
+            }
+            Self::Lost => (CloseCode::Error, "the VM closed the connection".to_owned()),
+            Self::NotOpened(why) => (CloseCode::Error, why.clone()),
+            Self::Wrong(error) => (CloseCode::Policy, error.to_string()),
+            Self::TooLarge => (CloseCode::Size, "a message is larger than a terminal takes".to_owned()),
+            Self::Silent => (CloseCode::Policy, "the page said nothing".to_owned()),
+            Self::Elsewhere => (CloseCode::Policy, "this terminal was opened in another page".to_owned()),
+            Self::Gone => (CloseCode::Policy, "this terminal has ended; ask for a new ticket".to_owned()),
+            Self::Ordered(EndReason::Idle) => (CloseCode::Normal, "nothing moved for too long".to_owned()),
+            Self::Ordered(EndReason::Stopping) => (CloseCode::Away, "the gate stops".to_owned()),
+            Self::Ordered(EndReason::Cut | EndReason::Finished | EndReason::Broken) => {
+                (CloseCode::Policy, "this terminal was ended by a change or by somebody".to_owned())
+            }
+        };
+        let cut = reason.floor_char_boundary(REASON_BYTES);
+        Some(CloseFrame { code, reason: reason.get(..cut).unwrap_or_default().into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_is_said_and_fits_its_frame() {
+        let long = End::NotOpened("ä".repeat(200)).frame().unwrap();
+        assert!(long.reason.len() <= REASON_BYTES && long.reason.contains('ä'));
+        assert_eq!(End::Exited(Some(3)).frame().unwrap().reason.as_str(), "the shell ended with status 3");
+        assert!(End::PageLeft.frame().is_none());
+    }
+}

@@ -1,0 +1,222 @@
+//! The browser's half of a terminal: a WebSocket, and what it passes to a session and back.
+//!
+//! Both directions are one task and independent: who does not read still types. A page that asks for a pause gets no
+//! more output; the session stops reading the shell, and SSH's window stops the VM.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use bytes::Bytes;
+use config::limits;
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{MissedTickBehavior, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::end::End;
+use super::protocol::{self, Said, Size};
+use super::registry::{Attachment, Told};
+
+type Sink<IO> = SplitSink<WebSocketStream<IO>, Message>;
+type Stream<IO> = SplitStream<WebSocketStream<IO>>;
+
+/// A page whose handshake was answered.
+pub(super) struct Page<IO> {
+    sink: Sink<IO>,
+    stream: Stream<IO>,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Page<IO> {
+    /// Takes over a connection; `early` is what came glued to the handshake.
+    pub(super) async fn new(io: IO, early: Vec<u8>) -> Self {
+        let socket = WebSocketStream::from_partially_read(io, early, Role::Server, Some(settings())).await;
+        let (sink, stream) = socket.split();
+        Self { sink, stream }
+    }
+
+    /// Waits for the first message, which says how large the window is.
+    pub(super) async fn hello(&mut self) -> Result<Size, End> {
+        let first =
+            timeout(Duration::from_millis(limits::TERMINAL_HELLO_DEADLINE_MS), next(&mut self.stream));
+        let message = first.await.map_err(|_| End::Silent)??;
+        protocol::hello(&message).map_err(End::Wrong)
+    }
+
+    /// Prints a line of ours.
+    pub(super) async fn say(&mut self, line: &str) -> Result<(), End> {
+        let text = protocol::output(format!("{line}\r\n").as_bytes());
+        self.send(text).await
+    }
+
+    /// Names the window.
+    pub(super) async fn name(&mut self, title: &str) -> Result<(), End> {
+        self.send(protocol::title(title)).await
+    }
+
+    async fn send(&mut self, message: Bytes) -> Result<(), End> {
+        let sent = timeout(
+            Duration::from_millis(limits::TERMINAL_HELLO_DEADLINE_MS),
+            self.sink.send(Message::Binary(message)),
+        );
+        match sent.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(End::PageLeft),
+        }
+    }
+
+    /// Attaches to a terminal and relays until either ends. What the page said before is in the socket still: it was not
+    /// read.
+    pub(super) async fn serve(mut self, door: mpsc::Sender<Attachment>, size: Size) {
+        let (say, said) = mpsc::channel(limits::TERMINAL_MESSAGES_QUEUED_MAX);
+        let (tell, told) = mpsc::channel(limits::TERMINAL_MESSAGES_QUEUED_MAX);
+        let end = match door.send(Attachment { size, said, told: tell }).await {
+            Ok(()) => self.relay(say, told).await,
+            Err(_) => End::Gone,
+        };
+        self.close(&end).await;
+    }
+
+    async fn relay(&mut self, say: mpsc::Sender<Said>, told: mpsc::Receiver<Told>) -> End {
+        let watch = Watch::default();
+        tokio::select! {
+            end = up(&mut self.stream, say, &watch) => end,
+            end = down(&mut self.sink, told, &watch) => end,
+        }
+    }
+
+    /// Says why, and waits a little for the page's own end, so that what was said arrives.
+    pub(super) async fn close(&mut self, end: &End) {
+        let all = async {
+            match end.frame() {
+                Some(frame) => self.sink.send(Message::Close(Some(frame))).await?,
+                None => self.sink.flush().await?,
+            }
+            while let Some(Ok(_)) = self.stream.next().await {}
+            self.sink.close().await
+        };
+        // Who does not take it is gone all the same.
+        let _ = timeout(Duration::from_millis(limits::CONSOLE_CLOSE_DEADLINE_MS), all).await;
+    }
+}
+
+fn settings() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(limits::CONSOLE_READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(limits::CONSOLE_WRITE_BUFFER_BYTES_MAX)
+        .max_message_size(Some(limits::CONSOLE_MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(limits::CONSOLE_MESSAGE_BYTES_MAX))
+}
+
+/// What both directions know of each other.
+#[derive(Default)]
+struct Watch {
+    /// Pings since the page was last heard.
+    unanswered: Cell<u32>,
+    /// Whether the page is not being read, because the shell takes nothing.
+    is_stuffed: Cell<bool>,
+    /// Whether the page asked for a pause.
+    is_paused: Cell<bool>,
+    resumed: Notify,
+}
+
+/// The next message with anything in it, text or binary.
+async fn next<IO: AsyncRead + AsyncWrite + Unpin>(stream: &mut Stream<IO>) -> Result<Bytes, End> {
+    loop {
+        if let Some(message) = heard(stream).await? {
+            return Ok(message);
+        }
+    }
+}
+
+/// The next message; `None` is a sign of life without content.
+async fn heard<IO: AsyncRead + AsyncWrite + Unpin>(stream: &mut Stream<IO>) -> Result<Option<Bytes>, End> {
+    match stream.next().await {
+        Some(Ok(Message::Binary(bytes))) => Ok(Some(bytes)),
+        Some(Ok(Message::Text(text))) => Ok(Some(text.into())),
+        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(None),
+        Some(Ok(Message::Close(_))) | None => Err(End::PageLeft),
+        Some(Err(Error::Capacity(_))) => Err(End::TooLarge),
+        Some(Err(_)) => Err(End::PageLeft),
+    }
+}
+
+/// From the page to the session.
+async fn up<IO: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut Stream<IO>,
+    say: mpsc::Sender<Said>,
+    watch: &Watch,
+) -> End {
+    loop {
+        let message = match heard(stream).await {
+            Ok(message) => message,
+            Err(end) => return end,
+        };
+        watch.unanswered.set(0);
+        let Some(message) = message else { continue };
+        match protocol::read(message) {
+            Err(error) => return End::Wrong(error),
+            Ok(Said::Pause) => watch.is_paused.set(true),
+            Ok(Said::Resume) => {
+                watch.is_paused.set(false);
+                watch.resumed.notify_one();
+            }
+            Ok(said) => {
+                watch.is_stuffed.set(true);
+                let sent = say.send(said).await;
+                watch.is_stuffed.set(false);
+                if sent.is_err() {
+                    // The session is over; it says why on the other way.
+                    return std::future::pending().await;
+                }
+            }
+        }
+    }
+}
+
+/// From the session to the page, with pings: what is silent is cut by proxies on the way.
+async fn down<IO: AsyncRead + AsyncWrite + Unpin>(
+    sink: &mut Sink<IO>,
+    mut told: mpsc::Receiver<Told>,
+    watch: &Watch,
+) -> End {
+    let mut ping = tokio::time::interval(Duration::from_millis(limits::CONSOLE_PING_MS));
+    ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first comes at once.
+    ping.tick().await;
+    loop {
+        let message = tokio::select! {
+            told = next_told(&mut told, watch) => match told {
+                Some(Told::Message(message)) => Message::Binary(message),
+                Some(Told::End(end)) => return end,
+                None => return End::Gone,
+            },
+            _ = ping.tick() => {
+                // Who is not read cannot be heard.
+                if !watch.is_stuffed.get() {
+                    watch.unanswered.set(watch.unanswered.get() + 1);
+                    if watch.unanswered.get() > limits::CONSOLE_PINGS_UNANSWERED_MAX {
+                        return End::PageLeft;
+                    }
+                }
+                Message::Ping(Bytes::new())
+            }
+        };
+        let sent = timeout(Duration::from_millis(limits::TERMINAL_WRITE_DEADLINE_MS), sink.send(message));
+        if !matches!(sent.await, Ok(Ok(()))) {
+            return End::PageLeft;
+        }
+    }
+}
+
+/// What comes next, once the page can take it. An end is told in a pause too.
+async fn next_told(told: &mut mpsc::Receiver<Told>, watch: &Watch) -> Option<Told> {
+    while watch.is_paused.get() && !told.is_closed() {
+        watch.resumed.notified().await;
+    }
+    told.recv().await
+}
