@@ -1,16 +1,17 @@
 //! Terminals in the browser: a WebSocket that speaks ttyd's protocol, joined to a shell on a VM by SSH.
 //!
-//! [`page`] is the browser's half, [`shell`] the VM's. Between them stands [`session`], a task that lives longer than a
+//! Start at [`visitor`]. [`page`] is the browser's half, [`shell`] the VM's. Between them stands [`session`], a task that lives longer than a
 //! page: a browser that lost its network finds its shell again, with what was printed meanwhile ([`scrollback`]).
 //! [`registry`] is where it finds it. [`protocol`] is what the page says and hears, the same that ttyd speaks, so that one
 //! page serves both.
 
 mod end;
-pub(crate) mod page;
+mod page;
 mod protocol;
 pub(crate) mod registry;
 mod scrollback;
 mod session;
 mod shell;
+pub(crate) mod visitor;
 
 pub use registry::Terminals;

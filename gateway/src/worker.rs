@@ -50,6 +50,8 @@ pub struct Shared {
     pub consoles: crate::console::Redeemed,
     /// What this gateway asks of control and tells it.
     pub asking: Arc<crate::sync::Asking>,
+    /// Terminals in the browser.
+    pub terminals: crate::terminal::Terminals,
     /// Who this gateway is to control; empty before it is enrolled.
     pub gateway: ArcSwapOption<GatewayId>,
     /// What routes' filters remember: rates, requests under way.
@@ -111,6 +113,7 @@ impl Shared {
             ssh_unauthenticated: Arc::new(Semaphore::new(limits::SSH_UNAUTHENTICATED_MAX)),
             ssh_sources: Arc::default(),
             consoles: crate::console::Redeemed::default(),
+            terminals: crate::terminal::Terminals::default(),
             gateway: ArcSwapOption::default(),
             filters: crate::http::FilterState::default(),
             drain: Drain::default(),

@@ -18,7 +18,6 @@ pub const TERMINAL_WINDOW_BYTES: u32 = 256 * 1024;
 pub const TERMINAL_SCROLLBACK_BYTES: usize = 256 * 1024;
 /// How long a terminal waits for its page to come back, in milliseconds: a change of network, a lid closed by mistake.
 pub const TERMINAL_REATTACH_MS: u64 = 60_000;
-/// Longest wait for control to certify a key, in milliseconds (DESIGN D13).
-pub const TERMINAL_CERTIFY_DEADLINE_MS: u64 = 2_000;
-/// Life of a certificate for a VM, in milliseconds (DESIGN § 6).
-pub const TERMINAL_CERTIFICATE_LIFE_MS: u64 = 5 * 60_000;
+/// How long after its end a ticket may name a terminal that is still open, in milliseconds: as long as a tunnel may be
+/// idle.
+pub const TERMINAL_TICKET_LATE_MS: u64 = 24 * 3_600_000;

@@ -38,6 +38,20 @@ pub enum Question {
         /// A digest of what that browser calls itself; the asking gateway's own.
         agent: u64,
     },
+    /// Of control: a certificate of minutes for a key of the gateway's own, to log in where a ticket leads.
+    Certify {
+        /// The ticket.
+        ticket: Secret<String>,
+        /// The public key in SSH wire form (RFC 4253 § 6.6).
+        key: Vec<u8>,
+    },
+    /// Of control: a VM shows a host key that is not among its pins. It is pinned if it is the first.
+    HostKeySeen {
+        /// The VM.
+        vm: VmId,
+        /// The key in SSH wire form.
+        key: Vec<u8>,
+    },
     /// Of control: to write down what became of consoles. Nothing is answered.
     Consoles(Vec<ConsoleEvent>),
     /// One that this program does not know.
@@ -67,6 +81,17 @@ pub enum Answer {
     Ended(bool),
     /// What became of a ticket.
     Redeemed(Redemption),
+    /// To [`Question::Certify`].
+    Certified {
+        /// The certificate in OpenSSH's one-line form.
+        certificate: String,
+        /// The account on the VM to log in as; the certificate names it.
+        login: String,
+    },
+    /// To [`Question::HostKeySeen`]: whether the key is believed.
+    HostKey(bool),
+    /// No, and why; in words for the person who waits.
+    Refused(String),
     /// One that this program does not know.
     Unknown,
 }

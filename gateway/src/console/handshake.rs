@@ -8,14 +8,15 @@ use crate::http::codec::head::View;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
     accept: String,
-    is_binary: bool,
+    /// The sub-protocol to name: what we speak, if it was asked for.
+    protocol: Option<&'static str>,
 }
 
 impl Offer {
-    /// Reads a request that asks for a WebSocket.
+    /// Reads a request that asks for a WebSocket; `speaks` is the sub-protocol that is served.
     ///
     /// Errors: the rule that it breaks.
-    pub(crate) fn of(method: &[u8], head: &View<'_>) -> Result<Self, &'static str> {
+    pub(crate) fn of(method: &[u8], head: &View<'_>, speaks: &'static str) -> Result<Self, &'static str> {
         if method != b"GET" {
             return Err("a WebSocket is asked for by GET");
         }
@@ -31,10 +32,10 @@ impl Offer {
         if !is_key {
             return Err("the Sec-WebSocket-Key is not 16 bytes in base64");
         }
-        let is_binary = values(head, "sec-websocket-protocol")
+        let is_asked = values(head, "sec-websocket-protocol")
             .flat_map(crate::http::codec::list)
-            .any(|protocol| protocol == b"binary");
-        Ok(Self { accept: derive_accept_key(key), is_binary })
+            .any(|protocol| protocol == speaks.as_bytes());
+        Ok(Self { accept: derive_accept_key(key), protocol: is_asked.then_some(speaks) })
     }
 
     /// Writes the answer. A browser drops the connection for a sub-protocol that it did not ask for.
@@ -42,13 +43,12 @@ impl Offer {
         out.extend_from_slice(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n",
         );
-        for (name, value) in [("Sec-WebSocket-Accept", self.accept.as_str()), ("X-Request-Id", request_id)] {
+        let always = [("Sec-WebSocket-Accept", self.accept.as_str()), ("X-Request-Id", request_id)];
+        let protocol = self.protocol.map(|protocol| ("Sec-WebSocket-Protocol", protocol));
+        for (name, value) in always.into_iter().chain(protocol) {
             for part in [name, ": ", value, "\r\n"] {
                 out.extend_from_slice(part.as_bytes());
             }
-        }
-        if self.is_binary {
-            out.extend_from_slice(b"Sec-WebSocket-Protocol: binary\r\n");
         }
         out.extend_from_slice(b"\r\n");
     }
@@ -77,7 +77,7 @@ mod tests {
         let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         let mut head = Head::default();
         head.parse_request(bytes.as_bytes()).unwrap();
-        Offer::of(b"GET", &View { head: &head, bytes: bytes.as_bytes() })
+        Offer::of(b"GET", &View { head: &head, bytes: bytes.as_bytes() }, "binary")
     }
 
     const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";

@@ -165,7 +165,11 @@ pub(crate) fn admit(snapshot: &Snapshot, text: &str, place: &Place<'_>) -> Resul
 /// What a ticket says, where somebody whom we trust made it.
 pub(crate) fn claims_of(snapshot: &Snapshot, text: &str, now_ms: u64) -> Result<Claims, TicketError> {
     let look = |key, signed: &[u8], signature: &[u8; 64]| look(snapshot, key, signed, signature);
-    ticket::verify(text, (now_ms, limits::TICKET_AGAIN_MS), look)
+    // A terminal is come back to with the ticket that opened it, however long it has been open; that it is open still,
+    // and for this browser, is seen before anything else.
+    let claims = ticket::verify(text, (now_ms, limits::TERMINAL_TICKET_LATE_MS), look)?;
+    let is_over = claims.expires_ms.saturating_add(limits::TICKET_AGAIN_MS) <= now_ms;
+    if is_over && claims.kind != ConsoleKind::Ssh { Err(TicketError::Expired) } else { Ok(claims) }
 }
 
 fn look(snapshot: &Snapshot, key: KeyId, signed: &[u8], signature: &[u8; 64]) -> Seen {
@@ -199,12 +203,15 @@ fn principal(value: Value) -> Option<Principal> {
     if let Value::Principal(principal) = value { Some(principal) } else { None }
 }
 
-const fn served(console: &Console, service: &Service) -> Result<(), Refusal> {
+fn served(console: &Console, service: &Service) -> Result<(), Refusal> {
     match (console.kind, service) {
-        (ConsoleKind::Ssh, _) => Err(Refusal::NotServed),
+        (ConsoleKind::Ssh, Service::Ttyd) if console.wire == ConsoleWire::Tcp => Ok(()),
+        (ConsoleKind::Ssh, Service::Ttyd) => Err(Refusal::NotServed),
         (ConsoleKind::Vnc, Service::Novnc) | (ConsoleKind::Ttyd | ConsoleKind::Serial, Service::Ttyd) => {
             Ok(())
         }
-        (ConsoleKind::Vnc | ConsoleKind::Ttyd | ConsoleKind::Serial, _) => Err(Refusal::OtherService),
+        (ConsoleKind::Vnc | ConsoleKind::Ttyd | ConsoleKind::Ssh | ConsoleKind::Serial, _) => {
+            Err(Refusal::OtherService)
+        }
     }
 }

@@ -12,7 +12,9 @@ use std::time::Duration;
 use config::id::{RouteId, SessionId};
 use config::name::{HostPattern, PathPrefix};
 use config::secret::Secret;
-use config::snapshot::{Action, ConsoleWire, Endpoint, FlowPolicy, Route, Service, TlsMode, Upstream};
+use config::snapshot::{
+    Action, ConsoleKind, ConsoleWire, Endpoint, FlowPolicy, Route, Service, TlsMode, Upstream,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::answer::Told;
@@ -38,6 +40,7 @@ use crate::guard::SessionPermit;
 use crate::listener;
 use crate::live::Pinned;
 use crate::session::{SessionHandle, SessionKind, Subject};
+use crate::terminal::visitor::{New, Visitor};
 
 /// Where consoles are asked for.
 #[derive(Clone, Copy)]
@@ -72,6 +75,12 @@ impl<'a> Visit<'a> {
     pub(super) const fn of(door: Door<'a>, asked: &'a Asked, client: &'a Client, pinned: &'a Pinned) -> Self {
         Self { door, asked, client, pinned }
     }
+}
+
+/// Somebody whose handshake was answered, and what serves them from here.
+pub(super) enum Guest {
+    Bridge(Bridge),
+    Terminal(Visitor),
 }
 
 /// A console that was opened: its session, and room for it.
@@ -136,23 +145,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
             ));
         }
         let opening = self.admit_ticket(visit, ticket_of(rest, visit.asked.query.of(bytes)))?;
-        let now = now_ms();
         let browser = self.browser(scratch, visit.client);
         if visit.asked.upgrade != Some(Upgrade::WebSocket) {
-            // What another gateway would answer is learnt by opening.
-            if !opening.is_elsewhere {
-                self.worker.shared.consoles.check(&opening.claims, browser, now).map_err(refused)?;
-            }
+            self.check_ticket(&opening, browser)?;
             return Err(Fault::downstream(Kind::UpgradeRequired, "a console is a WebSocket"));
         }
         let offer = match opening.console.wire {
             ConsoleWire::Tcp => {
                 let head = View { head: &scratch.request, bytes };
-                let offer = Offer::of(scratch.request.method.of(bytes), &head);
+                let speaks = if opening.console.kind == ConsoleKind::Ssh { "tty" } else { "binary" };
+                let offer = Offer::of(scratch.request.method.of(bytes), &head, speaks);
                 Some(offer.map_err(|rule| Fault::downstream(Kind::BadRequest, rule))?)
             }
             ConsoleWire::WebSocket { .. } => None,
         };
+        if let (ConsoleKind::Ssh, Some(offer)) = (opening.console.kind, &offer) {
+            return self.terminal(scratch, visit, (opening, browser, offer), told).await;
+        }
         let opened = self.open_console(visit, opening, browser).await?;
         match offer {
             Some(offer) => self.bridge(scratch, visit, (opened, offer), told).await,
@@ -235,11 +244,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         if !opening.is_elsewhere {
             return consoles.redeem(&opening.claims, browser, now_ms());
         }
-        let bytes = self.link.intake.head();
-        let path = visit.asked.path.of(bytes);
-        let below = visit.door.route.map_or(Some(path), |route| path::below(&route.path, path));
-        let ticket = ticket_of(below.unwrap_or_default(), visit.asked.query.of(bytes)).unwrap_or_default();
-        let ticket = Secret::new(String::from_utf8_lossy(ticket).into_owned());
+        let ticket = Secret::new(self.ticket_text(visit, self.link.intake.head()).unwrap_or_default());
         asked::redeemed_elsewhere(&self.worker.shared, ticket, browser).await?;
         Ok(consoles.adopt(&opening.claims, browser, now_ms()))
     }
@@ -252,18 +257,80 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         (opened, offer): (Opened, Offer),
         told: &mut Told,
     ) -> Result<Next, Fault> {
-        let Scratch { to_downstream, request_id, .. } = scratch;
-        to_downstream.clear();
-        offer.answer(to_downstream, request_id);
-        told.status = 101;
-        told.endpoint = Some(opened.opening.console.endpoint.id);
-        self.worker.counters.response(101);
-        if self.write(to_downstream).await.is_err() {
+        if !self.upgraded(scratch, &offer, (&opened.opening, told)).await {
             return Ok(Next::Abort);
         }
         let Opened { opening, session, permit } = opened;
         let idle = self.idle_of(visit);
-        Ok(Next::Console(Box::new(Bridge { opening, session, permit, idle })))
+        Ok(Next::Console(Box::new(Guest::Bridge(Bridge { opening, session, permit, idle }))))
+    }
+
+    /// Answers the handshake of a terminal: a new one, or the browser's own that is open still.
+    async fn terminal(
+        &mut self,
+        scratch: &mut Scratch,
+        visit: &Visit<'_>,
+        (opening, browser, offer): (Opening, Browser, &Offer),
+        told: &mut Told,
+    ) -> Result<Next, Fault> {
+        let ticket = opening.claims.session;
+        if self.is_open(&opening, browser) {
+            let is_answered = self.upgraded(scratch, offer, (&opening, told)).await;
+            let visitor = Visitor { ticket, browser, new: None };
+            return Ok(if is_answered {
+                Next::Console(Box::new(Guest::Terminal(visitor)))
+            } else {
+                Next::Abort
+            });
+        }
+        let bytes = self.link.intake.head();
+        let text = self.ticket_text(visit, bytes).unwrap_or_default();
+        let opened = self.open_console(visit, opening, browser).await?;
+        if !self.upgraded(scratch, offer, (&opened.opening, told)).await {
+            return Ok(Next::Abort);
+        }
+        let Opened { opening, session, permit } = opened;
+        let new = New { opening, text: Secret::new(text), session, permit, idle: self.idle_of(visit) };
+        Ok(Next::Console(Box::new(Guest::Terminal(Visitor { ticket, browser, new: Some(new) }))))
+    }
+
+    /// Whether a terminal of this ticket is open for this browser to come back to.
+    fn is_open(&self, opening: &Opening, browser: Browser) -> bool {
+        opening.console.kind == ConsoleKind::Ssh
+            && self.worker.shared.terminals.is_open(opening.claims.session, browser)
+    }
+
+    /// Whether the ticket would open something now, or something that it opened is open.
+    fn check_ticket(&self, opening: &Opening, browser: Browser) -> Result<(), Fault> {
+        // What another gateway would answer is learnt by opening.
+        if opening.is_elsewhere || self.is_open(opening, browser) {
+            return Ok(());
+        }
+        self.worker.shared.consoles.check(&opening.claims, browser, now_ms()).map_err(refused)
+    }
+
+    /// The ticket of a request as it was shown.
+    fn ticket_text(&self, visit: &Visit<'_>, bytes: &[u8]) -> Option<String> {
+        let path = visit.asked.path.of(bytes);
+        let rest = visit.door.route.map_or(Some(path), |route| path::below(&route.path, path))?;
+        let ticket = ticket_of(rest, visit.asked.query.of(bytes))?;
+        std::str::from_utf8(ticket).ok().map(str::to_owned)
+    }
+
+    /// Answers a handshake; whether the browser took it.
+    async fn upgraded(
+        &mut self,
+        scratch: &mut Scratch,
+        offer: &Offer,
+        (opening, told): (&Opening, &mut Told),
+    ) -> bool {
+        let Scratch { to_downstream, request_id, .. } = scratch;
+        to_downstream.clear();
+        offer.answer(to_downstream, request_id);
+        told.status = 101;
+        told.endpoint = Some(opening.console.endpoint.id);
+        self.worker.counters.response(101);
+        self.write(to_downstream).await.is_ok()
     }
 
     /// Hands the request on to a console that speaks WebSocket itself, as if a route led there.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::answer::{Manner, Told, log};
 use super::client::Client;
-use super::console::{self, Visit};
+use super::console::{self, Guest, Visit};
 use super::decide::{Decision, upstream_policy};
 use super::door::{self, Asked};
 use super::downstream::{Arrival, Connection};
@@ -21,11 +21,12 @@ use super::headers::{self, Outbound, Policy};
 use super::scratch::Scratch;
 use super::upgrade::{self, Admission, Tunnel};
 use super::{ConnMeta, Protocol, h2};
-use crate::console::bridge::{self, Bridge};
+use crate::console::bridge;
 use crate::fault::{Fault, Kind, Side};
 use crate::guard::{Permit, SessionPermit};
 use crate::listener;
 use crate::live::Pinned;
+use crate::terminal::visitor;
 use crate::worker::Worker;
 
 /// What happens after a request.
@@ -36,7 +37,7 @@ pub(super) enum Next {
     /// Nobody is there any more, or a response was cut short.
     Abort,
     Tunnel(Box<Tunnel>, Box<Admission>),
-    Console(Box<Bridge>),
+    Console(Box<Guest>),
 }
 
 /// A downstream connection that is to be served by [`run`].
@@ -184,16 +185,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
             Next::Again => {}
             Next::Close => self.close().await,
             Next::Abort | Next::Tunnel(..) => self.link.intake.release(&self.worker.buffers),
-            Next::Console(bridge) => self.serve_console(*bridge).await,
+            Next::Console(guest) => self.serve_console(*guest).await,
         }
     }
 
     /// Joins the browser to its console.
-    async fn serve_console(mut self, bridge: Bridge) {
+    async fn serve_console(mut self, guest: Guest) {
         let early = self.link.intake.unread().to_vec();
         self.link.intake.release(&self.worker.buffers);
         let Self { worker, link, permit, .. } = self;
-        bridge::run(worker, link.io, early, bridge).await;
+        match guest {
+            Guest::Bridge(bridge) => bridge::run(worker, link.io, early, bridge).await,
+            Guest::Terminal(visitor) => visitor::run(worker, link.io, early, visitor).await,
+        }
         drop(permit);
     }
 

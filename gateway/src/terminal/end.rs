@@ -45,9 +45,9 @@ impl End {
             }
             Self::Lost => (CloseCode::Error, "the VM closed the connection".to_owned()),
             Self::NotOpened(why) => (CloseCode::Error, why.clone()),
-            Self::Wrong(error) => (CloseCode::Policy, error.to_string()),
+            Self::Wrong(error) => (CloseCode::Protocol, error.to_string()),
             Self::TooLarge => (CloseCode::Size, "a message is larger than a terminal takes".to_owned()),
-            Self::Silent => (CloseCode::Policy, "the page said nothing".to_owned()),
+            Self::Silent => (CloseCode::Protocol, "the page said nothing".to_owned()),
             Self::Elsewhere => (CloseCode::Policy, "this terminal was opened in another page".to_owned()),
             Self::Gone => (CloseCode::Policy, "this terminal has ended; ask for a new ticket".to_owned()),
             Self::Ordered(EndReason::Idle) => (CloseCode::Normal, "nothing moved for too long".to_owned()),

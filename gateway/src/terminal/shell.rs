@@ -65,7 +65,7 @@ pub(super) enum Printed {
 
 /// A shell that is open.
 pub(super) struct Shell {
-    end: Box<dyn FnOnce() + Send>,
+    end: Box<dyn FnOnce()>,
     read: ChannelReadHalf,
     status: Option<u32>,
     /// What goes to the shell, in the order it came.

@@ -23,6 +23,10 @@ pub(super) struct WireAsk {
     redeem: Option<WireRedeem>,
     #[prost(message, repeated, tag = "5")]
     consoles: Vec<WireConsoleEvent>,
+    #[prost(message, optional, tag = "6")]
+    certify: Option<WireCertify>,
+    #[prost(message, optional, tag = "7")]
+    host_key: Option<WireHostKey>,
 }
 
 impl fmt::Debug for WireAsk {
@@ -59,6 +63,38 @@ impl fmt::Debug for WireRedeem {
     }
 }
 
+/// Holds a ticket.
+#[derive(Clone, PartialEq, prost::Message)]
+#[prost(skip_debug)]
+struct WireCertify {
+    #[prost(string, tag = "1")]
+    ticket: String,
+    #[prost(bytes = "vec", tag = "2")]
+    key: Vec<u8>,
+}
+
+impl fmt::Debug for WireCertify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WireCertify(***)")
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireHostKey {
+    #[prost(bytes = "vec", tag = "1")]
+    vm: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    key: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WireCertified {
+    #[prost(string, tag = "1")]
+    certificate: String,
+    #[prost(string, tag = "2")]
+    login: String,
+}
+
 #[derive(Clone, PartialEq, prost::Message)]
 struct WireConsoleEvent {
     #[prost(bytes = "vec", tag = "1")]
@@ -93,6 +129,12 @@ pub(super) struct WireTold {
     redeemed: Option<u32>,
     #[prost(message, repeated, tag = "5")]
     items: Vec<WireSession>,
+    #[prost(message, optional, tag = "6")]
+    certified: Option<WireCertified>,
+    #[prost(bool, optional, tag = "7")]
+    host_key: Option<bool>,
+    #[prost(string, optional, tag = "8")]
+    refused: Option<String>,
 }
 
 /// The items stand beside it, see [`WireAsk`].
@@ -148,17 +190,27 @@ pub(super) fn encode_ask(ask: &Ask) -> WireAsk {
             wire.redeem = Some(WireRedeem { ticket, source, agent: *agent });
         }
         Question::Consoles(events) => wire.consoles = events.iter().map(encode_event).collect(),
+        Question::Certify { ticket, key } => {
+            wire.certify = Some(WireCertify { ticket: ticket.expose().clone(), key: key.clone() });
+        }
+        Question::HostKeySeen { vm, key } => {
+            wire.host_key = Some(WireHostKey { vm: vm.to_bytes().to_vec(), key: key.clone() });
+        }
         Question::Unknown => {}
     }
     wire
 }
 
 pub(super) fn decode_ask(wire: WireAsk) -> Result<Ask, String> {
-    let WireAsk { number, sessions, end, redeem, consoles } = wire;
+    let WireAsk { number, sessions, end, redeem, consoles, certify, host_key } = wire;
     let question = if let Some(redeem) = redeem {
         // First, so that the ticket is in custody whatever else is wrong.
         let ticket = Secret::new(redeem.ticket);
         Question::Redeem { ticket, source: address(&redeem.source)?, agent: redeem.agent }
+    } else if let Some(WireCertify { ticket, key }) = certify {
+        Question::Certify { ticket: Secret::new(ticket), key }
+    } else if let Some(WireHostKey { vm, key }) = host_key {
+        Question::HostKeySeen { vm: VmId::from_bytes(id_bytes(&vm)?), key }
     } else if let Some(asked) = sessions {
         let (after, only) = (id(asked.after, SessionId::from_bytes)?, id(asked.only, SessionId::from_bytes)?);
         Question::Sessions { after, only, limit: asked.limit }
@@ -181,12 +233,27 @@ pub(super) fn encode_told(told: &Told) -> WireTold {
         }
         Answer::Ended(was_there) => wire.ended = Some(*was_there),
         Answer::Redeemed(what) => wire.redeemed = Some(number_of(*what)),
+        Answer::Certified { certificate, login } => {
+            let (certificate, login) = (certificate.clone(), login.clone());
+            wire.certified = Some(WireCertified { certificate, login });
+        }
+        Answer::HostKey(is_accepted) => wire.host_key = Some(*is_accepted),
+        Answer::Refused(why) => wire.refused = Some(why.clone()),
         Answer::Unknown => {}
     }
     wire
 }
 
 pub(super) fn decode_told(wire: WireTold) -> Result<Told, String> {
+    if let Some(why) = wire.refused {
+        return Ok(Told { number: wire.number, answer: Answer::Refused(why) });
+    }
+    if let Some(WireCertified { certificate, login }) = wire.certified {
+        return Ok(Told { number: wire.number, answer: Answer::Certified { certificate, login } });
+    }
+    if let Some(is_accepted) = wire.host_key {
+        return Ok(Told { number: wire.number, answer: Answer::HostKey(is_accepted) });
+    }
     let answer = match (wire.sessions, wire.ended, wire.redeemed) {
         (Some(told), _, _) => {
             let items = wire.items.into_iter().map(decode_session).collect::<Result<_, _>>()?;

@@ -10,9 +10,8 @@
 use config::snapshot::{Kind as ObjectKind, ObjectKey, Service, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Visit, policy, refused, ticket_of};
+use super::{Visit, policy, ticket_of};
 use crate::console::pages::{self, Found, HTML};
-use crate::console::redeemed::now_ms;
 use crate::console::ticket::Opening;
 use crate::fault::{Fault, Kind};
 use crate::http::answer::{Manner, Told};
@@ -133,7 +132,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
     fn look(&self, scratch: &Scratch, visit: &Visit<'_>, ticket: Option<&[u8]>) -> Result<Opening, Fault> {
         let opening = self.admit_ticket(visit, ticket)?;
         let browser = self.browser(scratch, visit.client);
-        self.worker.shared.consoles.check(&opening.claims, browser, now_ms()).map_err(refused)?;
+        self.check_ticket(&opening, browser)?;
         Ok(opening)
     }
 
