@@ -25,6 +25,7 @@ mod tests;
 mod token;
 mod user;
 mod vm;
+mod vm_host_key;
 
 use std::sync::Arc;
 
@@ -55,6 +56,7 @@ fn resources() -> OpenApiRouter<Arc<App>> {
         .merge(route::router())
         .merge(certificate::router())
         .merge(vm::router())
+        .merge(vm_host_key::router())
         .merge(forward::router())
         .merge(console::router())
         .merge(session::router())

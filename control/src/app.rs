@@ -33,6 +33,7 @@ pub mod token;
 pub mod user;
 pub mod user_key;
 pub mod vm;
+pub mod vm_host_key;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};

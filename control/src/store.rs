@@ -34,6 +34,7 @@ pub mod token;
 pub mod user;
 pub mod user_key;
 pub mod vm;
+pub mod vm_host_key;
 
 use std::path::PathBuf;
 

@@ -233,6 +233,8 @@ bodies! {
         wire: Option<String>,
         /// What a WebSocket is asked for; `/ws` for ttyd, `/websockify` for vnc.
         path: Option<String>,
+        /// The account on the VM that a terminal by SSH logs in as; root when absent.
+        login: Option<String>,
         /// The VNC password, 1 to 8 bytes. Never shown again.
         secret: Option<String>,
         /// Nobody may do more than look; of vnc over tcp.
@@ -256,6 +258,8 @@ bodies! {
         wire: Option<String>,
         /// What a WebSocket is asked for; `/ws` for ttyd, `/websockify` for vnc.
         path: Option<String>,
+        /// The account on the VM that a terminal by SSH logs in as; root when absent.
+        login: Option<String>,
         /// The VNC password, 1 to 8 bytes. Never shown again.
         secret: Option<String>,
         /// Nobody may do more than look; of vnc over tcp.
@@ -266,6 +270,13 @@ bodies! {
         on_delete: Option<String>,
         /// At most 255 characters.
         note: Option<String>,
+    }
+    /// What is to become of an SSH host key that a VM has shown.
+    VmHostKeyInput {
+        /// `SHA256:…`, as `ssh-keygen -l` prints it.
+        fingerprint: String,
+        /// `accepted`, `refused` or `forgotten`.
+        state: String,
     }
     /// What a ticket is to allow.
     TicketInput {
@@ -532,7 +543,7 @@ mod tests {
     use super::*;
     use crate::app::{
         acme, authority, certificate, console, forward, join_token, route, setup, ssh, token, user, user_key,
-        vm,
+        vm, vm_host_key,
     };
 
     #[test]
@@ -564,6 +575,7 @@ mod tests {
         same(ConsoleInput::FIELDS, console::input::KNOWN, &[]);
         same(ConsolePatch::FIELDS, console::input::KNOWN, &["vm", "kind", "namespace"]);
         same(TicketInput::FIELDS, console::ticket::KNOWN, &[]);
+        same(VmHostKeyInput::FIELDS, vm_host_key::KNOWN, &[]);
         same(VmInput::FIELDS, vm::KNOWN, &[]);
         same(VmPatch::FIELDS, vm::KNOWN, &["namespace"]);
         same(UserInput::FIELDS, user::KNOWN, &["grants"]);

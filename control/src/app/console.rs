@@ -1,5 +1,6 @@
 //! Consoles of machines: the rules of one, and its life. Tickets that open them are [`ticket`]'s.
 
+pub mod certify;
 pub mod input;
 pub mod place;
 pub mod redeem;
@@ -185,6 +186,7 @@ fn blank(vm: &VmRow, kind: ConsoleKind, caller: &Caller, now: i64) -> ConsoleRow
         loopback_ok: false,
         port: usual_port(kind).unwrap_or(0),
         path: usual_path(kind, usual_wire(kind)),
+        login: None,
         secret_sealed: None,
         read_only: false,
         on_change: FlowPolicy::Keep,
@@ -250,6 +252,14 @@ fn applied(
         input.invalid("port", "required", "port is missing: a serial line has no usual one");
     }
     wire(&mut row, &draft, input);
+    match &draft.login {
+        Said::Nothing => {}
+        Said::This(_) if row.kind != ConsoleKind::Ssh => {
+            input.invalid("login", "unsupported", "a login is of a terminal by SSH: kind ssh");
+        }
+        Said::Null => row.login = None,
+        Said::This(login) => row.login = Some(login.clone()),
+    }
     secret(change, &mut row, &draft)?;
     row.read_only = draft.read_only.clone().merged(row.read_only, false);
     row.on_change = draft.on_change.clone().merged(row.on_change, FlowPolicy::Keep);

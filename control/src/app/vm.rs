@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::change::{Change, Note, Scope};
 use super::input::{Input, Members, Said};
 use super::page::{Asked, Page, Precondition, page, time};
-use super::{App, Caller, Error, console, forward, route, ssh};
+use super::{App, Caller, Error, console, forward, route, ssh, vm_host_key};
 use crate::auth::rbac::{Action, Resource};
 use crate::publish::build;
 use crate::store::vm::{Filter, VmRow};
@@ -266,6 +266,7 @@ pub async fn delete(app: &App, caller: &Caller, id: &str, precondition: &Precond
     forward::remove_of_vm(&mut change, old.id).await?;
     console::remove_of_vm(&mut change, old.id).await?;
     ssh::grant::remove_of_vm(&mut change, old.id).await?;
+    vm_host_key::remove_of_vm(&mut change, old.id).await?;
     let now = change.now();
     store::vm::delete(change.conn(), old.id, now).await?;
     change.remove(Kind::VM, old.id.to_bytes());
@@ -308,7 +309,7 @@ fn holder(caller: &Caller, namespace: &Namespace, other: &VmRow) -> String {
     }
 }
 
-async fn found(conn: &mut store::Conn, caller: &Caller, id: &str) -> Result<VmRow, Error> {
+pub(super) async fn found(conn: &mut store::Conn, caller: &Caller, id: &str) -> Result<VmRow, Error> {
     let nothing = || Error::NotFound { kind: "VM", name: id.chars().take(80).collect() };
     let parsed = id.parse().map_err(|_| nothing())?;
     let row = store::vm::by_id(conn, parsed).await?.ok_or_else(nothing)?;

@@ -85,6 +85,7 @@ fn put_fields(body: &mut Value, fields: &ConsoleFields) -> Result<(), Failure> {
     put(body, "port", fields.port);
     put(body, "wire", fields.wire.clone());
     put(body, "path", fields.path.clone());
+    put(body, "login", fields.login.clone());
     if let Some(file) = &fields.secret_file {
         put(body, "secret", Some(secret(file)?));
     }

@@ -18,6 +18,9 @@ const COLUMNS: &[Column] = &[
     ("ID", "id"),
 ];
 
+const HOST_KEYS: &[Column] =
+    &[("FINGERPRINT", "fingerprint"), ("STATE", "state"), ("SEEN", "seen_at"), ("KEY", "key")];
+
 pub(super) async fn run(client: &Client, printer: &Printer, command: VmCommand) -> Result<(), Failure> {
     match command {
         VmCommand::Add { name, address, namespace, network, ssh_port, note } => {
@@ -46,6 +49,15 @@ pub(super) async fn run(client: &Client, printer: &Printer, command: VmCommand) 
             }
             let changed = client.patch(&path(client, &vm).await?, &body).await?.body;
             printer.done(&changed, &format!("vm {} changed", vm.vm));
+        }
+        VmCommand::HostKeys(vm) => {
+            let keys = client.get(&format!("{}/host-keys", path(client, &vm).await?)).await?.body;
+            printer.list(keys.as_array().map_or(&[], Vec::as_slice), HOST_KEYS);
+        }
+        VmCommand::AcceptHostKey { vm, fingerprint, state } => {
+            let body = json!({ "fingerprint": fingerprint, "state": state });
+            let keys = client.post(&format!("{}/host-keys", path(client, &vm).await?), &body).await?.body;
+            printer.done(&keys, &format!("host key {fingerprint} of {} {state}", vm.vm));
         }
         VmCommand::Rm(vm) => {
             let gone = client.delete(&path(client, &vm).await?).await?.body;

@@ -12,7 +12,7 @@ use config::snapshot::{
 };
 use config::target::Target;
 
-use crate::app::{Error, Keys};
+use crate::app::{Error, Keys, vm_host_key};
 use crate::options::action::Answer;
 use crate::options::upstream::tls::KEY_PURPOSE;
 use crate::store::challenge::{AnswerRow, ChallengeRow};
@@ -379,6 +379,10 @@ pub async fn one(conn: &mut Conn, keys: &dyn Keys, key: ObjectKey) -> Result<Opt
             let row = rows.iter().find(|row| row.id.to_bytes() == key.id);
             row.map(ticket_authority).map(Value::TicketAuthority)
         }
+        Kind::SSH_HOST_KEY_PIN => {
+            let vm = VmId::from_bytes(key.id);
+            vm_host_key::pin(vm, &store::vm_host_key::of_vm(conn, vm).await?).map(Value::SshHostKeyPin)
+        }
         Kind::COOKIE_KEY => {
             let rows = store::cookie_key::all(conn).await?;
             let row = rows.iter().find(|row| row.id.to_bytes() == key.id);
@@ -454,6 +458,9 @@ pub async fn snapshot(conn: &mut Conn, keys: &dyn Keys) -> Result<Snapshot, Erro
     }
     for row in store::signing_key::all(conn).await? {
         put(Some(Value::TicketAuthority(ticket_authority(&row))));
+    }
+    for rows in store::vm_host_key::all(conn).await?.chunk_by(|one, next| one.vm == next.vm) {
+        put(rows.first().and_then(|row| vm_host_key::pin(row.vm, rows)).map(Value::SshHostKeyPin));
     }
     for row in store::ticket_key::all(conn).await? {
         put(Some(Value::TicketKey(ticket_key(&row, keys)?)));

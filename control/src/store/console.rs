@@ -32,6 +32,8 @@ pub struct ConsoleRow {
     pub port: u16,
     /// What is asked of a console that speaks WebSocket itself; `None` is bytes over TCP.
     pub path: Option<String>,
+    /// The account on the VM of a terminal by SSH; `None` is root.
+    pub login: Option<String>,
     /// The VNC password, sealed.
     pub secret_sealed: Option<Vec<u8>>,
     /// Whether nobody may do more than look.
@@ -52,6 +54,11 @@ impl ConsoleRow {
     /// Where it is now.
     pub fn ip(&self) -> IpAddr {
         self.address.unwrap_or(self.vm.address)
+    }
+
+    /// The account that a terminal by SSH logs in as.
+    pub fn login(&self) -> &str {
+        self.login.as_deref().unwrap_or("root")
     }
 
     /// Whether root set a loopback address.
@@ -84,7 +91,7 @@ macro_rules! columns {
     () => {
         "SELECT * FROM (SELECT c.id AS id, c.namespace AS namespace, c.vm_id AS vm_id, c.kind AS kind, \
          c.endpoint_id AS endpoint_id, c.address AS address, c.loopback_ok AS loopback_ok, c.port AS port, \
-         c.path AS path, c.secret_sealed AS secret_sealed, c.read_only AS read_only, c.on_change AS on_change, \
+         c.path AS path, c.login AS login, c.secret_sealed AS secret_sealed, c.read_only AS read_only, c.on_change AS on_change, \
          c.on_delete AS on_delete, c.note AS note, c.owner AS owner, c.revision AS revision, \
          c.created_at AS created_at, c.updated_at AS updated_at, v.name AS vm_name, v.namespace AS vm_namespace, \
          v.address AS vm_address, v.loopback_ok AS vm_loopback_ok FROM consoles c JOIN vms v ON v.id = c.vm_id \
@@ -113,6 +120,7 @@ fn read(row: &Row) -> Result<ConsoleRow, Error> {
         loopback_ok: row.bool("loopback_ok")?,
         port: text::narrow(row, TABLE, "port")?,
         path: row.text_or("path")?,
+        login: row.text_or("login")?,
         secret_sealed: match row.text_or("secret_sealed")? {
             None => None,
             Some(_) => Some(text::parsed(row, TABLE, "secret_sealed", text::unbase64)?),
@@ -127,7 +135,7 @@ fn read(row: &Row) -> Result<ConsoleRow, Error> {
 }
 
 /// What [`insert`] and [`update`] write alike, from `$2` on.
-fn values(console: &ConsoleRow) -> [super::Arg; 12] {
+fn values(console: &ConsoleRow) -> [super::Arg; 13] {
     args![
         console.endpoint.to_string(),
         console.address.map(|ip| ip.to_string()),
@@ -141,14 +149,15 @@ fn values(console: &ConsoleRow) -> [super::Arg; 12] {
         &console.note,
         console.stamp.revision,
         console.stamp.updated_at,
+        console.login.clone(),
     ]
 }
 
 /// Adds one.
 pub async fn insert(conn: &mut Conn, console: &ConsoleRow) -> Result<(), Error> {
     let sql = "INSERT INTO consoles (id, endpoint_id, address, loopback_ok, port, path, secret_sealed, read_only, \
-               on_change, on_delete, note, revision, updated_at, namespace, vm_id, kind, owner, created_at) \
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+               on_change, on_delete, note, revision, updated_at, login, namespace, vm_id, kind, owner, created_at) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)";
     let mut all = Vec::from(args![console.id.to_string()]);
     all.extend(values(console));
     all.extend(args![
@@ -165,7 +174,7 @@ pub async fn insert(conn: &mut Conn, console: &ConsoleRow) -> Result<(), Error> 
 pub async fn update(conn: &mut Conn, console: &ConsoleRow) -> Result<(), Error> {
     let sql = "UPDATE consoles SET endpoint_id = $2, address = $3, loopback_ok = $4, port = $5, path = $6, \
                secret_sealed = $7, read_only = $8, on_change = $9, on_delete = $10, note = $11, revision = $12, \
-               updated_at = $13 WHERE id = $1 AND deleted_at IS NULL";
+               updated_at = $13, login = $14 WHERE id = $1 AND deleted_at IS NULL";
     let mut all = Vec::from(args![console.id.to_string()]);
     all.extend(values(console));
     conn.run(sql, &all).await.map(drop)

@@ -21,6 +21,7 @@ const STEPS: &[&str] = &[
     include_str!("../../migrations/0009_acme_ledger.sql"),
     include_str!("../../migrations/0010_consoles.sql"),
     include_str!("../../migrations/0011_ssh.sql"),
+    include_str!("../../migrations/0013_terminals.sql"),
 ];
 
 /// The schema this program reads and writes.

@@ -46,12 +46,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Page<IO> {
         protocol::hello(&message).map_err(End::Wrong)
     }
 
-    /// Prints a line of ours.
-    pub(super) async fn say(&mut self, line: &str) -> Result<(), End> {
-        let text = protocol::output(format!("{line}\r\n").as_bytes());
-        self.send(text).await
-    }
-
     /// Names the window.
     pub(super) async fn name(&mut self, title: &str) -> Result<(), End> {
         self.send(protocol::title(title)).await

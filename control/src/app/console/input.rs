@@ -16,6 +16,7 @@ pub const KNOWN: &[&str] = &[
     "port",
     "wire",
     "path",
+    "login",
     "secret",
     "read_only",
     "on_change",
@@ -53,6 +54,8 @@ pub struct Draft {
     pub wire: Said<Wire>,
     /// What a WebSocket is asked for.
     pub path: Said<String>,
+    /// The account of a terminal by SSH.
+    pub login: Said<String>,
     /// The VNC password.
     pub secret: Said<Secret<String>>,
     /// Whether nobody may do more than look.
@@ -89,6 +92,7 @@ pub fn read(input: &mut Input) -> Draft {
             other => Err(format!("{:?} is no wire; write tcp or websocket", short(other))),
         }),
         path: input.text("path"),
+        login: input.parsed("login", "invalid", login),
         secret,
         read_only: input.truth("read_only"),
         on_change: policy(input, "on_change"),
@@ -101,6 +105,13 @@ fn kind(text: &str) -> Result<ConsoleKind, String> {
     ConsoleKind::parse(text).ok_or_else(|| {
         format!("{:?} is no kind of console; kinds are vnc, ttyd, ssh and serial", short(text))
     })
+}
+
+/// The name of an account as useradd(8) takes it, and nothing that a certificate or a log would read as more.
+fn login(text: &str) -> Result<String, String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let is_sound = (1..=32).contains(&text.len()) && text.chars().all(is_name) && !text.starts_with('-');
+    if is_sound { Ok(text.to_owned()) } else { Err(format!("{:?} is no name of an account", short(text))) }
 }
 
 fn short(text: &str) -> String {

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 use super::super::page::time;
 use crate::store::console::ConsoleRow;
 use crate::store::text;
+use config::snapshot::ConsoleKind;
 
 /// A console of a machine.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -28,6 +29,8 @@ pub struct ConsoleView {
     pub wire: String,
     /// What a WebSocket is asked for.
     pub path: Option<String>,
+    /// The account on the VM that a terminal by SSH logs in as.
+    pub login: Option<String>,
     /// Whether a VNC password is kept; it is never shown.
     pub has_secret: bool,
     /// Whether nobody may do more than look.
@@ -65,6 +68,7 @@ pub fn of(row: &ConsoleRow) -> ConsoleView {
         port: row.port,
         wire: if row.path.is_some() { "websocket" } else { "tcp" }.to_owned(),
         path: row.path.clone(),
+        login: (row.kind == ConsoleKind::Ssh).then(|| row.login().to_owned()),
         has_secret: row.secret_sealed.is_some(),
         read_only: row.read_only,
         on_change: text::policy_text(row.on_change),

@@ -103,6 +103,9 @@ pub struct ConsoleFields {
     /// What a WebSocket is asked for, such as /websockify.
     #[arg(long, value_name = "PATH")]
     pub path: Option<String>,
+    /// The account on the VM that a terminal by SSH logs in as; root when absent.
+    #[arg(long, value_name = "NAME")]
+    pub login: Option<String>,
     /// File whose first line is the VNC password, or `-` for standard input.
     #[arg(long, value_name = "FILE")]
     pub secret_file: Option<PathBuf>,

@@ -55,6 +55,19 @@ pub enum VmCommand {
         #[arg(long)]
         note: Option<String>,
     },
+    /// Lists the SSH host keys that a VM has shown to terminals in the browser.
+    HostKeys(VmRef),
+    /// Accepts another SSH host key of a VM: compare it with `ssh-keygen -lf` on the VM first.
+    AcceptHostKey {
+        /// Which.
+        #[command(flatten)]
+        vm: VmRef,
+        /// `SHA256:…`
+        fingerprint: String,
+        /// Takes the trust back instead: `refused`, or `forgotten` to believe the next one that is shown.
+        #[arg(long, value_name = "STATE", default_value = "accepted")]
+        state: String,
+    },
     /// Deletes one virtual machine and ends what leads to it.
     #[command(visible_alias = "delete")]
     Rm(VmRef),

@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{Gateways, WITHDRAWN, enrol, frame};
 use crate::app;
-use crate::app::console::redeem;
+use crate::app::console::{certify, redeem};
 use crate::app::gateway::{self, Certificate, Standing};
 use crate::app::lines::{self, Held, Order};
 
@@ -205,6 +205,14 @@ impl Session<'_> {
                         tracing::warn!(gateway = %id, error = &error as &dyn std::error::Error,
                             "what became of consoles could not be written to the audit");
                     }
+                }
+                Question::Certify { ticket, key } => {
+                    let answer = certify::answer_certify(&app, id, &ticket, &key).await;
+                    let _ = orders.try_send(Order::Told(Told { number, answer }));
+                }
+                Question::HostKeySeen { vm, key } => {
+                    let answer = certify::answer_host_key(&app, id, vm, &key).await;
+                    let _ = orders.try_send(Order::Told(Told { number, answer }));
                 }
                 Question::Sessions { .. } | Question::End(_) | Question::Unknown => {}
             }
