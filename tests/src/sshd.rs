@@ -62,7 +62,20 @@ impl Sshd {
         Self::start_in(tempfile::tempdir().unwrap(), &authorized_keys).await
     }
 
+    /// Starts one that lets nobody in but who shows a certificate of this authority, an OpenSSH public key's line.
+    pub async fn start_trusting(authority: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("authority.pub");
+        fs::write(&file, authority).unwrap();
+        let extra = format!("TrustedUserCAKeys {}\n", file.display());
+        Self::start_with(directory, Path::new("none"), &extra).await
+    }
+
     async fn start_in(directory: TempDir, keys: &Path) -> Self {
+        Self::start_with(directory, keys, "").await
+    }
+
+    async fn start_with(directory: TempDir, keys: &Path, extra: &str) -> Self {
         let folder = directory.path();
         fs::create_dir_all("/run/sshd").ok();
         keygen(&folder.join("host"), "host");
@@ -72,7 +85,7 @@ impl Sshd {
             &config,
             format!(
                 "ListenAddress {address}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\n\
-                 PermitRootLogin prohibit-password\nPasswordAuthentication no\nSubsystem sftp internal-sftp\n",
+                 PermitRootLogin prohibit-password\nPasswordAuthentication no\nSubsystem sftp internal-sftp\n{extra}",
                 folder.join("host").display(),
                 keys.display(),
             ),

@@ -63,6 +63,11 @@ impl Stack {
         *self.gateways[gateway].addresses().https.first().unwrap()
     }
 
+    /// The listener of terminals of a gateway.
+    pub fn ttyd(&self, gateway: usize) -> SocketAddr {
+        *self.gateways[gateway].addresses().ttyd.first().unwrap()
+    }
+
     /// The first admin listener of control.
     pub fn admin(&self) -> SocketAddr {
         *self.control.as_ref().unwrap().admin.first().unwrap()
@@ -77,6 +82,11 @@ impl Stack {
     pub async fn restart_control(&mut self) {
         within("control stops", self.control.take().unwrap().shutdown()).await;
         self.control = Some(within("control starts", start_control(self.directory.path())).await);
+    }
+
+    /// Ends control for good.
+    pub async fn stop_control(&mut self) {
+        within("control stops", self.control.take().unwrap().shutdown()).await;
     }
 
     /// Waits until a gateway answers `host` with 200 and this body.

@@ -39,6 +39,7 @@ mod scenarios;
 mod slow;
 mod suites;
 mod swap;
+mod terminal;
 mod tour;
 mod two;
 mod upgrade;

@@ -1,0 +1,244 @@
+//! Terminals in the browser, spoken to as the page speaks, with a real sshd behind them.
+
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tests::sshd::Sshd;
+use tests::stack::Stack;
+use tests::wait::within;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+/// A VM with an SSH console, and the real sshd behind it.
+struct World {
+    stack: Stack,
+    sshd: Sshd,
+    vm: String,
+    console: String,
+}
+
+impl World {
+    async fn start() -> Self {
+        let stack = Stack::start().await;
+        let sshd = Sshd::start_trusting(&authority(&stack).await).await;
+        let address = sshd.address();
+        let vm = json!({ "name": "web-01", "address": address.ip().to_string(), "ssh_port": address.port() });
+        let vm = stack.api.post("/api/v1/vms", vm).await["id"].as_str().unwrap().to_owned();
+        let console = json!({ "vm": "web-01", "kind": "ssh", "port": address.port() });
+        let console = stack.api.post("/api/v1/consoles", console).await["id"].as_str().unwrap().to_owned();
+        Self { stack, sshd, vm, console }
+    }
+
+    async fn ticket(&self) -> String {
+        let made = self.stack.api.post(&format!("/api/v1/consoles/{}/tickets", self.console), json!({})).await;
+        made["ticket"].as_str().unwrap().to_owned()
+    }
+
+    async fn open(&self, ticket: &str) -> Page {
+        Page::open(self.stack.ttyd(0), ticket).await.unwrap()
+    }
+}
+
+async fn authority(stack: &Stack) -> String {
+    let keys = stack.api.get("/api/v1/ssh-host-keys").await;
+    keys["user_authority"].as_str().expect("there is an authority").to_owned()
+}
+
+/// What the page does.
+struct Page {
+    socket: WebSocketStream<TcpStream>,
+    printed: String,
+}
+
+impl Page {
+    async fn open(address: SocketAddr, ticket: &str) -> Result<Self, Error> {
+        let url = format!("ws://{address}/ws?token={ticket}");
+        let mut request = url.into_client_request()?;
+        request.headers_mut().insert("Sec-WebSocket-Protocol", "tty".parse().unwrap());
+        let stream = TcpStream::connect(address).await.unwrap();
+        let (mut socket, answer) =
+            within("the handshake", tokio_tungstenite::client_async(request, stream)).await?;
+        assert_eq!(answer.headers()["sec-websocket-protocol"], "tty");
+        let hello = json!({ "AuthToken": "", "columns": 100, "rows": 30 });
+        socket.send(Message::Binary(hello.to_string().into_bytes().into())).await?;
+        Ok(Self { socket, printed: String::new() })
+    }
+
+    async fn send(&mut self, kind: char, rest: &str) {
+        let message = format!("{kind}{rest}").into_bytes();
+        self.socket.send(Message::Binary(message.into())).await.unwrap();
+    }
+
+    async fn run(&mut self, line: &str) {
+        self.send('0', &format!("{line}\r")).await;
+    }
+
+    /// Reads until this was printed; gives all that was printed up to there.
+    async fn prints(&mut self, wanted: &str) -> String {
+        within(&format!("the terminal prints {wanted:?}"), async {
+            while !self.printed.contains(wanted) {
+                match self.next().await {
+                    Ok(text) => self.printed.push_str(&text),
+                    Err(end) => panic!("ended with {end:?} before {wanted:?}: {:?}", self.printed),
+                }
+            }
+        })
+        .await;
+        std::mem::take(&mut self.printed)
+    }
+
+    /// How it ends.
+    async fn ends(&mut self) -> CloseFrame {
+        within("the terminal ends", async {
+            loop {
+                if let Err(end) = self.next().await {
+                    return end.expect("a closing frame");
+                }
+            }
+        })
+        .await
+    }
+
+    async fn next(&mut self) -> Result<String, Option<CloseFrame>> {
+        loop {
+            match self.socket.next().await {
+                Some(Ok(Message::Binary(bytes))) if bytes.first() == Some(&b'0') => {
+                    return Ok(String::from_utf8_lossy(&bytes[1..]).into_owned());
+                }
+                Some(Ok(Message::Close(frame))) => return Err(frame),
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(None),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_person_types_resizes_loses_the_network_and_finds_the_shell_again() {
+    let world = World::start().await;
+    let ticket = world.ticket().await;
+    let mut page = world.open(&ticket).await;
+    page.run("PS1='$ '; echo it-is-$((40 + 2))").await;
+    page.prints("it-is-42").await;
+    page.run("stty size").await;
+    page.prints("30 100").await;
+    page.send('1', &json!({ "columns": 132, "rows": 50 }).to_string()).await;
+    page.run("stty size").await;
+    page.prints("50 132").await;
+    page.run("printf 'gr\\303\\274%s\\n' 'ße 漢字'").await;
+    page.prints("grüße 漢字").await;
+    page.run("echo pid-is-$$-").await;
+    let mut printed = page.prints("-\r\n").await;
+    while number_after(&printed, "pid-is-").is_none() {
+        printed.push_str(&page.prints("-\r\n").await);
+    }
+    let pid = number_after(&printed, "pid-is-").unwrap();
+
+    // The network goes away without a word; the shell goes on printing.
+    page.run("(sleep 1; echo printed-mean''while) &").await;
+    page.prints("while) &").await;
+    drop(page);
+    let mut page = world.open(&ticket).await;
+    let replay = page.prints("printed-meanwhile").await;
+    assert!(replay.contains("it-is-42"), "what was on the screen comes back: {replay:?}");
+    page.run("echo again-$$-").await;
+    page.prints(&format!("again-{pid}-")).await;
+    page.run("stty size").await;
+    page.prints("30 100").await;
+
+    // A second page of the same browser takes over; the first one is told.
+    let mut second = world.open(&ticket).await;
+    assert_eq!(page.ends().await.reason.as_str(), "this terminal was opened in another page");
+    second.prints("again-").await;
+    second.run("exit 3").await;
+    assert_eq!(second.ends().await.reason.as_str(), "the shell ended with status 3");
+
+    let Err(Error::Http(refused)) = Page::open(world.stack.ttyd(0), &ticket).await else {
+        panic!("an ended terminal was opened again")
+    };
+    assert_eq!(refused.status(), 403);
+}
+
+fn number_after(text: &str, mark: &str) -> Option<u32> {
+    let digits = |rest: &str| rest.chars().take_while(char::is_ascii_digit).collect::<String>();
+    text.split(mark).skip(1).find_map(|rest| digits(rest).parse().ok())
+}
+
+#[tokio::test]
+async fn a_host_key_is_pinned_at_first_sight_and_another_one_is_refused_until_accepted() {
+    let world = World::start().await;
+    let mut page = world.open(&world.ticket().await).await;
+    page.run("exit").await;
+    assert_eq!(page.ends().await.reason.as_str(), "the shell ended");
+    let keys = format!("/api/v1/vms/{}/host-keys", world.vm);
+    let pinned = world.stack.api.get(&keys).await;
+    assert_eq!((pinned.as_array().unwrap().len(), &pinned[0]["state"]), (1, &"accepted".into()), "{pinned}");
+
+    // Somebody else answers at the VM's address.
+    let other = Sshd::start_trusting(&authority(&world.stack).await).await;
+    let moved = json!({ "port": other.address().port() });
+    let path = format!("/api/v1/consoles/{}", world.console);
+    let tag = world.stack.api.get(&path).await["revision"].to_string();
+    let tag = format!("\"{tag}\"");
+    let changed = world.stack.api.call_with("PATCH", &path, &[("If-Match", &tag)], Some(&moved)).await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let end = world.open(&world.ticket().await).await.ends().await;
+    assert!(end.reason.contains("another SSH host key"), "{end:?}");
+
+    let shown = world.stack.api.get(&keys).await;
+    let new = shown.as_array().unwrap().iter().find(|key| key["state"] == "refused").expect("it is shown");
+    let accept = json!({ "fingerprint": new["fingerprint"], "state": "accepted" });
+    assert_eq!(world.stack.api.call("POST", &keys, Some(&accept)).await.status, 200);
+    let mut page = world.open(&world.ticket().await).await;
+    page.run("echo let-$((1 + 1))-in").await;
+    page.prints("let-2-in").await;
+
+    let wrong = json!({ "fingerprint": "SHA256:nothing", "state": "trusted" });
+    let refused = world.stack.api.call("POST", &keys, Some(&wrong)).await;
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    let audits = world.stack.api.get("/api/v1/audit?limit=50").await;
+    let actions: Vec<&Value> = audits["items"].as_array().unwrap().iter().map(|row| &row["action"]).collect();
+    for action in ["pin-host-key", "refuse-host-key", "accept-host-key", "certify"] {
+        assert!(actions.iter().any(|seen| **seen == action), "{action} is not among {actions:?}");
+    }
+    drop(world.sshd);
+}
+
+#[tokio::test]
+async fn without_control_nobody_is_logged_in_and_what_is_open_stays_open() {
+    let mut world = World::start().await;
+    let (first, second) = (world.ticket().await, world.ticket().await);
+    let mut page = world.open(&first).await;
+    page.run("echo open-$((1 + 1))").await;
+    page.prints("open-2").await;
+    world.stack.stop_control().await;
+    page.run("echo still-$((1 + 2))").await;
+    page.prints("still-3").await;
+    let end = world.open(&second).await.ends().await;
+    assert!(end.reason.contains("control is away"), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_page_that_breaks_the_protocol_and_a_vm_that_is_no_ssh_server_are_named() {
+    let world = World::start().await;
+    let mut page = world.open(&world.ticket().await).await;
+    page.send('9', "").await;
+    let end = page.ends().await;
+    assert_eq!((u16::from(end.code), end.reason.contains("begins with")), (1002, true), "{end:?}");
+
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let path = format!("/api/v1/consoles/{}", world.console);
+    let tag = format!("\"{}\"", world.stack.api.get(&path).await["revision"]);
+    let moved = json!({ "port": silent.local_addr().unwrap().port() });
+    let changed = world.stack.api.call_with("PATCH", &path, &[("If-Match", &tag)], Some(&moved)).await;
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let ticket = world.ticket().await;
+    let (mut page, met) = tokio::join!(world.open(&ticket), silent.accept());
+    drop(met);
+    let end = page.ends().await;
+    assert!(end.reason.contains("does not speak SSH"), "{end:?}");
+}
