@@ -6,7 +6,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tests::sshd::Sshd;
 use tests::stack::Stack;
-use tests::wait::within;
+use tests::wait::{wait_for, within};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
@@ -34,12 +34,14 @@ impl World {
     }
 
     async fn ticket(&self) -> String {
-        let made = self.stack.api.post(&format!("/api/v1/consoles/{}/tickets", self.console), json!({})).await;
+        let made =
+            self.stack.api.post(&format!("/api/v1/consoles/{}/tickets", self.console), json!({})).await;
         made["ticket"].as_str().unwrap().to_owned()
     }
 
+    /// Opens a terminal, once the gateway has heard of the console: a refused ticket is not used up.
     async fn open(&self, ticket: &str) -> Page {
-        Page::open(self.stack.ttyd(0), ticket).await.unwrap()
+        wait_for("the terminal opens", || async { Page::open(self.stack.ttyd(0), ticket).await.ok() }).await
     }
 }
 
@@ -200,7 +202,7 @@ async fn a_host_key_is_pinned_at_first_sight_and_another_one_is_refused_until_ac
     let wrong = json!({ "fingerprint": "SHA256:nothing", "state": "trusted" });
     let refused = world.stack.api.call("POST", &keys, Some(&wrong)).await;
     assert_eq!(refused.status, 422, "{}", refused.text());
-    let audits = world.stack.api.get("/api/v1/audit?limit=50").await;
+    let audits = world.stack.api.get("/api/v1/audits?limit=50").await;
     let actions: Vec<&Value> = audits["items"].as_array().unwrap().iter().map(|row| &row["action"]).collect();
     for action in ["pin-host-key", "refuse-host-key", "accept-host-key", "certify"] {
         assert!(actions.iter().any(|seen| **seen == action), "{action} is not among {actions:?}");
