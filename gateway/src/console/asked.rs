@@ -27,7 +27,11 @@ pub(crate) fn answer(shared: &Shared, ask: &Ask) -> Option<Told> {
         Question::Redeem { ticket, source, agent } => {
             Answer::Redeemed(redeem(shared, ticket, Browser { source: *source, agent: *agent }))
         }
-        Question::Consoles(_) | Question::Unknown => return None,
+        // Those are asked of control.
+        Question::Consoles(_)
+        | Question::Certify { .. }
+        | Question::HostKeySeen { .. }
+        | Question::Unknown => return None,
     };
     Some(Told { number: ask.number, answer })
 }

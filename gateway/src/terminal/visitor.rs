@@ -128,9 +128,7 @@ async fn login(shared: &Shared, new: &New) -> Result<Login, End> {
             Err(_) => refused("control sent a certificate that cannot be read"),
         },
         Some(Answer::Refused(why)) => Err(End::NotOpened(why)),
-        Some(_) => {
-            refused("control is too old to open terminals; update it")
-        }
+        Some(_) => refused("control is too old to open terminals; update it"),
         None => refused("control is away, and a terminal needs it to log in; try again in a moment"),
     }
 }

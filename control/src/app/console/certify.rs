@@ -52,7 +52,12 @@ struct Certified<'a> {
 
 /// Certifies a gateway's key for the account of a terminal: for whoever holds the ticket, and only while that person may
 /// use the machine.
-async fn certify(app: &App, gateway: GatewayId, ticket: &Secret<String>, key: &[u8]) -> Result<Answer, Error> {
+async fn certify(
+    app: &App,
+    gateway: GatewayId,
+    ticket: &Secret<String>,
+    key: &[u8],
+) -> Result<Answer, Error> {
     let caller = Caller::ourselves("terminals");
     let mut change = app.begin(&caller, Scope::Private).await?;
     let now_ms = u64::try_from(change.now() / 1_000).unwrap_or(0);
