@@ -443,29 +443,33 @@ pub async fn snapshot(conn: &mut Conn, keys: &dyn Keys) -> Result<Snapshot, Erro
         |row: &IdentityRow| row.id,
         |row: &IdentityRow| identity(row, keys).map(|identity| identity.map(Value::Identity))
     );
+    keyring(conn, keys).await?.into_iter().for_each(|value| put(Some(value)));
+    Ok(snapshot)
+}
+
+/// What is kept without namespaces and is few: keys, authorities, answers to challenges.
+async fn keyring(conn: &mut Conn, keys: &dyn Keys) -> Result<Vec<Value>, Error> {
+    let mut values = vec![Value::SshGate(ssh_gate(conn).await?)];
     for row in store::host_key::all(conn).await? {
-        put(Some(Value::SshHostKey(host_key(&row, keys)?)));
+        values.push(Value::SshHostKey(host_key(&row, keys)?));
     }
-    for row in store::ssh_ca::all(conn).await? {
-        put(Some(Value::SshUserCa(ssh_ca(&row))));
-    }
-    put(Some(Value::SshGate(ssh_gate(conn).await?)));
+    values.extend(store::ssh_ca::all(conn).await?.iter().map(|row| Value::SshUserCa(ssh_ca(row))));
     for row in store::challenge::all(conn).await? {
-        put(Some(Value::Challenge(challenge(&row, keys)?)));
+        values.push(Value::Challenge(challenge(&row, keys)?));
     }
     for row in store::cookie_key::all(conn).await? {
-        put(Some(Value::CookieKey(cookie_key(&row, keys)?)));
+        values.push(Value::CookieKey(cookie_key(&row, keys)?));
     }
-    for row in store::signing_key::all(conn).await? {
-        put(Some(Value::TicketAuthority(ticket_authority(&row))));
-    }
+    let authorities = store::signing_key::all(conn).await?;
+    values.extend(authorities.iter().map(|row| Value::TicketAuthority(ticket_authority(row))));
     for rows in store::vm_host_key::all(conn).await?.chunk_by(|one, next| one.vm == next.vm) {
-        put(rows.first().and_then(|row| vm_host_key::pin(row.vm, rows)).map(Value::SshHostKeyPin));
+        let pin = rows.first().and_then(|row| vm_host_key::pin(row.vm, rows));
+        values.extend(pin.map(Value::SshHostKeyPin));
     }
     for row in store::ticket_key::all(conn).await? {
-        put(Some(Value::TicketKey(ticket_key(&row, keys)?)));
+        values.push(Value::TicketKey(ticket_key(&row, keys)?));
     }
-    Ok(snapshot)
+    Ok(values)
 }
 
 type Person = (UserRow, (Vec<UserKeyRow>, Vec<SshGrantRow>));
