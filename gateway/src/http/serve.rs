@@ -88,22 +88,23 @@ where
     follow(connection, next).await;
 }
 
-/// Does what follows the last request.
-pub(super) async fn follow<IO>(connection: Box<Connection<IO>>, next: Next)
+/// Does what follows the last request. In a box, which is made when it is needed: what waits for requests has no room
+/// for it.
+pub(super) fn follow<IO>(connection: Box<Connection<IO>>, next: Next) -> Pin<Box<dyn Future<Output = ()>>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    // Boxed: of a tunnel that is open, only what moves its bytes is to be there.
     match next {
+        // Boxed within: of a tunnel that is open, only what moves its bytes is to be there.
         Next::Tunnel(tunnel, admission) => {
-            let joined = Box::pin(upgrade::join(connection, tunnel, admission)).await;
-            if let Some(joined) = joined {
-                Box::pin(joined.carry()).await;
-            }
+            let joining = Box::pin(upgrade::join(connection, tunnel, admission));
+            Box::pin(async move {
+                if let Some(joined) = joining.await {
+                    Box::pin(joined.carry()).await;
+                }
+            })
         }
-        next @ (Next::Again | Next::Close | Next::Abort | Next::Console(_)) => {
-            Box::pin(connection.end(next)).await;
-        }
+        next @ (Next::Again | Next::Close | Next::Abort | Next::Console(_)) => Box::pin(connection.end(next)),
     }
 }
 

@@ -130,10 +130,8 @@ fn plain(worker: &Rc<Worker>, admitted: Admitted) {
     let Ok(local) = tcp.local_addr() else { return };
     let meta = ConnMeta { peer, local, kind, secured: None, protocol: Protocol::Http1 };
     let opened = http::open(Rc::clone(worker), tcp, meta, permit);
-    let counters = Arc::clone(&worker.counters);
     tokio::task::spawn_local(async move {
-        let _open = &open;
-        let _panic = PanicCount::on(&counters);
+        let _panic = open.as_ref().map(|open| PanicCount::on(open.counters()));
         http::run(opened).await;
     });
 }

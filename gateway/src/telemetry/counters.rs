@@ -171,6 +171,13 @@ pub struct OpenConnection {
     kind: Kind,
 }
 
+impl OpenConnection {
+    /// Where it counts.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+}
+
 impl Drop for OpenConnection {
     fn drop(&mut self) {
         if let Some(open) = self.counters.open.get(self.kind as usize) {

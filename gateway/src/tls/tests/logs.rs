@@ -67,6 +67,8 @@ fn everything_that_is_logged_of_handshakes_holds_no_secret() {
         .with_ansi(false)
         .finish();
     let _capture = tracing::subscriber::set_default(subscriber);
+    // With one subscriber alone, a place that another thread comes by first, where it is not set, is off for good.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let mut secrets = vec![vec![0x5a; 32]];
     on_a_worker(async || {
         let (site, ours) = (Site::new(), Company::new("Ours"));
