@@ -1,9 +1,11 @@
 //! Load of several kinds, all from this process's core: wrk and h2load for requests, our own for what they cannot do.
 
 pub mod bulk;
+pub mod datagrams;
 pub mod handshake;
 pub mod idle;
 pub mod open_loop;
+pub mod tunnel;
 
 use std::net::SocketAddr;
 use std::process::Command;

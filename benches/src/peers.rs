@@ -1,7 +1,10 @@
 //! The proxies that are compared, each with one worker on core 0, and the origin behind them on core 1.
 //!
-//! Every peer does the same work: any host to one origin, forwarding fields added, upstream connections kept, an access
+//! Every peer does the same work: any host to one origin, one path to an echo with upgrades, forwarding fields added, upstream connections kept, an access
 //! log (nginx's and the gateway's buffered), HTTP and HTTPS with HTTP/2, TLS 1.2 and 1.3 (which nginx 1.22 has to be told).
+
+pub mod echo;
+pub mod forwards;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,11 +14,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use self::echo::Echo;
 use crate::http::Connection;
 use crate::process::{self, Running, address, gatehouse_up, pid};
 
 /// The host that every request is for: one that resolves to here, because wrk asks for the name of its URL in a handshake.
 pub const HOST: &str = "localhost";
+/// The path that every proxy takes to the echo, with upgrades.
+pub const TUNNEL_PATH: &str = "/tunnel";
 /// Size of the large object in bytes.
 pub const BULK_BYTES: usize = 10 * 1024 * 1024;
 
@@ -31,7 +37,17 @@ pub struct Proxy {
     pub pid: u32,
     /// Its data directory, of the gateway alone.
     pub data: Option<PathBuf>,
-    _running: Running,
+    /// Of none that is part of another.
+    _running: Option<Running>,
+}
+
+/// What the proxies lead to.
+#[derive(Debug, Clone, Copy)]
+pub struct Behind {
+    /// The origin of requests.
+    pub origin: SocketAddr,
+    /// What [`TUNNEL_PATH`] leads to.
+    pub echo: Echo,
 }
 
 /// The origin: 1 KiB at `/`, [`BULK_BYTES`] at `/big`, and any upload swallowed by `/up`.
@@ -65,10 +81,10 @@ pub fn origin(folder: &Path) -> Result<Origin> {
     Ok(Origin { address, _running: running })
 }
 
-type Start = fn(&Path, SocketAddr, usize) -> Result<Proxy>;
+type Start = fn(&Path, Behind, usize) -> Result<Proxy>;
 
-/// Starts every peer named in `names` in front of `origin`; the gateway with so many `routes` beside the one that is asked.
-pub fn start(folder: &Path, origin: SocketAddr, names: &[String], routes: usize) -> Result<Vec<Proxy>> {
+/// Starts every peer named in `names` in front of `behind`; the gateway with so many `routes` beside the one that is asked.
+pub fn start(folder: &Path, behind: Behind, names: &[String], routes: usize) -> Result<Vec<Proxy>> {
     certificate(folder)?;
     let starts: [(&str, Start); 4] =
         [("nginx", nginx), ("haproxy", haproxy), ("caddy", caddy), ("gatehouse", gatehouse)];
@@ -76,7 +92,7 @@ pub fn start(folder: &Path, origin: SocketAddr, names: &[String], routes: usize)
     starts
         .into_iter()
         .filter(|(name, _)| wanted(name))
-        .map(|(name, start)| start(folder, origin, routes).with_context(|| format!("{name} does not start")))
+        .map(|(name, start)| start(folder, behind, routes).with_context(|| format!("{name} does not start")))
         .collect()
 }
 
@@ -109,7 +125,8 @@ fn certificate(folder: &Path) -> Result<()> {
     Ok(fs::write(folder.join("both.pem"), both)?)
 }
 
-fn nginx(folder: &Path, origin: SocketAddr, _routes: usize) -> Result<Proxy> {
+fn nginx(folder: &Path, behind: Behind, _routes: usize) -> Result<Proxy> {
+    let (origin, echo) = (behind.origin, behind.echo.tcp);
     let (http, https) = (free_address()?, free_address()?);
     let prefix = folder.join("nginx");
     fs::create_dir_all(&prefix)?;
@@ -125,7 +142,11 @@ fn nginx(folder: &Path, origin: SocketAddr, _routes: usize) -> Result<Proxy> {
          location / {{ proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Connection '';\n\
          proxy_set_header Host $host; proxy_set_header X-Real-IP $remote_addr;\n\
          proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n\
-         proxy_set_header X-Forwarded-Proto $scheme; }} }} }}\n",
+         proxy_set_header X-Forwarded-Proto $scheme; }}\n\
+         location {TUNNEL_PATH} {{ proxy_pass http://{echo}; proxy_http_version 1.1; proxy_set_header Host $host;\n\
+         proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection 'upgrade';\n\
+         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n\
+         proxy_read_timeout 1h; proxy_send_timeout 1h; }} }} }}\n",
         log = prefix.join("access.log").display(),
         folder = folder.display(),
     );
@@ -134,16 +155,18 @@ fn nginx(folder: &Path, origin: SocketAddr, _routes: usize) -> Result<Proxy> {
     opened("nginx", http, https, running)
 }
 
-fn haproxy(folder: &Path, origin: SocketAddr, _routes: usize) -> Result<Proxy> {
+fn haproxy(folder: &Path, behind: Behind, _routes: usize) -> Result<Proxy> {
+    let (origin, echo) = (behind.origin, behind.echo.tcp);
     let (http, https) = (free_address()?, free_address()?);
     let config = format!(
         "global\n maxconn 6000\n nbthread 1\n\
-         defaults\n mode http\n timeout connect 5s\n timeout client 600s\n timeout server 600s\n\
+         defaults\n mode http\n timeout connect 5s\n timeout client 600s\n timeout server 600s\n timeout tunnel 1h\n\
          timeout http-keep-alive 600s\n option splice-auto\n http-reuse always\n\
          frontend f\n bind {http}\n bind {https} ssl crt {both} alpn h2,http/1.1\n option forwardfor\n\
          http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}\n\
-         http-request set-header X-Forwarded-Proto http if !{{ ssl_fc }}\n default_backend o\n\
-         backend o\n server o1 {origin} check inter 1s\n",
+         http-request set-header X-Forwarded-Proto http if !{{ ssl_fc }}\n use_backend e if {{ path_beg {TUNNEL_PATH} }}\n default_backend o\n\
+         backend o\n server o1 {origin} check inter 1s\n\
+         backend e\n server e1 {echo}\n",
         both = folder.join("both.pem").display(),
     );
     let path = folder.join("haproxy.cfg");
@@ -152,12 +175,13 @@ fn haproxy(folder: &Path, origin: SocketAddr, _routes: usize) -> Result<Proxy> {
     opened("haproxy", http, https, running)
 }
 
-fn caddy(folder: &Path, origin: SocketAddr, _routes: usize) -> Result<Proxy> {
+fn caddy(folder: &Path, behind: Behind, _routes: usize) -> Result<Proxy> {
+    let (origin, echo) = (behind.origin, behind.echo.tcp);
     let (http, https) = (free_address()?, free_address()?);
     let config = format!(
         "{{\n admin off\n auto_https off\n default_sni {HOST}\n servers {{\n  protocols h1 h2\n }}\n}}\n\
-         http://:{plain} {{\n bind 127.0.0.1\n reverse_proxy {origin}\n}}\n\
-         https://{HOST}:{secured} {{\n bind 127.0.0.1\n tls {folder}/chain.pem {folder}/key.pem\n reverse_proxy {origin}\n}}\n",
+         http://:{plain} {{\n bind 127.0.0.1\n reverse_proxy {TUNNEL_PATH} {echo}\n reverse_proxy {origin}\n}}\n\
+         https://{HOST}:{secured} {{\n bind 127.0.0.1\n tls {folder}/chain.pem {folder}/key.pem\n reverse_proxy {TUNNEL_PATH} {echo}\n reverse_proxy {origin}\n}}\n",
         plain = http.port(),
         secured = https.port(),
         folder = folder.display(),
@@ -171,7 +195,8 @@ fn caddy(folder: &Path, origin: SocketAddr, _routes: usize) -> Result<Proxy> {
     opened("caddy", http, https, running)
 }
 
-fn gatehouse(folder: &Path, origin: SocketAddr, routes: usize) -> Result<Proxy> {
+fn gatehouse(folder: &Path, behind: Behind, routes: usize) -> Result<Proxy> {
+    let (origin, echo) = (behind.origin, behind.echo.tcp);
     let data = folder.join("data");
     let log = folder.join("gatehouse-main.log").display().to_string();
     let (running, ready) = gatehouse_up(&data, &[("GATEHOUSE_LOG__FILE", &log)])?;
@@ -187,19 +212,23 @@ fn gatehouse(folder: &Path, origin: SocketAddr, routes: usize) -> Result<Proxy> 
         r#"{{"host":"{HOST}","target":"http://{origin}","tls":"self-signed","redirect_https":false,
             "upstream":{{"check":{{"http":{{"path":"/"}},"interval":"1s"}}}}}}"#
     ))?;
+    make(&format!(
+        r#"{{"host":"{HOST}","path":"{TUNNEL_PATH}","target":"http://{echo}","websocket":true,
+            "tls":"self-signed","redirect_https":false}}"#
+    ))?;
     for number in 0..routes {
         make(&format!(r#"{{"host":"h{number}.bench.example","target":"http://10.9.8.7:80"}}"#))?;
     }
     let gateway = pid(&ready, "gateway")?;
     process::pin(gateway, 0)?;
     let (http, https) = (address(&ready, "http")?, address(&ready, "https")?);
-    Ok(Proxy { name: "gatehouse", http, https, pid: gateway, data: Some(data), _running: running })
+    Ok(Proxy { name: "gatehouse", http, https, pid: gateway, data: Some(data), _running: Some(running) })
 }
 
 fn opened(name: &'static str, http: SocketAddr, https: SocketAddr, running: Running) -> Result<Proxy> {
     wait_until_open(http)?;
     wait_until_open(https)?;
-    Ok(Proxy { name, http, https, pid: running.0.id(), data: None, _running: running })
+    Ok(Proxy { name, http, https, pid: running.0.id(), data: None, _running: Some(running) })
 }
 
 fn pinned(

@@ -56,13 +56,32 @@ pub fn pid(ready: &Value, process: &str) -> Result<u32> {
     Ok(u32::try_from(pid.with_context(|| format!("no pid of {process} in {ready}"))?)?)
 }
 
-/// User and system CPU seconds of a process and the children it has waited for.
+/// User and system CPU seconds of a process.
 pub fn cpu_seconds(pid: u32) -> Result<f64> {
+    Ok(ticks(pid, &[11, 12])? / 100.0)
+}
+
+/// The same with its children, those that run and those it has waited for: socat has one for each session.
+pub fn tree_cpu_seconds(pid: u32) -> Result<f64> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    // One that ends between the two looks is counted next time.
+    let running: f64 = children.filter_map(|pid| ticks(pid, &[11, 12]).ok()).sum();
+    Ok((ticks(pid, &[11, 12, 13, 14])? + running) / 100.0)
+}
+
+/// The sum of some fields of `/proc/PID/stat`, counted after the name.
+fn ticks(pid: u32, places: &[usize]) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let after = stat.rsplit_once(')').context("stat has no name")?.1;
     let fields: Vec<&str> = after.split_whitespace().collect();
-    let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-    Ok((ticks(11) + ticks(12)) / 100.0)
+    let field = |place: &usize| fields.get(*place).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    Ok(places.iter().map(field).sum())
+}
+
+/// Descriptors that a process has open.
+pub fn open_files(pid: u32) -> Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 
 /// Resident memory of a process in bytes, pages of files left out.

@@ -3,6 +3,8 @@
 //! Needs nginx, haproxy, caddy, wrk, h2load, openssl and taskset. Proxies have one worker on core 0; load and origin are on
 //! core 1. The headline figure is CPU seconds of the proxy from `/proc`, not throughput: the machine is shared.
 
+mod tunnels;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,8 +15,8 @@ use benches::http::Connection;
 use benches::load::bulk::{self, Direction};
 use benches::load::handshake::{Exchange, Wish};
 use benches::load::{self, handshake, idle, open_loop};
-use benches::peers::{self, Proxy};
-use benches::process::{self, anonymous_bytes, cpu_seconds};
+use benches::peers::{self, Behind, Proxy};
+use benches::process::{self, anonymous_bytes, tree_cpu_seconds};
 use benches::stats::{median, percentile};
 use clap::{Parser, ValueEnum};
 
@@ -42,7 +44,13 @@ struct Arguments {
     /// Routes of the gateway beside the one that is asked.
     #[arg(long, default_value_t = 10_000)]
     routes: usize,
-    /// Idle connections whose memory is measured.
+    /// Messages or datagrams that each round has echoed.
+    #[arg(long, default_value_t = 100_000)]
+    messages: usize,
+    /// Millions of bytes that each round moves through tunnels and forwards.
+    #[arg(long, default_value_t = 1_000)]
+    megabytes: usize,
+    /// Idle connections, or tunnels, whose memory is measured.
     #[arg(long, default_value_t = 4_000)]
     idle: usize,
 }
@@ -67,6 +75,16 @@ enum Work {
     Idle,
     /// Failures and p99 while 20 routes change each second.
     Changes,
+    /// Messages of 32 bytes echoed through WebSockets, plain and TLS.
+    TunnelSmall,
+    /// The same with 64 KiB.
+    TunnelLarge,
+    /// Memory of an idle tunnel.
+    TunnelIdle,
+    /// 10 MiB through a TCP forward, beside a bare splice loop.
+    ForwardTcp,
+    /// Datagrams echoed through a UDP forward, beside socat.
+    ForwardUdp,
 }
 
 #[expect(clippy::print_stdout, reason = "a measurement's result is its output")]
@@ -77,7 +95,8 @@ fn main() -> Result<()> {
     process::pin(std::process::id(), 1)?;
     let directory = tempfile::Builder::new().prefix("gh").tempdir()?;
     let origin = peers::origin(directory.path())?;
-    let mut proxies = peers::start(directory.path(), origin.address, &arguments.peer, arguments.routes)?;
+    let behind = Behind { origin: origin.address, echo: peers::echo::start()? };
+    let mut proxies = peers::start(directory.path(), behind, &arguments.peer, arguments.routes)?;
     let wants = |work| arguments.work.is_empty() || arguments.work.contains(&work);
     let per_requests = 100_000.0;
     let (connections, seconds) = (arguments.connections, arguments.seconds);
@@ -136,7 +155,7 @@ fn main() -> Result<()> {
     if wants(Work::Idle) {
         memory(&arguments, &proxies)?;
     }
-    Ok(())
+    tunnels::run(&arguments, &proxies, behind, wants)
 }
 
 /// Runs a piece of work on each proxy in turn, several times, and prints the medians of CPU per `unit` of its result.
@@ -152,15 +171,16 @@ fn cpu(
     let mut samples: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for round in 0..=arguments.rounds {
         for proxy in proxies {
-            let before = cpu_seconds(proxy.pid)?;
+            let before = tree_cpu_seconds(proxy.pid)?;
             let done = work(proxy).with_context(|| proxy.name)?;
             if round > 0 {
-                let cost = (cpu_seconds(proxy.pid)? - before) / done * unit;
+                let cost = (tree_cpu_seconds(proxy.pid)? - before) / done * unit;
                 samples.entry(proxy.name).or_default().push(cost);
             }
         }
     }
-    let base = samples.get_mut("nginx").map(|samples| median(samples));
+    // nginx comes first of the proxies, the plainest thing that does the work first of others.
+    let base = proxies.first().and_then(|proxy| samples.get_mut(proxy.name)).map(|samples| median(samples));
     for proxy in proxies {
         let Some(samples) = samples.get_mut(proxy.name) else { continue };
         let (least, most) = (percentile(samples, 0.0), percentile(samples, 1.0));
