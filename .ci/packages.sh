@@ -32,3 +32,16 @@ need_components() {
   cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
   cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 }
+
+# SSH clients from PyPI, in a virtual environment of their own that is made once; GATEHOUSE_SSH_VENV names it. Without
+# them the tests that use them fail, and no others.
+need_ssh_clients() {
+  local folder="${GATEHOUSE_SSH_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/gatehouse/ssh-clients}"
+  export GATEHOUSE_SSH_VENV="$folder"
+  [ -x "$folder/bin/ssh-audit" ] && compgen -G "$folder/lib/python3*/site-packages/asyncssh" >/dev/null && return 0
+  need_packages '/usr/lib/python3*/ensurepip:python3-venv'
+  echo "installing paramiko, asyncssh and ssh-audit into $folder"
+  mkdir -p "$folder" && python3 -m venv "$folder" &&
+    "$folder/bin/pip" install -q --disable-pip-version-check paramiko==5.1.0 asyncssh==2.24.1 ssh-audit==3.9.0 ||
+    echo "cannot install the SSH clients of PyPI: the tests ssh::paramiko_and_asyncssh_jump and ssh::ssh_audit_* will fail" >&2
+}

@@ -37,6 +37,7 @@ mod readme;
 mod renewal;
 mod scenarios;
 mod slow;
+mod ssh;
 mod suites;
 mod swap;
 mod terminal;
