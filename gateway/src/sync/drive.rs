@@ -271,19 +271,7 @@ impl<I: Installer> Driver<'_, I> {
                     self.renewal.take(renewed).await;
                     return Ok(());
                 }
-                match message {
-                    Message::Ask(ask) => {
-                        if let Some(told) = self.installer.asked(&ask).filter(|_| self.greeted) {
-                            framed.send(&Message::Told(told)).await?;
-                        }
-                    }
-                    Message::Told(told) => {
-                        if let Some(asking) = self.installer.asking() {
-                            asking.told(told);
-                        }
-                    }
-                    message => self.follower.handle_message(message),
-                }
+                return self.heard(message, framed).await;
             }
             Event::Wanted(message) => framed.send(&message).await?,
             Event::Installed(Some(outcome)) => match outcome {
@@ -307,6 +295,29 @@ impl<I: Installer> Driver<'_, I> {
                 framed.send(&Message::Ping(0)).await?;
                 self.renew(framed).await?;
             }
+        }
+        Ok(())
+    }
+
+    /// A message that is about what the gateway serves, or a question and its answer.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is the follower's")]
+    async fn heard<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        message: Message,
+        framed: &mut Framed<S>,
+    ) -> Result<(), SyncError> {
+        match message {
+            Message::Ask(ask) => {
+                if let Some(told) = self.installer.asked(&ask).filter(|_| self.greeted) {
+                    framed.send(&Message::Told(told)).await?;
+                }
+            }
+            Message::Told(told) => {
+                if let Some(asking) = self.installer.asking() {
+                    asking.told(told);
+                }
+            }
+            message => self.follower.handle_message(message),
         }
         Ok(())
     }

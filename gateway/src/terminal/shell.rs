@@ -107,10 +107,6 @@ async fn ask(mut channel: Channel<Msg>, name: &str, size: Size) -> Result<Channe
     Ok(channel)
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "of all that a channel may say, two are answers and two are its end"
-)]
 async fn answered(channel: &mut Channel<Msg>, name: &str) -> Result<(), ShellError> {
     loop {
         match channel.wait().await {
@@ -148,10 +144,6 @@ fn leave<K: HostKeys>(handle: Handle<Door<K>>) {
 
 impl Shell {
     /// What comes next; may be dropped and asked again.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "of all that a channel may say, these print or end; the rest is not for a screen"
-    )]
     pub(super) async fn next(&mut self) -> Printed {
         loop {
             match self.read.wait().await {

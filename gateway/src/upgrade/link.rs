@@ -37,6 +37,7 @@ pub(crate) enum LinkError {
 }
 
 impl From<io::Error> for LinkError {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is the kernel's")]
     fn from(cause: io::Error) -> Self {
         match cause.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {

@@ -80,6 +80,7 @@ pub enum UpgradeError {
     Sockets(io::Error),
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the rest speaks for itself")]
 fn reason(cause: &io::Error) -> String {
     match cause.kind() {
         io::ErrorKind::NotFound => "there is no such file, or not the loader that it wants".to_owned(),

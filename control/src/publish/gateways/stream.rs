@@ -157,6 +157,7 @@ impl Session<'_> {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest is the publisher's")]
     fn handle(&mut self, message: Message) {
         match message {
             Message::Told(told) if self.introduced => {
