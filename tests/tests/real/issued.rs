@@ -84,6 +84,48 @@ impl Pebble {
 /// Key of an external account at pebble.
 const EAB: (&str, &str) = ("kid-1", "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W");
 
+/// An upload, and uploads that are refused for every reason that has a key in hand; what was answered.
+async fn uploads(api: &Api, brought: &rcgen::KeyPair, stranger: &rcgen::KeyPair) -> String {
+    let mut seen = String::new();
+    let mut params = rcgen::CertificateParams::new(vec!["up.dyn.test".to_owned()]).unwrap();
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    let chain = params.self_signed(brought).unwrap().pem();
+    let half = brought.serialize_pem().replace("END", "FIN");
+    for private_key in
+        [stranger.serialize_pem(), half, format!("{}x", stranger.serialize_pem()), brought.serialize_pem()]
+    {
+        // A remark is free text, shown as it was written: not where the upload is taken.
+        let is_taken = private_key == brought.serialize_pem();
+        let members = ["certificate", "csr", "certificate_chain", "names", "note"];
+        for member in members.into_iter().take(if is_taken { 4 } else { 5 }) {
+            let mut body = json!({ "certificate": chain, "private_key": private_key });
+            if member != "certificate" {
+                body[member] = json!(private_key);
+            }
+            seen += &said(api, "POST", "/api/v1/certificates", Some(&body)).await;
+        }
+        seen +=
+            &said(api, "POST", "/api/v1/certificates", Some(&json!({ "certificate": private_key }))).await;
+    }
+    seen
+}
+
+/// Every list and every object in it, as the API shows them.
+async fn shown(api: &Api) -> String {
+    let mut seen = String::new();
+    for list in ["certificates", "acme/accounts", "acme/orders", "routes", "audits", "status", "gateways"] {
+        let text = said(api, "GET", &format!("/api/v1/{list}?limit=100"), None).await;
+        let listed: Value = serde_json::from_str(text.split_once('\n').unwrap().1).unwrap_or_default();
+        for item in listed["items"].as_array().into_iter().flatten() {
+            if let Some(id) = item["id"].as_str() {
+                seen += &said(api, "GET", &format!("/api/v1/{list}/{id}"), None).await;
+            }
+        }
+        seen += &text;
+    }
+    seen
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_key_is_in_a_log_at_its_loudest_nor_in_any_answer() {
     let Some(bind) = Bind::start().await else { return };
@@ -118,38 +160,9 @@ async fn no_key_is_in_a_log_at_its_loudest_nor_in_any_answer() {
     seen += &machine.cli(&["cert", "add", "--acme", "none.nowhere.test", "--name", "none"]);
     done(&machine, 2).await;
 
-    // An upload, and uploads that are refused for every reason that has a key in hand.
-    let mut params = rcgen::CertificateParams::new(vec!["up.dyn.test".to_owned()]).unwrap();
-    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
-    let chain = params.self_signed(&brought).unwrap().pem();
     let api = Api::of(&data);
-    let half = brought.serialize_pem().replace("END", "FIN");
-    for private_key in
-        [stranger.serialize_pem(), half, format!("{}x", stranger.serialize_pem()), brought.serialize_pem()]
-    {
-        // A remark is free text, shown as it was written: not where the upload is taken.
-        let is_taken = private_key == brought.serialize_pem();
-        let members = ["certificate", "csr", "certificate_chain", "names", "note"];
-        for member in members.into_iter().take(if is_taken { 4 } else { 5 }) {
-            let mut body = json!({ "certificate": chain, "private_key": private_key });
-            if member != "certificate" {
-                body[member] = json!(private_key);
-            }
-            seen += &said(&api, "POST", "/api/v1/certificates", Some(&body)).await;
-        }
-        seen +=
-            &said(&api, "POST", "/api/v1/certificates", Some(&json!({ "certificate": private_key }))).await;
-    }
-    for list in ["certificates", "acme/accounts", "acme/orders", "routes", "audits", "status", "gateways"] {
-        let text = said(&api, "GET", &format!("/api/v1/{list}?limit=100"), None).await;
-        let listed: Value = serde_json::from_str(text.split_once('\n').unwrap().1).unwrap_or_default();
-        for item in listed["items"].as_array().into_iter().flatten() {
-            if let Some(id) = item["id"].as_str() {
-                seen += &said(&api, "GET", &format!("/api/v1/{list}/{id}"), None).await;
-            }
-        }
-        seen += &text;
-    }
+    seen += &uploads(&api, &brought, &stranger).await;
+    seen += &shown(&api).await;
     seen += &said(&api, "GET", "/metrics", None).await;
     machine.kill();
 

@@ -27,7 +27,6 @@ const SECURED_BYTES_MAX: i64 = 8_400;
 #[test]
 fn an_idle_connection_holds_less_than_two_kib_of_heap() {
     let each = heap_of_one(Kind::Http, |address| Client::Plain(asked(TcpStream::connect(address).unwrap())));
-    println!("{each} bytes");
     assert!(each > 0 && each <= BYTES_MAX, "{each} bytes each");
 }
 
@@ -48,7 +47,6 @@ fn an_idle_connection_over_tls_holds_little_more_than_the_library_keeps() {
             }
             Client::Secured(Box::new(asked(stream)))
         });
-        println!("{each} bytes after a body of {body}");
         assert!(each > 0 && each <= SECURED_BYTES_MAX, "{each} bytes each after a body of {body}");
     }
 }

@@ -65,6 +65,7 @@ fn tty(request: &Request, mut response: Response, seen: &Mutex<Seen>) -> Result<
     Err(ErrorResponse::new(Some("no such protocol".to_owned())))
 }
 
+#[expect(clippy::result_large_err, reason = "the library's own shape of a refusal")]
 async fn serve(stream: TcpStream, seen: Arc<Mutex<Seen>>) -> Option<()> {
     let answer = |request: &Request, response: Response| tty(request, response, &seen);
     let mut socket = tokio_tungstenite::accept_hdr_async(stream, answer).await.ok()?;
