@@ -71,7 +71,7 @@ mod tests {
         let mut scrollback = Scrollback::new(8);
         scrollback.push(b"before");
         scrollback.push("0123456789äöü".as_bytes());
-        assert_eq!(scrollback.replay(), "9äöü".as_bytes());
+        assert_eq!(scrollback.replay(), "89äöü".as_bytes());
         scrollback.push("é".repeat(20).as_bytes());
         assert_eq!(String::from_utf8(scrollback.replay()).unwrap(), "éééé");
     }
