@@ -41,14 +41,14 @@ impl Drain {
     }
 
     /// Resolves when draining begins, in either way.
-    pub async fn begun(&self) {
-        self.reached(LEAVING).await;
+    pub fn begun(&self) -> impl Future<Output = ()> {
+        self.reached(LEAVING)
     }
 
     /// Resolves when the process stops: who is idle closes now. One that only leaves waits for the next request of its
     /// idle connections and closes them after the answer, for a request may be on its way at any moment.
-    pub async fn stopping(&self) {
-        self.reached(STOPPING).await;
+    pub fn stopping(&self) -> impl Future<Output = ()> {
+        self.reached(STOPPING)
     }
 
     /// Resolves when a connection that has nothing open may close: at a stop, or a while after the process began to leave.
@@ -71,15 +71,18 @@ impl Drain {
         self.advance(LEAVING);
     }
 
-    async fn reached(&self, stage: u8) {
-        let Some(Shard(notify)) = self.shards.get(shard_of_this_thread()) else { return };
-        loop {
-            // Made before the stage is read: it hears of everything after that.
-            let moved = notify.notified();
-            if self.stage.load(Ordering::Acquire) >= stage {
-                return;
+    /// A block, not an `async fn`, which would keep what it was called with twice: each idle connection holds one.
+    fn reached(&self, stage: u8) -> impl Future<Output = ()> {
+        let shard = self.shards.get(shard_of_this_thread());
+        async move {
+            while let Some(Shard(notify)) = shard {
+                // Made before the stage is read: it hears of everything after that.
+                let moved = notify.notified();
+                if self.stage.load(Ordering::Acquire) >= stage {
+                    return;
+                }
+                moved.await;
             }
-            moved.await;
         }
     }
 

@@ -63,29 +63,32 @@ where
 }
 
 /// Serves what was opened, to its end.
-pub async fn run<IO>(opened: Opened<IO>)
+pub fn run<IO>(opened: Opened<IO>) -> impl Future<Output = ()>
 where
     IO: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let Opened(mut connection) = opened;
-    if connection.meta.protocol == Protocol::Http2 {
-        return go_on_as_http_2(*connection, None).await;
+    // A block, not an `async fn`, which would keep what it was called with twice.
+    async move {
+        if connection.meta.protocol == Protocol::Http2 {
+            return go_on_as_http_2(*connection, None).await;
+        }
+        let shared = Arc::clone(&connection.worker.shared);
+        let mut stopping = pin!(shared.drain.stopping());
+        // Boxed, like all that is awaited below: a future keeps room for each value that was ever moved.
+        let next = loop {
+            let mut scratch = None;
+            let arrival = connection.arrival(&mut scratch, false, stopping.as_mut()).await;
+            if connection.requests == 0 && connection.begins_http_2(&arrival) {
+                return go_on_as_http_2(*connection, scratch).await;
+            }
+            match Box::pin(connection.busy(arrival, scratch, stopping.as_mut())).await {
+                Next::Again => {}
+                next @ (Next::Close | Next::Abort | Next::Tunnel(..) | Next::Console(_)) => break next,
+            }
+        };
+        follow(connection, next).await;
     }
-    let shared = Arc::clone(&connection.worker.shared);
-    let mut stopping = pin!(shared.drain.stopping());
-    // Boxed, like all that is awaited below: a future keeps room for each value that was ever moved.
-    let next = loop {
-        let mut scratch = None;
-        let arrival = connection.arrival(&mut scratch, false, stopping.as_mut()).await;
-        if connection.requests == 0 && connection.begins_http_2(&arrival) {
-            return go_on_as_http_2(*connection, scratch).await;
-        }
-        match Box::pin(connection.busy(arrival, scratch, stopping.as_mut())).await {
-            Next::Again => {}
-            next @ (Next::Close | Next::Abort | Next::Tunnel(..) | Next::Console(_)) => break next,
-        }
-    };
-    follow(connection, next).await;
 }
 
 /// Does what follows the last request. In a box, which is made when it is needed: what waits for requests has no room
