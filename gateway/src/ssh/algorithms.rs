@@ -26,6 +26,9 @@ const KEX: &[kex::Name] = &[
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
 ];
 const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
+/// How clients introduce themselves that have no MAC over the ciphertext.
+const DROPBEAR: &[u8] = b"SSH-2.0-dropbear";
+const MACS_OF_DROPBEAR: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256];
 /// Of our own keys, and of people's (server-sig-algs): SHA-1 is in none.
 const KEYS: &[Algorithm] = &[
     Algorithm::Ed25519,
@@ -40,16 +43,17 @@ const KEYS: &[Algorithm] = &[
 
 /// How we meet a client that is known to have AES-GCM; `None` without a host key.
 pub(super) fn config(host_keys: &[PrivateKey]) -> Option<Arc<Config>> {
-    (!host_keys.is_empty()).then(|| Arc::new(of(host_keys.to_vec(), GCM)))
+    (!host_keys.is_empty()).then(|| Arc::new(of(host_keys.to_vec(), GCM, MACS)))
 }
 
 /// How we go on with a client that introduced itself so; `None` to go on as we began.
 pub(super) fn config_for(identification: &[u8], began: &Config) -> Option<Arc<Config>> {
     let knows_gcm = KNOWS_GCM.iter().any(|known| identification.starts_with(known));
-    (!knows_gcm).then(|| Arc::new(of(began.keys.clone(), GCM_AND_CTR)))
+    let macs = if identification.starts_with(DROPBEAR) { MACS_OF_DROPBEAR } else { MACS };
+    (!knows_gcm).then(|| Arc::new(of(began.keys.clone(), GCM_AND_CTR, macs)))
 }
 
-fn of(keys: Vec<PrivateKey>, ciphers: &'static [cipher::Name]) -> Config {
+fn of(keys: Vec<PrivateKey>, ciphers: &'static [cipher::Name], macs: &'static [mac::Name]) -> Config {
     let (keepalive_ms, keepalives) = limits::SSH_KEEPALIVE_MS;
     Config {
         // No version: it would only help to pick an exploit.
@@ -65,7 +69,7 @@ fn of(keys: Vec<PrivateKey>, ciphers: &'static [cipher::Name]) -> Config {
             kex: Cow::Borrowed(KEX),
             key: Cow::Borrowed(KEYS),
             cipher: Cow::Borrowed(ciphers),
-            mac: Cow::Borrowed(MACS),
+            mac: Cow::Borrowed(macs),
             ..Preferred::DEFAULT
         },
         // An idle jump is a person who thinks; a dead client is found by the keep-alives.
@@ -83,7 +87,7 @@ mod tests {
 
     #[test]
     fn only_who_has_gcm_for_sure_is_kept_to_it() {
-        let began = of(Vec::new(), GCM);
+        let began = of(Vec::new(), GCM, MACS);
         for known in [
             &b"SSH-2.0-OpenSSH_9.2p1 Debian-2"[..],
             b"SSH-2.0-OpenSSH_for_Windows_8.1",
@@ -95,5 +99,14 @@ mod tests {
             let config = config_for(other, &began).unwrap();
             assert_eq!(&*config.preferred.cipher, GCM_AND_CTR);
         }
+    }
+
+    #[test]
+    fn only_dropbear_is_offered_a_mac_over_the_plaintext() {
+        let began = of(Vec::new(), GCM, MACS);
+        let macs = |known: &[u8]| config_for(known, &began).unwrap().preferred.mac.to_vec();
+        assert!(macs(b"SSH-2.0-dropbear_2022.83").contains(&mac::HMAC_SHA256));
+        assert_eq!(macs(b"SSH-2.0-paramiko_2.12.0"), MACS);
+        assert_eq!(&*began.preferred.mac, MACS);
     }
 }

@@ -1,4 +1,4 @@
-//! The gate as a jump host, with the clients that people have: OpenSSH, PuTTY, paramiko and asyncssh.
+//! The gate as a jump host, with the clients that people have: OpenSSH, dropbear, PuTTY, paramiko and asyncssh.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -233,7 +233,7 @@ impl Scene {
     }
 
     /// The line that a client which is not OpenSSH reads from `web01`'s sshd through the gate. Its input stays open until
-    /// then: plink leaves when it ends.
+    /// then: dbclient and plink leave when it ends.
     async fn greeting_by(&self, program: &Path, arguments: &[&str]) -> String {
         let errors = self.folder.path().join("errors");
         let mut child = tokio::process::Command::new(program)
@@ -323,6 +323,25 @@ async fn paramiko_and_asyncssh_jump() {
         let greeting = scene.greeting_by(&python, &arguments).await;
         assert!(greeting.starts_with("SSH-2.0-OpenSSH"), "{script}: {greeting}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropbear_jumps() {
+    let scene = Scene::set().await;
+    let (gate, folder) = (scene.gate(), scene.folder.path());
+    let port = gate.port().to_string();
+    let login = format!("openidcs@{}", gate.ip());
+    let other = folder.join("dropbear");
+    let convert = Command::new("dropbearconvert")
+        .args(["openssh", "dropbear"])
+        .args([&scene.key.file, &other])
+        .output()
+        .expect("dropbear-bin is installed by ./test");
+    assert!(convert.status.success(), "{}", said(&convert));
+    let key = other.to_str().unwrap();
+    let arguments = ["-y", "-y", "-p", &port, "-i", key, "-B", "web01:22", &login];
+    let greeting = scene.greeting_by(Path::new("dbclient"), &arguments).await;
+    assert!(greeting.starts_with("SSH-2.0-OpenSSH"), "dbclient: {greeting}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
