@@ -81,7 +81,11 @@ impl Browser {
     /// Nothing was blocked by the policy of the page, nothing failed in it.
     pub(crate) async fn has_no_complaints(&mut self) {
         let told = self.step(json!({ "do": "complaints" })).await;
-        assert_eq!(told["complaints"], json!([]));
+        // Looking at the canvas from outside, as these tests do, is what this advice of Chromium's is about.
+        let is_ours =
+            |complaint: &&Value| !complaint.as_str().is_some_and(|text| text.contains("willReadFrequently"));
+        let complaints: Vec<_> = told["complaints"].as_array().unwrap().iter().filter(is_ours).collect();
+        assert!(complaints.is_empty(), "{complaints:?}");
     }
 }
 
