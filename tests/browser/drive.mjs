@@ -35,6 +35,12 @@ const steps = {
             ([of, contains]) => document.querySelector(of)?.textContent.includes(contains), [of, contains]);
         return { text: await page.textContent(of) };
     },
+    /** A page that draws so many times slower, whatever the machine does meanwhile. */
+    async slow({ rate }) {
+        const session = await context.newCDPSession(page);
+        await session.send('Emulation.setCPUThrottlingRate', { rate });
+        return {};
+    },
     async type({ text }) { await page.keyboard.type(text); return {}; },
     async press({ key }) { await page.keyboard.press(key); return {}; },
     /** A paste as the browser makes it of a person's. */

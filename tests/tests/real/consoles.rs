@@ -377,6 +377,7 @@ async fn a_flood_in_the_terminal_is_paused_and_goes_on_below_a_path() {
     browser.wait("connected").await;
     browser.text("#screen .xterm-rows", "ready").await;
     browser.shot("terminal.png").await;
+    browser.step(json!({ "do": "slow", "rate": 5 })).await;
     browser.step(json!({ "do": "type", "text": "F" })).await;
     browser.step(json!({ "do": "text", "of": "#screen .xterm-rows", "contains": "end of the flood", "ms": 60_000 })).await;
     let seen = ttyd.seen();

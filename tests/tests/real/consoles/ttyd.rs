@@ -103,10 +103,10 @@ fn echo(input: &[u8]) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Twenty-four MiB of output, with pauses heeded.
+/// Six MiB of output, with pauses heeded.
 async fn flood(socket: &mut WebSocketStream<TcpStream>, seen: &Mutex<Seen>) -> Option<()> {
     let block = b"0123456789 abcdefghijklmnopqrstuvwxyz\r\n".repeat(400);
-    let mut left = 1_600;
+    let mut left = 400;
     let mut is_paused = false;
     while left > 0 {
         if !is_paused {
