@@ -1,7 +1,8 @@
 //! Typed ids: a VM's id cannot be passed where a route's is wanted.
 //!
 //! Every id is a UUIDv7, 16 bytes on the wire and lower-case text elsewhere. This crate never makes one (that needs a
-//! clock); control does, and everyone else only carries them.
+//! clock); control does, a gateway those of its sessions and of what it tells the audit, and everyone else only carries
+//! them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -93,6 +94,8 @@ typed_id! {
     AcmeAccountId,
     /// An order of a certificate, from being asked for to being served.
     AcmeOrderId,
+    /// One row of the audit.
+    AuditId,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! They stand by subject, and are named without it: `limits::SSH_CHANNELS_MAX`.
 
 mod acme;
+mod audit;
 mod console;
 mod control;
 mod forward;
@@ -20,6 +21,7 @@ mod upgrade;
 mod upstream;
 
 pub use acme::*;
+pub use audit::*;
 pub use console::*;
 pub use control::*;
 pub use forward::*;

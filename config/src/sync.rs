@@ -4,6 +4,7 @@
 //! to send or do next. Neither knows a socket or a clock. Start at [`message`].
 
 pub mod asking;
+pub mod audit;
 pub mod follower;
 pub mod join;
 pub mod message;

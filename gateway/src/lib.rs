@@ -20,6 +20,7 @@
 
 pub mod admin;
 pub mod arguments;
+pub mod audit;
 pub mod buffers;
 pub mod checkpoint;
 pub mod console;

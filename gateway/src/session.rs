@@ -9,19 +9,20 @@ mod reconcile;
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use config::id::{ConsoleId, EndpointId, ForwardId, RouteId, SessionId, UserId, VmId};
 use config::snapshot::{FlowPolicy, Snapshot};
-use config::sync::asking::{ConsoleEvent, SessionSeen};
+use config::sync::asking::SessionSeen;
+use config::sync::audit::{Carried, On, What, Who};
 use dashmap::DashMap;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::console::redeemed::now_ms;
+use crate::audit::{Audit, Happened};
 use crate::live::Current;
 use crate::relay::{self, Counts, RelayLimits, Totals};
 use reconcile::Step;
@@ -94,6 +95,19 @@ pub enum EndReason {
     Stopping,
 }
 
+impl EndReason {
+    /// The word for it in the audit.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Idle => "idle for too long",
+            Self::Broken => "one end broke",
+            Self::Cut => "cut by a change, or by somebody",
+            Self::Stopping => "the gateway stops",
+        }
+    }
+}
+
 /// One open session as people see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SessionInfo {
@@ -129,8 +143,8 @@ pub struct Sessions {
     open: DashMap<SessionId, Arc<Entry>>,
     /// Moves with every generation, for sessions that know more of their rights than a [`Subject`] says.
     steps: tokio::sync::watch::Sender<()>,
-    /// Hears of the end of consoles.
-    asking: Option<Arc<crate::sync::Asking>>,
+    /// Hears of sessions that are worth a row.
+    audit: Arc<Audit>,
 }
 
 // Not Clone: two owners could close it twice.
@@ -146,8 +160,19 @@ struct Entry {
     started: SystemTime,
     counts: Counts,
     order: Mutex<Option<Order>>,
+    /// Of what the audit hears of; boxed, since most tunnels are nobody's.
+    told: OnceLock<Box<Told>>,
     /// Tells those who wait of another order. A `watch` would be a quarter of what a tunnel at rest costs.
     ordered: Notify,
+}
+
+/// What the audit hears of a session besides what it is and stands on.
+struct Told {
+    on: On,
+    who: Who,
+    proof: String,
+    /// Why it ended, once whoever relayed it says so.
+    end: Mutex<Option<String>>,
 }
 
 /// When a session is to end, and why.
@@ -158,9 +183,9 @@ struct Order {
 }
 
 impl Sessions {
-    /// None open yet; control is told of consoles that end.
-    pub fn telling(asking: Arc<crate::sync::Asking>) -> Self {
-        Self { asking: Some(asking), ..Self::default() }
+    /// None open yet.
+    pub fn telling(audit: Arc<Audit>) -> Self {
+        Self { audit, ..Self::default() }
     }
 
     /// Registers a session. The handle's [`SessionHandle::ended`] resolves when it is to end.
@@ -178,6 +203,7 @@ impl Sessions {
             started: SystemTime::now(),
             counts: Counts::default(),
             order: Mutex::new(None),
+            told: OnceLock::new(),
             ordered: Notify::new(),
         });
         self.open.insert(entry.id, Arc::clone(&entry));
@@ -320,6 +346,19 @@ impl Entry {
         *self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn happened(&self, told: &Told, what: What) -> Happened {
+        Happened {
+            what,
+            on: told.on.clone(),
+            who: told.who,
+            proof: told.proof.clone(),
+            source: self.subject.peer.ip(),
+            session: Some(self.id),
+            why: String::new(),
+            totals: None,
+        }
+    }
+
     fn started_ms(&self) -> u64 {
         let since_1970 = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
@@ -367,6 +406,24 @@ impl SessionHandle {
         self.entry.id
     }
 
+    /// Tells the audit that the session is open; it hears of the end as well. `on`, `who` and `proof` say what of it.
+    pub(crate) fn tell(&self, (on, who, proof): (On, Who, String)) {
+        let told = self.entry.told.get_or_init(|| Box::new(Told { on, who, proof, end: Mutex::default() }));
+        self.sessions.audit.note(self.entry.happened(told, What::Open));
+    }
+
+    /// Says why the session ended, where that is known better than by what it was ordered.
+    pub(crate) fn ended_by(&self, reason: EndReason) {
+        self.ended_because(reason.word().to_owned());
+    }
+
+    /// The same in words.
+    pub(crate) fn ended_because(&self, why: String) {
+        if let Some(told) = self.entry.told.get() {
+            *told.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        }
+    }
+
     /// Relays the session's two ends until they are done or the session is to end; the bytes count as they pass.
     pub async fn relay<A, B>(&self, downstream: &mut A, upstream: &mut B, limits: RelayLimits) -> Totals
     where
@@ -394,7 +451,9 @@ impl SessionHandle {
                 reason = also => reason,
             }
         };
-        relay::counted(downstream, upstream, limits, &self.entry.counts, ended).await
+        let totals = relay::counted(downstream, upstream, limits, &self.entry.counts, ended).await;
+        self.ended_by(totals.reason);
+        totals
     }
 
     /// Counts bytes that were moved without [`SessionHandle::relay`].
@@ -433,19 +492,17 @@ impl SessionHandle {
 impl Drop for SessionHandle {
     fn drop(&mut self) {
         self.sessions.open.remove(&self.entry.id);
-        let (Some(asking), Some(console)) = (&self.sessions.asking, self.entry.subject.console) else {
-            return;
-        };
-        asking.note(ConsoleEvent {
-            session: self.entry.id,
-            console,
-            user: self.entry.subject.principal,
-            source: self.entry.subject.peer.ip(),
-            what: "end".to_owned(),
-            why: String::new(),
-            bytes_up: self.entry.counts.up(),
-            bytes_down: self.entry.counts.down(),
-            at_ms: now_ms(),
+        let Some(told) = self.entry.told.get() else { return };
+        let said = told.end.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ordered = || self.entry.order().map(|order| order.reason);
+        let why = said.unwrap_or_else(|| ordered().unwrap_or(EndReason::Finished).word().to_owned());
+        let ms = self.entry.started.elapsed().unwrap_or_default().as_millis();
+        let ms = u64::try_from(ms).unwrap_or(u64::MAX);
+        let totals = Carried { up: self.entry.counts.up(), down: self.entry.counts.down(), ms };
+        self.sessions.audit.note(Happened {
+            totals: Some(totals),
+            why,
+            ..self.entry.happened(told, What::End)
         });
     }
 }

@@ -16,6 +16,7 @@ mod jump;
 mod rights;
 mod server;
 mod sources;
+mod tried;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -39,6 +40,7 @@ use cuttable::Cuttable;
 use server::Door;
 use sources::Newcomer;
 pub use sources::Sources;
+use tried::Tried;
 
 /// What the tasks of one SSH connection have in common. Sendable, as russh wants it, though nothing leaves the thread.
 struct Connection {
@@ -55,6 +57,7 @@ struct Connection {
     goodbye: AtomicBool,
     /// Room for channels.
     channels: Arc<Semaphore>,
+    tried: Tried,
 }
 
 /// Serves one SSH connection to its end. Without a generation in force, or without a host key in it, it is closed.
@@ -91,6 +94,7 @@ pub async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, permit:
         over: CancellationToken::new(),
         goodbye: AtomicBool::new(false),
         channels: Arc::new(Semaphore::new(limits::SSH_CHANNELS_MAX)),
+        tried: Tried::default(),
     });
     // However this task ends, the jumps and the session's own task end with it.
     let _closed = connection.closed.clone().drop_guard();
@@ -103,6 +107,9 @@ pub async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, permit:
             connection.goodbye.store(true, Ordering::Release);
             debug!(%peer, "connection ended");
         }
+    }
+    if !connection.authenticated.is_cancelled() {
+        connection.tried.tell(&worker.shared.audit, peer.ip());
     }
 }
 

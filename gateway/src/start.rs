@@ -21,6 +21,7 @@ use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::guard::Bounds;
 use crate::listener::bind::BindError;
 use crate::listener::supervisor::Listed;
@@ -110,7 +111,10 @@ impl Gateway {
         };
         let access = Access::start(&settings.access_log, &settings.log, workers)?;
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-        let shared = Shared::with(settings, workers, access, Bounds::for_open_files(files));
+        let audit = Audit::open(directory.path())
+            .map_err(|cause| StartError::Data { path: directory.path().join("audit"), cause })?;
+        let bounds = Bounds::for_open_files(files);
+        let shared = Shared::with(settings, workers, access, bounds, Arc::new(audit));
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let (started, start) = oneshot::channel();
         let (ended, end) = watch::channel(None);

@@ -25,6 +25,7 @@ use config::snapshot::Snapshot;
 use config::sync::asking::{Ask, Told};
 use config::sync::message::{Hello, Report};
 
+use crate::audit::Audit;
 use crate::checkpoint::Checkpoint;
 
 pub use asking::Asking;
@@ -76,6 +77,11 @@ pub trait Installer {
 
     /// What this gateway asks of control.
     fn asking(&self) -> Option<&Asking> {
+        None
+    }
+
+    /// What it tells the audit.
+    fn audit(&self) -> Option<&Audit> {
         None
     }
 

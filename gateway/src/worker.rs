@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::audit::Audit;
 use crate::drain::Drain;
 use crate::forward;
 use crate::guard::{Bounds, Guard};
@@ -49,7 +50,9 @@ pub struct Shared {
     /// Which console tickets were redeemed.
     pub consoles: crate::console::Redeemed,
     /// What this gateway asks of control and tells it.
-    pub asking: Arc<crate::sync::Asking>,
+    pub asking: crate::sync::Asking,
+    /// What control has to hear of, whenever it can.
+    pub audit: Arc<Audit>,
     /// Terminals in the browser.
     pub terminals: crate::terminal::Terminals,
     /// Who this gateway is to control; empty before it is enrolled.
@@ -83,7 +86,7 @@ pub struct Shared {
 impl Shared {
     /// What `workers` threads are to have in common; nothing in force, nothing open.
     pub fn new(settings: settings::Gateway, workers: usize) -> Arc<Self> {
-        Self::with(settings, workers, Access::default(), Bounds::default())
+        Self::with(settings, workers, Access::default(), Bounds::default(), Arc::default())
     }
 
     /// The same, with the access log that the settings ask for.
@@ -91,7 +94,7 @@ impl Shared {
     /// Errors: its file cannot be opened.
     pub fn with_access_log(settings: settings::Gateway, workers: usize) -> Result<Arc<Self>, LogError> {
         let access = Access::start(&settings.access_log, &settings.log, workers)?;
-        Ok(Self::with(settings, workers, access, Bounds::default()))
+        Ok(Self::with(settings, workers, access, Bounds::default(), Arc::default()))
     }
 
     /// The same, with an access log that goes somewhere and bounds of its own.
@@ -100,16 +103,17 @@ impl Shared {
         workers: usize,
         access: Access,
         bounds: Bounds,
+        audit: Arc<Audit>,
     ) -> Arc<Self> {
         let current = Current::default();
-        let asking: Arc<crate::sync::Asking> = Arc::default();
         Arc::new(Self {
             settings,
             tls: crate::tls::Acceptor::new(current.clone()),
             current,
             guard: Guard::new(bounds),
-            sessions: Arc::new(Sessions::telling(Arc::clone(&asking))),
-            asking,
+            sessions: Arc::new(Sessions::telling(Arc::clone(&audit))),
+            audit,
+            asking: crate::sync::Asking::default(),
             ssh_unauthenticated: Arc::new(Semaphore::new(limits::SSH_UNAUTHENTICATED_MAX)),
             ssh_sources: Arc::default(),
             consoles: crate::console::Redeemed::default(),

@@ -157,6 +157,12 @@ impl Running {
         Self { child, ready }
     }
 
+    /// SIGKILL: nothing is said any more, and nothing is written.
+    pub fn kill(mut self) {
+        signal(self.child.id(), "KILL");
+        self.child.wait().ok();
+    }
+
     /// The first address of a kind in the ready line.
     pub fn address(&self, kind: &str) -> SocketAddr {
         let named = &self.ready[kind];
@@ -167,8 +173,11 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        signal(self.child.id(), "TERM");
-        self.child.wait().ok();
+        // The id of one that was waited for may be another's by now.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            signal(self.child.id(), "TERM");
+            self.child.wait().ok();
+        }
     }
 }
 

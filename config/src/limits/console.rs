@@ -38,17 +38,7 @@ pub const ASKED_DEADLINE_MS: u64 = 2_000;
 pub const ASKED_ONWARD_DEADLINE_MS: u64 = 1_700;
 /// Questions over one stream that wait to be sent or answered: a console being opened is one.
 pub const ASKED_AT_ONCE_MAX: usize = 256;
-/// Longest text in a question or an answer, in bytes: a kind, a reason.
-pub const ASKED_TEXT_BYTES_MAX: usize = 256;
 /// Sessions in one answer of a gateway; some 100 KB.
 pub const SESSIONS_TOLD_MAX: usize = 500;
 /// Answers of one gateway that are read for one page: a tenant's sessions may be rare among ten thousand.
 pub const SESSIONS_ANSWERS_MAX: usize = 200;
-/// What became of consoles that waits to be told to control; the oldest is lost first.
-pub const CONSOLE_EVENTS_MAX: usize = 1_024;
-/// How much of it one message carries.
-pub const CONSOLE_EVENTS_TOLD_MAX: usize = 64;
-/// Refused consoles that one gateway tells control of in [`CONSOLE_REFUSALS_MS`]: each becomes a row of the audit.
-pub const CONSOLE_REFUSALS_MAX: u32 = 60;
-/// See [`CONSOLE_REFUSALS_MAX`], in milliseconds.
-pub const CONSOLE_REFUSALS_MS: u64 = 60_000;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::id::{ConsoleId, EndpointId, ForwardId, RouteId, SessionId, UserId, VmId};
 use crate::secret::Secret;
+use crate::sync::audit::AuditEvent;
 
 /// A question. The number is the asker's, and stands in the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,8 +53,8 @@ pub enum Question {
         /// The key in SSH wire form.
         key: Vec<u8>,
     },
-    /// Of control: to write down what became of consoles. Nothing is answered.
-    Consoles(Vec<ConsoleEvent>),
+    /// Of control: to write this into the audit. Asked again until it is answered, and written once.
+    Audit(Vec<AuditEvent>),
     /// One that this program does not know.
     Unknown,
 }
@@ -90,6 +91,8 @@ pub enum Answer {
     },
     /// To [`Question::HostKeySeen`]: whether the key is believed.
     HostKey(bool),
+    /// To [`Question::Audit`]: all of it is in the audit, whether it came for the first time or not.
+    Noted,
     /// No, and why; in words for the person who waits.
     Refused(String),
     /// One that this program does not know.
@@ -146,27 +149,4 @@ pub struct SessionSeen {
     pub bytes_up: u64,
     /// Bytes towards the user so far.
     pub bytes_down: u64,
-}
-
-/// What became of a console at a gateway.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConsoleEvent {
-    /// The session that the ticket opens.
-    pub session: SessionId,
-    /// The console.
-    pub console: ConsoleId,
-    /// Who the ticket was made for; `None` is root.
-    pub user: Option<UserId>,
-    /// Who showed it.
-    pub source: IpAddr,
-    /// `open`, `refuse` or `end`.
-    pub what: String,
-    /// Why, where it was refused.
-    pub why: String,
-    /// Bytes towards the VM, at the end.
-    pub bytes_up: u64,
-    /// Bytes towards the user, at the end.
-    pub bytes_down: u64,
-    /// When, in milliseconds since 1970 UTC.
-    pub at_ms: u64,
 }

@@ -1,6 +1,7 @@
 //! The wire form: prost messages with hand-numbered tags. Private, so that nothing else depends on it.
 
 mod asking;
+pub(super) mod audit;
 mod balancing;
 mod console;
 mod filters;

@@ -13,6 +13,7 @@ mod routes_options;
 mod sessions;
 mod ssh;
 mod system;
+mod told;
 mod users;
 mod vms;
 

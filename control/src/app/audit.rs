@@ -1,5 +1,7 @@
 //! Audit rows: written with each change, listed for those who may see them, kept of what was refused.
 
+pub mod told;
+
 use config::grant::Role;
 use config::name::Namespace;
 use serde::Serialize;

@@ -71,10 +71,25 @@ fn read(row: &Row) -> Result<AuditRow, Error> {
     })
 }
 
+const INSERT: &str = "INSERT INTO audits (id, at, actor, method, token_id, source, request_id, action, object_kind, \
+                      object_id, namespace, before, after, result) \
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+const INSERT_ONCE: &str = "INSERT INTO audits (id, at, actor, method, token_id, source, request_id, action, object_kind, \
+                           object_id, namespace, before, after, result) \
+                           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+                           ON CONFLICT (id) DO NOTHING";
+
 /// Adds one.
 pub async fn insert(conn: &mut Conn, audit: AuditRow) -> Result<(), Error> {
-    let sql = "INSERT INTO audits (id, at, actor, method, token_id, source, request_id, action, object_kind, object_id, \
-               namespace, before, after, result) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+    run(conn, INSERT, audit).await
+}
+
+/// Adds one whose id was made elsewhere, if it is not there yet.
+pub async fn insert_once(conn: &mut Conn, audit: AuditRow) -> Result<(), Error> {
+    run(conn, INSERT_ONCE, audit).await
+}
+
+async fn run(conn: &mut Conn, sql: &'static str, audit: AuditRow) -> Result<(), Error> {
     let args = args![
         audit.id,
         audit.at,

@@ -193,6 +193,12 @@ pub async fn by_id(conn: &mut Conn, id: ConsoleId) -> Result<Option<ConsoleRow>,
     row.map(|row| read(&row)).transpose()
 }
 
+/// Whose a console is, or was before it was taken away.
+pub async fn namespace_of(conn: &mut Conn, id: ConsoleId) -> Result<Option<String>, Error> {
+    let row = conn.row("SELECT namespace FROM consoles WHERE id = $1", &args![id.to_string()]).await?;
+    row.map(|row| row.text("namespace")).transpose()
+}
+
 /// The consoles of a VM; one of each kind at most.
 pub async fn by_vm(conn: &mut Conn, vm: VmId) -> Result<Vec<ConsoleRow>, Error> {
     let sql = concat!(columns!(), " AND vm_id = $1 ORDER BY id");

@@ -114,6 +114,12 @@ pub async fn by_id(conn: &mut Conn, id: UserId) -> Result<Option<UserRow>, Error
         .transpose()
 }
 
+/// The name of a person, also of one who is gone.
+pub async fn name_of(conn: &mut Conn, id: UserId) -> Result<Option<String>, Error> {
+    let row = conn.row("SELECT name FROM users WHERE id = $1", &args![id.to_string()]).await?;
+    row.map(|row| row.text("name")).transpose()
+}
+
 /// Finds by name, without regard to case.
 pub async fn by_name(conn: &mut Conn, name: &str) -> Result<Option<UserRow>, Error> {
     let sql = concat!(columns!(), " AND name_folded = $1");

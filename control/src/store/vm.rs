@@ -128,6 +128,12 @@ pub async fn by_id(conn: &mut Conn, id: VmId) -> Result<Option<VmRow>, Error> {
         .transpose()
 }
 
+/// Whose a VM is, or was before it was taken away.
+pub async fn namespace_of(conn: &mut Conn, id: VmId) -> Result<Option<String>, Error> {
+    let row = conn.row("SELECT namespace FROM vms WHERE id = $1", &args![id.to_string()]).await?;
+    row.map(|row| row.text("namespace")).transpose()
+}
+
 /// Finds by name, in all namespaces; bounded, since more than a few are ambiguous anyway.
 pub async fn by_name(conn: &mut Conn, name: &str) -> Result<Vec<VmRow>, Error> {
     let rows = conn.rows(concat!(columns!(), " AND name = $1 ORDER BY id LIMIT 500"), &args![name]).await?;

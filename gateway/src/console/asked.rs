@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
-use config::id::SessionId;
 use config::limits;
 use config::secret::Secret;
-use config::sync::asking::{Answer, Ask, ConsoleEvent, Question, Redemption, Told};
+use config::sync::asking::{Answer, Ask, Question, Redemption, Told};
+use config::sync::audit::{On, What, Who};
 use config::ticket::{Claims, TicketError};
 
 use super::redeemed::{Browser, now_ms};
 use super::ticket::{self, Refusal};
+use crate::audit::Happened;
 use crate::worker::Shared;
 
 /// Answers a question of control; nothing is said to one that is not known here.
@@ -28,10 +29,9 @@ pub(crate) fn answer(shared: &Shared, ask: &Ask) -> Option<Told> {
             Answer::Redeemed(redeem(shared, ticket, Browser { source: *source, agent: *agent }))
         }
         // Those are asked of control.
-        Question::Consoles(_)
-        | Question::Certify { .. }
-        | Question::HostKeySeen { .. }
-        | Question::Unknown => return None,
+        Question::Audit(_) | Question::Certify { .. } | Question::HostKeySeen { .. } | Question::Unknown => {
+            return None;
+        }
     };
     Some(Told { number: ask.number, answer })
 }
@@ -74,18 +74,29 @@ pub(crate) async fn redeemed_elsewhere(
     }
 }
 
-/// Tells control that a ticket opened its console, or why it did not. Only of a ticket that somebody made: strangers
-/// write nothing into the audit.
-pub(crate) fn note(shared: &Shared, claims: &Claims, (source, session): (IpAddr, SessionId), why: &str) {
-    shared.asking.note(ConsoleEvent {
-        session,
-        console: claims.console,
-        user: claims.user,
+/// Tells the audit why a ticket did not open its console. Only of a ticket that somebody made: strangers write nothing
+/// into it.
+pub(crate) fn note_refused(shared: &Shared, claims: &Claims, source: IpAddr, why: &str) {
+    shared.audit.note(Happened {
+        what: What::Refuse,
+        on: On::Console(claims.console),
+        who: holder(claims),
+        proof: PROOF.to_owned(),
         source,
-        what: if why.is_empty() { "open" } else { "refuse" }.to_owned(),
-        why: why.chars().take(80).collect(),
-        bytes_up: 0,
-        bytes_down: 0,
-        at_ms: now_ms(),
+        session: Some(claims.session),
+        why: why.to_owned(),
+        totals: None,
     });
+}
+
+/// What the audit hears of a console that was opened.
+pub(crate) fn told(claims: &Claims) -> (On, Who, String) {
+    (On::Console(claims.console), holder(claims), PROOF.to_owned())
+}
+
+/// How the holder of a ticket proves who they are.
+const PROOF: &str = "ticket";
+
+fn holder(claims: &Claims) -> Who {
+    claims.user.map_or(Who::Root, Who::User)
 }

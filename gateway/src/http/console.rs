@@ -180,8 +180,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
             if visit.asked.upgrade.is_some()
                 && let Ok(claims) = ticket::claims_of(&visit.pinned.snapshot, ticket, place.now_ms)
             {
-                let told = (source, claims.session);
-                asked::note(&self.worker.shared, &claims, told, refusal.sentence());
+                asked::note_refused(&self.worker.shared, &claims, source, refusal.sentence());
             }
             refused(refusal)
         })
@@ -200,12 +199,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
             Fault::internal(Kind::Overloaded)
         })?;
         let before = self.redeem(visit, &opening, browser).await.map_err(|refusal| {
-            asked::note(
-                shared,
-                &opening.claims,
-                (browser.source, opening.claims.session),
-                refusal.sentence(),
-            );
+            asked::note_refused(shared, &opening.claims, browser.source, refusal.sentence());
             refused(refusal)
         })?;
         if let Some(before) = before {
@@ -224,7 +218,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         let of_ticket = (opening.claims.session, before.is_some());
         let session =
             shared.sessions.open_console(of_ticket, subject, &visit.pinned.snapshot, &shared.current);
-        asked::note(shared, &opening.claims, (browser.source, session.id()), "");
+        session.tell(asked::told(&opening.claims));
         shared.consoles.opened(&opening.claims, session.id());
         tracing::info!(
             session = %session.id(), console = %opening.console.id, vm = %opening.console.vm,

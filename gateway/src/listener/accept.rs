@@ -320,7 +320,8 @@ mod tests {
         let runtime =
             Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
         runtime.block_on(async {
-            let worker = Worker::new(crate::worker::Shared::with(settings, 1, access, bounds), 0);
+            let worker =
+                Worker::new(crate::worker::Shared::with(settings, 1, access, bounds, Default::default()), 0);
             let get = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
             let line = |client: &str| format!("PROXY TCP4 {client} 10.0.0.1 4711 80\r\n{get}");
             // Nothing is in force: who is served gets a 503.

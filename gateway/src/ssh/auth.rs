@@ -93,6 +93,14 @@ impl Who {
         }
     }
 
+    /// How they proved it, for the audit: the key, and the certificate if it was one.
+    pub(super) fn proof(&self) -> String {
+        match &self.proof {
+            Proof::Key(_) => self.fingerprint.clone(),
+            Proof::Certificate(certified) => format!("{} by certificate {certified}", self.fingerprint),
+        }
+    }
+
     /// The certificate as the record names it: its authority, its number and its key id.
     pub(super) fn certificate(&self) -> String {
         match &self.proof {

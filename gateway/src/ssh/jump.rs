@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use config::id::VmId;
 use config::limits;
+use config::sync::audit;
 use config::table::JumpRefusal;
 use config::target;
 use russh::server::{ChannelOpenHandle, Msg};
@@ -17,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::Connection;
 use super::auth::Who;
 use super::rights::{self, Granted, Over};
+use crate::audit::Happened;
 use crate::guard::{Full, SessionPermit};
 use crate::relay::{RelayLimits, Totals};
 use crate::session::{EndReason, SessionHandle, SessionKind, Subject};
@@ -101,9 +104,15 @@ impl Asked {
                     key = %self.who.fingerprint, certificate = self.who.certificate(),
                     target = ?self.shown(), port = self.port, %refusal, "jump refused"
                 );
+                self.note_refused(&refusal);
                 reply.reject(refusal.failure()).await;
             }
             Ok((admitted, mut upstream)) => {
+                admitted.session.tell((
+                    self.on(admitted.target.vm),
+                    audit::Who::User(self.who.user),
+                    self.who.proof(),
+                ));
                 reply.accept().await;
                 let mut downstream = channel.into_stream();
                 let limits = RelayLimits { idle: Duration::from_millis(limits::TUNNEL_IDLE_MS) };
@@ -220,6 +229,7 @@ impl Asked {
 
     async fn record(&self, admitted: &Admitted, totals: Totals) {
         let reason = self.reason(totals).await;
+        admitted.session.ended_by(reason);
         self.connection.counters.bytes(totals.up, totals.down);
         tracing::info!(
             session = %admitted.session.id(), peer = %self.connection.peer, user = %self.who.user,
@@ -229,6 +239,24 @@ impl Asked {
             bytes_up = totals.up, bytes_down = totals.down, ?reason,
             "jump ended"
         );
+    }
+
+    /// Tells the audit of what was not reached. Which VM was meant is not said: often it is somebody else's.
+    fn note_refused(&self, refusal: &Refusal) {
+        self.connection.shared.audit.note(Happened {
+            what: audit::What::Refuse,
+            on: self.on(None),
+            who: audit::Who::User(self.who.user),
+            proof: self.who.proof(),
+            source: self.connection.peer.ip(),
+            session: None,
+            why: refusal.to_string(),
+            totals: None,
+        });
+    }
+
+    fn on(&self, vm: Option<VmId>) -> audit::On {
+        audit::On::Jump { vm, target: format!("{}:{}", self.shown(), self.port) }
     }
 
     /// The target as it was typed, as much of it as is shown.

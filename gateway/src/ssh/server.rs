@@ -113,18 +113,26 @@ impl Handler for Door {
         login: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
-        let live = self.connection.shared.current.pin();
-        let is_known = live.is_some_and(|live| {
-            let shown = self.shown(login);
-            auth::is_modern(offer.algorithm)
-                && match offer.certificate {
-                    None => auth::is_known(&live, offer.public_key, shown),
-                    Some(certificate) => Who::of_certificate(&live, shown, certificate)
-                        .inspect_err(|refused| self.note(login, refused))
-                        .is_ok(),
-                }
-        });
-        Ok(if is_known { Auth::Accept } else { self.reject() })
+        let Some(live) = self.connection.shared.current.pin() else { return Ok(self.reject()) };
+        let shown = self.shown(login);
+        let known = match offer.certificate {
+            _ if !auth::is_modern(offer.algorithm) => {
+                Err(format!("signatures of the kind {} are not accepted", offer.algorithm))
+            }
+            None if auth::is_known(&live, offer.public_key, shown) => Ok(()),
+            None => Err("nobody's key, or of somebody without access".to_owned()),
+            Some(certificate) => Who::of_certificate(&live, shown, certificate)
+                .inspect_err(|refused| self.note(login, refused))
+                .map(drop)
+                .map_err(|refused| format!("certificate refused: {refused}")),
+        };
+        Ok(match known {
+            Ok(()) => Auth::Accept,
+            Err(why) => {
+                self.connection.tried.key(login, offer.public_key, why);
+                self.reject()
+            }
+        })
     }
 
     async fn auth_publickey(

@@ -15,6 +15,7 @@ use config::sync::message::{FORMATS, Hello, Listening, Report};
 use config::table::Conflicts;
 
 use super::run::Listeners;
+use crate::audit::Audit;
 use crate::forward::Doors;
 use crate::listener::Wanted;
 use crate::live::Live;
@@ -95,6 +96,10 @@ impl Installer for Install {
 
     fn asking(&self) -> Option<&Asking> {
         Some(&self.shared.asking)
+    }
+
+    fn audit(&self) -> Option<&Audit> {
+        Some(&self.shared.audit)
     }
 
     fn link(&self, link: Link) {

@@ -124,6 +124,9 @@ impl Process {
             }
         };
         up.stop_workers().await;
+        // What sessions said with their last breath.
+        let last = Arc::clone(&shared.audit);
+        let _ = tokio::task::spawn_blocking(move || last.flush()).await;
         for task in taking.into_iter().chain(background) {
             task.abort();
             // Its files are still open until then.

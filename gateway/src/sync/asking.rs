@@ -1,4 +1,4 @@
-//! What this gateway asks of control and tells it beside its generations, whichever worker wants it.
+//! What this gateway asks of control beside its generations, whichever worker wants it.
 //!
 //! The driver of the stream takes what is to be sent from [`Asking::next`] and brings answers to [`Asking::told`]. While
 //! there is no stream nothing is sent, and who asked hears nothing in time. Questions are lost with the stream that
@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use config::limits;
-use config::sync::asking::{Answer, Ask, ConsoleEvent, Question, Told};
+use config::sync::asking::{Answer, Ask, Question, Told};
 use config::sync::message::Message;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
@@ -28,10 +28,6 @@ pub struct Asking {
 struct Waiting {
     questions: VecDeque<Ask>,
     askers: HashMap<u64, oneshot::Sender<Answer>>,
-    events: VecDeque<ConsoleEvent>,
-    /// Since when refusals are counted, in milliseconds since 1970, and how many.
-    refusals: (u64, u32),
-    lost: u64,
 }
 
 impl std::fmt::Debug for Asking {
@@ -66,23 +62,6 @@ impl Asking {
         answered.ok()?.ok()
     }
 
-    /// Tells control what became of a console, when there is a stream.
-    pub fn note(&self, event: ConsoleEvent) {
-        let mut waiting = self.lock();
-        // Whoever holds a ticket could be refused all day, and each refusal becomes a row.
-        if event.what == "refuse" && !waiting.may_refuse(event.at_ms) {
-            waiting.lost = waiting.lost.saturating_add(1);
-            return;
-        }
-        if waiting.events.len() >= limits::CONSOLE_EVENTS_MAX {
-            waiting.events.pop_front();
-            waiting.lost = waiting.lost.saturating_add(1);
-        }
-        waiting.events.push_back(event);
-        drop(waiting);
-        self.wake.notify_one();
-    }
-
     /// The next message to send; dropping the call loses nothing.
     pub(crate) async fn next(&self) -> Message {
         loop {
@@ -114,25 +93,7 @@ impl Waiting {
                 return Some(ask);
             }
         }
-        if self.lost > 0 {
-            tracing::warn!(
-                lost = self.lost,
-                "control was not told of everything that became of consoles: it was away, or too many were refused"
-            );
-            self.lost = 0;
-        }
-        let count = self.events.len().min(limits::CONSOLE_EVENTS_TOLD_MAX);
-        let events: Vec<_> = self.events.drain(..count).collect();
-        // Nothing is answered, so the number is nobody's.
-        (!events.is_empty()).then_some(Ask { number: u64::MAX, question: Question::Consoles(events) })
-    }
-
-    fn may_refuse(&mut self, now_ms: u64) -> bool {
-        if now_ms.saturating_sub(self.refusals.0) >= limits::CONSOLE_REFUSALS_MS {
-            self.refusals = (now_ms, 0);
-        }
-        self.refusals.1 = self.refusals.1.saturating_add(1);
-        self.refusals.1 <= limits::CONSOLE_REFUSALS_MAX
+        None
     }
 
     fn forget(&mut self, number: u64) {

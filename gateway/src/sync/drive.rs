@@ -163,11 +163,24 @@ struct Driver<'a, I> {
     renewal: Renewal,
 }
 
-/// What this gateway asks of control, for ever.
+/// What this gateway asks and tells of its own accord, for ever: who waits for an answer comes first.
 async fn wanted(installer: &impl Installer) -> Message {
-    match installer.asking() {
-        Some(asking) => asking.next().await,
-        None => std::future::pending().await,
+    let asked = async {
+        match installer.asking() {
+            Some(asking) => asking.next().await,
+            None => std::future::pending().await,
+        }
+    };
+    let noted = async {
+        match installer.audit() {
+            Some(audit) => audit.next().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        message = asked => message,
+        message = noted => message,
     }
 }
 
@@ -245,6 +258,9 @@ impl<I: Installer> Driver<'_, I> {
         };
         self.follower.handle_disconnected();
         self.renewal.disconnected();
+        if let Some(audit) = self.installer.audit() {
+            audit.disconnected();
+        }
         self.greeted = false;
         end
     }
@@ -312,6 +328,7 @@ impl<I: Installer> Driver<'_, I> {
                     framed.send(&Message::Told(told)).await?;
                 }
             }
+            Message::Told(told) if self.installer.audit().is_some_and(|audit| audit.told(&told)) => {}
             Message::Told(told) => {
                 if let Some(asking) = self.installer.asking() {
                     asking.told(told);

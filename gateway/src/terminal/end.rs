@@ -37,27 +37,41 @@ const REASON_BYTES: usize = 123;
 impl End {
     /// The closing frame; `None` where nobody reads it.
     pub(super) fn frame(&self) -> Option<CloseFrame> {
-        let (code, reason) = match self {
+        let code = match self {
             Self::PageLeft => return None,
-            Self::Exited(None | Some(0)) => (CloseCode::Normal, "the shell ended".to_owned()),
-            Self::Exited(Some(status)) => {
-                (CloseCode::Normal, format!("the shell ended with status {status}"))
-            }
-            Self::Lost => (CloseCode::Error, "the VM closed the connection".to_owned()),
-            Self::NotOpened(why) => (CloseCode::Error, why.clone()),
-            Self::Wrong(error) => (CloseCode::Protocol, error.to_string()),
-            Self::TooLarge => (CloseCode::Size, "a message is larger than a terminal takes".to_owned()),
-            Self::Silent => (CloseCode::Protocol, "the page said nothing".to_owned()),
-            Self::Elsewhere => (CloseCode::Policy, "this terminal was opened in another page".to_owned()),
-            Self::Gone => (CloseCode::Policy, "this terminal has ended; ask for a new ticket".to_owned()),
-            Self::Ordered(EndReason::Idle) => (CloseCode::Normal, "nothing moved for too long".to_owned()),
-            Self::Ordered(EndReason::Stopping) => (CloseCode::Away, "the gate stops".to_owned()),
-            Self::Ordered(EndReason::Cut | EndReason::Finished | EndReason::Broken) => {
-                (CloseCode::Policy, "this terminal was ended by a change or by somebody".to_owned())
-            }
+            Self::Exited(_) | Self::Ordered(EndReason::Idle) => CloseCode::Normal,
+            Self::Lost | Self::NotOpened(_) => CloseCode::Error,
+            Self::Wrong(_) | Self::Silent => CloseCode::Protocol,
+            Self::TooLarge => CloseCode::Size,
+            Self::Ordered(EndReason::Stopping) => CloseCode::Away,
+            Self::Elsewhere
+            | Self::Gone
+            | Self::Ordered(EndReason::Cut | EndReason::Finished | EndReason::Broken) => CloseCode::Policy,
         };
+        let reason = self.words();
         let cut = reason.floor_char_boundary(REASON_BYTES);
         Some(CloseFrame { code, reason: reason.get(..cut).unwrap_or_default().into() })
+    }
+
+    /// Why, in words.
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::PageLeft => "nobody came back to it in time".to_owned(),
+            Self::Exited(None | Some(0)) => "the shell ended".to_owned(),
+            Self::Exited(Some(status)) => format!("the shell ended with status {status}"),
+            Self::Lost => "the VM closed the connection".to_owned(),
+            Self::NotOpened(why) => why.clone(),
+            Self::Wrong(error) => error.to_string(),
+            Self::TooLarge => "a message is larger than a terminal takes".to_owned(),
+            Self::Silent => "the page said nothing".to_owned(),
+            Self::Elsewhere => "this terminal was opened in another page".to_owned(),
+            Self::Gone => "this terminal has ended; ask for a new ticket".to_owned(),
+            Self::Ordered(EndReason::Idle) => "nothing moved for too long".to_owned(),
+            Self::Ordered(EndReason::Stopping) => "the gate stops".to_owned(),
+            Self::Ordered(EndReason::Cut | EndReason::Finished | EndReason::Broken) => {
+                "this terminal was ended by a change or by somebody".to_owned()
+            }
+        }
     }
 }
 

@@ -19,11 +19,11 @@ use super::shell::{Printed, Shell};
 use crate::session::SessionHandle;
 
 /// A terminal that is open.
-pub(super) struct Terminal {
+pub(super) struct Terminal<'a> {
     pub(super) shell: Shell,
     /// Where pages attach.
     pub(super) knocks: mpsc::Receiver<Attachment>,
-    pub(super) session: SessionHandle,
+    pub(super) session: &'a SessionHandle,
     /// Longest silence.
     pub(super) idle: Duration,
 }
@@ -36,7 +36,7 @@ enum Event {
     End(End),
 }
 
-impl Terminal {
+impl Terminal<'_> {
     /// Serves it until the shell ends, it is told to, or nobody came back.
     pub(super) async fn serve(mut self) -> End {
         let mut page: Option<Attachment> = None;

@@ -84,6 +84,7 @@ where
     };
     let claims = new.opening.claims;
     let shell = opened.inspect_err(|end| {
+        new.session.ended_because(end.words());
         tracing::info!(
             session = %new.session.id(), console = %claims.console, vm = %claims.vm, user = ?claims.user, ?end,
             "terminal not opened"
@@ -97,7 +98,9 @@ where
     let New { session, permit, idle, .. } = new;
     tokio::task::spawn_local(async move {
         let id = session.id();
-        let end = Terminal { shell, knocks, session, idle }.serve().await;
+        let end = Terminal { shell, knocks, session: &session, idle }.serve().await;
+        session.ended_because(end.words());
+        drop(session);
         shared.terminals.closed(ticket);
         drop(permit);
         tracing::info!(

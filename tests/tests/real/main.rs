@@ -23,6 +23,7 @@ mod pebble;
 mod program;
 
 mod admin;
+mod audited;
 mod consoles;
 mod crash;
 mod floods;

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::audit::{self, WireAuditEvent, short};
 use super::object::{address, address_bytes, id_bytes, port};
 use crate::id::{ConsoleId, EndpointId, ForwardId, RouteId, SessionId, UserId, VmId};
-use crate::limits;
 use crate::secret::Secret;
-use crate::sync::asking::{Answer, Ask, ConsoleEvent, Question, Redemption, SessionSeen, Told};
+use crate::sync::asking::{Answer, Ask, Question, Redemption, SessionSeen, Told};
 
 /// The repeated parts stand at the top, where they are counted before any of them is read.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -21,12 +21,13 @@ pub(super) struct WireAsk {
     end: Option<Vec<u8>>,
     #[prost(message, optional, tag = "4")]
     redeem: Option<WireRedeem>,
-    #[prost(message, repeated, tag = "5")]
-    consoles: Vec<WireConsoleEvent>,
+    // 5 was what became of consoles, before all of the audit came this way.
     #[prost(message, optional, tag = "6")]
     certify: Option<WireCertify>,
     #[prost(message, optional, tag = "7")]
     host_key: Option<WireHostKey>,
+    #[prost(message, repeated, tag = "8")]
+    audit: Vec<WireAuditEvent>,
 }
 
 impl fmt::Debug for WireAsk {
@@ -96,28 +97,6 @@ struct WireCertified {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct WireConsoleEvent {
-    #[prost(bytes = "vec", tag = "1")]
-    session: Vec<u8>,
-    #[prost(bytes = "vec", tag = "2")]
-    console: Vec<u8>,
-    #[prost(bytes = "vec", optional, tag = "3")]
-    user: Option<Vec<u8>>,
-    #[prost(bytes = "vec", tag = "4")]
-    source: Vec<u8>,
-    #[prost(string, tag = "5")]
-    what: String,
-    #[prost(string, tag = "6")]
-    why: String,
-    #[prost(uint64, tag = "7")]
-    bytes_up: u64,
-    #[prost(uint64, tag = "8")]
-    bytes_down: u64,
-    #[prost(uint64, tag = "9")]
-    at_ms: u64,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct WireTold {
     #[prost(fixed64, tag = "1")]
     number: u64,
@@ -135,6 +114,8 @@ pub(super) struct WireTold {
     host_key: Option<bool>,
     #[prost(string, optional, tag = "8")]
     refused: Option<String>,
+    #[prost(bool, tag = "9")]
+    noted: bool,
 }
 
 /// The items stand beside it, see [`WireAsk`].
@@ -189,7 +170,7 @@ pub(super) fn encode_ask(ask: &Ask) -> WireAsk {
             let (ticket, source) = (ticket.expose().clone(), address_bytes(*source));
             wire.redeem = Some(WireRedeem { ticket, source, agent: *agent });
         }
-        Question::Consoles(events) => wire.consoles = events.iter().map(encode_event).collect(),
+        Question::Audit(events) => wire.audit = events.iter().map(audit::encode).collect(),
         Question::Certify { ticket, key } => {
             wire.certify = Some(WireCertify { ticket: ticket.expose().clone(), key: key.clone() });
         }
@@ -202,7 +183,7 @@ pub(super) fn encode_ask(ask: &Ask) -> WireAsk {
 }
 
 pub(super) fn decode_ask(wire: WireAsk) -> Result<Ask, String> {
-    let WireAsk { number, sessions, end, redeem, consoles, certify, host_key } = wire;
+    let WireAsk { number, sessions, end, redeem, certify, host_key, audit } = wire;
     let question = if let Some(redeem) = redeem {
         // First, so that the ticket is in custody whatever else is wrong.
         let ticket = Secret::new(redeem.ticket);
@@ -216,8 +197,8 @@ pub(super) fn decode_ask(wire: WireAsk) -> Result<Ask, String> {
         Question::Sessions { after, only, limit: asked.limit }
     } else if let Some(end) = end {
         Question::End(SessionId::from_bytes(id_bytes(&end)?))
-    } else if !consoles.is_empty() {
-        Question::Consoles(consoles.into_iter().map(decode_event).collect::<Result<_, _>>()?)
+    } else if !audit.is_empty() {
+        Question::Audit(audit.into_iter().map(audit::decode).collect::<Result<_, _>>()?)
     } else {
         Question::Unknown
     };
@@ -238,6 +219,7 @@ pub(super) fn encode_told(told: &Told) -> WireTold {
             wire.certified = Some(WireCertified { certificate, login });
         }
         Answer::HostKey(is_accepted) => wire.host_key = Some(*is_accepted),
+        Answer::Noted => wire.noted = true,
         Answer::Refused(why) => wire.refused = Some(why.clone()),
         Answer::Unknown => {}
     }
@@ -250,6 +232,9 @@ pub(super) fn decode_told(wire: WireTold) -> Result<Told, String> {
     }
     if let Some(WireCertified { certificate, login }) = wire.certified {
         return Ok(Told { number: wire.number, answer: Answer::Certified { certificate, login } });
+    }
+    if wire.noted {
+        return Ok(Told { number: wire.number, answer: Answer::Noted });
     }
     if let Some(is_accepted) = wire.host_key {
         return Ok(Told { number: wire.number, answer: Answer::HostKey(is_accepted) });
@@ -279,34 +264,6 @@ const fn number_of(what: Redemption) -> u32 {
         Redemption::Forged => 4,
         Redemption::Unanswered => 5,
     }
-}
-
-fn encode_event(event: &ConsoleEvent) -> WireConsoleEvent {
-    WireConsoleEvent {
-        session: event.session.to_bytes().to_vec(),
-        console: event.console.to_bytes().to_vec(),
-        user: event.user.map(|id| id.to_bytes().to_vec()),
-        source: address_bytes(event.source),
-        what: event.what.clone(),
-        why: event.why.clone(),
-        bytes_up: event.bytes_up,
-        bytes_down: event.bytes_down,
-        at_ms: event.at_ms,
-    }
-}
-
-fn decode_event(wire: WireConsoleEvent) -> Result<ConsoleEvent, String> {
-    Ok(ConsoleEvent {
-        session: SessionId::from_bytes(id_bytes(&wire.session)?),
-        console: ConsoleId::from_bytes(id_bytes(&wire.console)?),
-        user: id(wire.user, UserId::from_bytes)?,
-        source: address(&wire.source)?,
-        what: short(wire.what)?,
-        why: short(wire.why)?,
-        bytes_up: wire.bytes_up,
-        bytes_down: wire.bytes_down,
-        at_ms: wire.at_ms,
-    })
 }
 
 fn encode_session(seen: &SessionSeen) -> WireSession {
@@ -348,18 +305,12 @@ fn id<T>(bytes: Option<Vec<u8>>, read: impl Fn([u8; 16]) -> T) -> Result<Option<
     bytes.map(|bytes| id_bytes(&bytes).map(&read)).transpose()
 }
 
-fn short(text: String) -> Result<String, String> {
-    let max = limits::ASKED_TEXT_BYTES_MAX;
-    if text.len() > max {
-        Err(format!("a text has {} bytes, at most {max} are taken", text.len()))
-    } else {
-        Ok(text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::AuditId;
+    use crate::limits;
+    use crate::sync::audit::{AuditEvent, On, What, Who};
     use crate::sync::message::Message;
 
     fn seen(number: u8) -> SessionSeen {
@@ -379,20 +330,6 @@ mod tests {
         }
     }
 
-    fn event() -> ConsoleEvent {
-        ConsoleEvent {
-            session: SessionId::from_bytes([1; 16]),
-            console: ConsoleId::from_bytes([2; 16]),
-            user: None,
-            source: "192.0.2.1".parse().unwrap(),
-            what: "open".into(),
-            why: String::new(),
-            bytes_up: 1,
-            bytes_down: 2,
-            at_ms: 3,
-        }
-    }
-
     #[test]
     fn questions_and_answers_arrive_as_they_went() {
         let session = SessionId::from_bytes([9; 16]);
@@ -405,10 +342,18 @@ mod tests {
                 source: "::1".parse().unwrap(),
                 agent: u64::MAX,
             },
-            Question::Consoles(vec![
-                event(),
-                ConsoleEvent { user: Some(UserId::from_bytes([4; 16])), ..event() },
-            ]),
+            Question::Audit(vec![AuditEvent {
+                id: AuditId::from_bytes([1; 16]),
+                at_ms: 3,
+                what: What::Open,
+                on: On::Console(ConsoleId::from_bytes([2; 16])),
+                who: Who::Root,
+                proof: "ticket".into(),
+                source: "192.0.2.1".parse().unwrap(),
+                session: Some(session),
+                why: String::new(),
+                totals: None,
+            }]),
             Question::Unknown,
         ] {
             let message = Message::Ask(Ask { number: 7, question });
@@ -419,6 +364,7 @@ mod tests {
             Answer::Sessions { items: Vec::new(), more: false },
             Answer::Ended(false),
             Answer::Ended(true),
+            Answer::Noted,
             Answer::Unknown,
         ];
         answers.extend(Redemption::ALL.map(Answer::Redeemed));
@@ -443,8 +389,9 @@ mod tests {
 
     #[test]
     fn a_text_beyond_its_bound_is_refused() {
-        let long = ConsoleEvent { why: "x".repeat(limits::ASKED_TEXT_BYTES_MAX + 1), ..event() };
-        let message = Message::Ask(Ask { number: 1, question: Question::Consoles(vec![long]) });
+        let long = SessionSeen { kind: "x".repeat(limits::AUDIT_TEXT_BYTES_MAX + 1), ..seen(1) };
+        let answer = Answer::Sessions { items: vec![long], more: false };
+        let message = Message::Told(Told { number: 1, answer });
         assert!(Message::decode(&message.encode()).is_err());
     }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use config::id::{ConsoleId, GatewayId, SessionId, UserId, VmId};
+use config::id::{GatewayId, SessionId, VmId};
 use config::name::GatewayName;
-use config::sync::asking::{Answer, ConsoleEvent, Question, Redemption, SessionSeen};
+use config::sync::asking::{Answer, Question, Redemption, SessionSeen};
 use serde_json::{Value, json};
 
 use crate::api::testing::{LOCAL, NOBODY, token};
@@ -21,7 +21,7 @@ struct Fake {
     ended: Arc<Mutex<Vec<SessionId>>>,
 }
 
-async fn enrolled(fixture: &Fixture, byte: u8, name: &str) -> GatewayId {
+pub(super) async fn enrolled(fixture: &Fixture, byte: u8, name: &str) -> GatewayId {
     let id = GatewayId::from_bytes([byte; 16]);
     let mut conn = fixture.app.db.write().await.unwrap();
     let name = GatewayName::parse(name).unwrap();
@@ -59,7 +59,7 @@ async fn gateway(fixture: &Fixture, byte: u8, name: &str, open: Vec<SessionSeen>
                     Answer::Ended(true)
                 }
                 Question::Redeem { .. } => Answer::Redeemed(Redemption::Yours),
-                Question::Consoles(_)
+                Question::Audit(_)
                 | Question::Certify { .. }
                 | Question::HostKeySeen { .. }
                 | Question::Unknown => continue,
@@ -170,45 +170,6 @@ async fn a_tenant_sees_and_ends_only_its_own() {
     fixture.call(LOCAL, "DELETE", &format!("{SESSIONS}/{}", id(9)), Value::Null).await.expect(404);
     enrolled(&fixture, 2, "gw2").await;
     fixture.call(LOCAL, "DELETE", &format!("{SESSIONS}/none"), Value::Null).await.expect(404);
-}
-
-#[tokio::test]
-async fn what_gateways_tell_of_consoles_is_in_the_audit_of_its_tenant() {
-    let fixture = Fixture::new().await;
-    fixture.vm("web01", "ns1", "10.0.0.5").await;
-    let console = json!({"vm": "web01", "kind": "vnc"});
-    let console = fixture.post(LOCAL, "/api/v1/consoles", console).await.expect(201).json();
-    let admin = fixture.user("usr-a", "admin:ns1").await;
-    let users = fixture.get(LOCAL, "/api/v1/users").await.json();
-    let user: UserId = users["items"][0]["id"].as_str().unwrap().parse().unwrap();
-    let gateway = enrolled(&fixture, 1, "gw1").await;
-    let event = |what: &str, why: &str| ConsoleEvent {
-        session: SessionId::from_bytes([7; 16]),
-        console: console["id"].as_str().unwrap().parse::<ConsoleId>().unwrap(),
-        user: Some(user),
-        source: "192.0.2.9".parse().unwrap(),
-        what: what.into(),
-        why: why.into(),
-        bytes_up: 5,
-        bytes_down: 6,
-        at_ms: 1_767_225_600_000,
-    };
-    let events = [event("open", ""), event("refuse", "The ticket was used already."), event("end", "")];
-    redeem::note(&fixture.app, gateway, &events).await.unwrap();
-
-    let audit = fixture.get(token(&admin), "/api/v1/audits").await.expect(200).json();
-
-    let rows: Vec<_> =
-        audit["items"].as_array().unwrap().iter().filter(|row| row["method"] == "ticket").collect();
-    let of = |action: &str| *rows.iter().find(|row| row["action"] == action).unwrap();
-    assert_eq!(rows.len(), 3);
-    assert_eq!((&of("open")["actor"], &of("open")["source"]), (&json!("usr-a"), &json!("192.0.2.9")));
-    assert_eq!((&of("open")["object_id"], &of("open")["namespace"]), (&console["id"], &json!("ns1")));
-    assert_eq!(of("refuse")["result"], "The ticket was used already.");
-    assert_eq!(
-        of("end")["after"],
-        json!({"session": id(7), "gateway": "gw1", "bytes_up": 5, "bytes_down": 6})
-    );
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::{Gateways, WITHDRAWN, enrol, frame};
 use crate::app;
+use crate::app::audit::told;
 use crate::app::console::{certify, redeem};
 use crate::app::gateway::{self, Certificate, Standing};
 use crate::app::lines::{self, Held, Order};
@@ -201,12 +202,14 @@ impl Session<'_> {
                     // The stream may be gone, and with it whoever asked.
                     let _ = orders.try_send(Order::Told(told));
                 }
-                Question::Consoles(events) => {
-                    if let Err(error) = redeem::note(&app, id, &events).await {
+                // Without an answer the gateway tells it again.
+                Question::Audit(events) => match told::write(&app, id, &events).await {
+                    Ok(()) => drop(orders.try_send(Order::Told(Told { number, answer: Answer::Noted }))),
+                    Err(error) => {
                         tracing::warn!(gateway = %id, error = &error as &dyn std::error::Error,
-                            "what became of consoles could not be written to the audit");
+                            "what a gateway tells could not be written to the audit; it will be told again");
                     }
-                }
+                },
                 Question::Certify { ticket, key } => {
                     let answer = certify::answer_certify(&app, id, &ticket, &key).await;
                     let _ = orders.try_send(Order::Told(Told { number, answer }));

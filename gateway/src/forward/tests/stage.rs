@@ -112,7 +112,8 @@ impl Stage {
 
     pub(super) async fn with(workers: usize, bounds: Bounds) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let shared = Shared::with(testing::settings(dir.path()), workers, Access::default(), bounds);
+        let shared =
+            Shared::with(testing::settings(dir.path()), workers, Access::default(), bounds, Arc::default());
         let handles: Vec<Handle> =
             (0..workers).map(|index| worker::spawn(Arc::clone(&shared), index).unwrap().0).collect();
         let workers: Arc<[Handle]> = handles.into();

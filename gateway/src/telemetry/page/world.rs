@@ -12,6 +12,7 @@ pub(super) fn render(page: &mut Page, shared: &Shared) {
     certificates(page, shared);
     endpoints(page, shared);
     sessions(page, shared);
+    audit(page, shared);
 }
 
 /// One sample for each identity, named after the first name it serves; those that end first, if they are very many.
@@ -40,6 +41,13 @@ fn endpoints(page: &mut Page, shared: &Shared) {
         let healthy = u8::from(is_healthy);
         let _ = writeln!(page.0, "{name}{{route=\"{route}\",endpoint=\"{endpoint}\"}} {healthy}");
     }
+}
+
+fn audit(page: &mut Page, shared: &Shared) {
+    let help = "Events for the audit that control has not written yet.";
+    page.gauge("gatehouse_audit_waiting", help, shared.audit.waiting());
+    let help = "Events for the audit that were lost, because too many waited.";
+    page.counter("gatehouse_audit_lost_total", help, shared.audit.lost_in_all());
 }
 
 fn sessions(page: &mut Page, shared: &Shared) {

@@ -1,0 +1,174 @@
+//! The thread that puts events on the disk, and takes over what earlier processes left.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use config::limits;
+
+use super::Shared;
+use super::file::{Left, Own};
+
+/// The thread; dropping it writes what waits for the disk and ends it.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    flushed: Arc<(Mutex<u64>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts one that writes below `directory`.
+    pub(super) fn start(directory: &Path, shared: Arc<Shared>) -> io::Result<Self> {
+        let own = Own::create(directory)?;
+        let flushed = Arc::<(Mutex<u64>, Condvar)>::default();
+        let mut task =
+            Task { shared: Arc::clone(&shared), own, flushed: Arc::clone(&flushed), is_failing: false };
+        // Before anything else is noted: what was left is older.
+        task.adopt();
+        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || task.run())?;
+        Ok(Self { shared, flushed, thread: Some(thread) })
+    }
+
+    /// Waits until everything given so far was tried to be written.
+    pub(super) fn flush(&self) {
+        let given = self.shared.lock().given;
+        self.shared.work.notify_one();
+        let (written, changed) = &*self.flushed;
+        let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
+        while *written < given {
+            written = changed.wait(written).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.lock().is_over = true;
+        self.shared.work.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Task {
+    shared: Arc<Shared>,
+    own: Own,
+    flushed: Arc<(Mutex<u64>, Condvar)>,
+    /// The disk took nothing the last time: said once.
+    is_failing: bool,
+}
+
+/// What the thread does next.
+enum Step {
+    Write,
+    Clear,
+    Adopt,
+    End,
+}
+
+impl Task {
+    fn run(mut self) {
+        loop {
+            match self.wait() {
+                Step::Write => self.write(),
+                Step::Clear => self.report("emptied", |own| own.clear()),
+                Step::Adopt => self.adopt(),
+                Step::End => break,
+            }
+        }
+        self.write();
+        if self.shared.lock().is_all_noted() {
+            self.report("removed", |own| own.remove());
+        }
+    }
+
+    fn wait(&self) -> Step {
+        let mut waiting = self.shared.lock();
+        loop {
+            if waiting.is_over {
+                return Step::End;
+            }
+            if waiting.has_unwritten() {
+                return Step::Write;
+            }
+            if waiting.is_all_noted() && self.own.bytes() > 0 {
+                return Step::Clear;
+            }
+            let pause = Duration::from_millis(limits::AUDIT_LEFT_BEHIND_MS);
+            let woken = self.shared.work.wait_timeout(waiting, pause).unwrap_or_else(PoisonError::into_inner);
+            if woken.1.timed_out() {
+                return Step::Adopt;
+            }
+            waiting = woken.0;
+        }
+    }
+
+    fn write(&mut self) {
+        let (events, given) = {
+            let mut waiting = self.shared.lock();
+            (waiting.take_unwritten(), waiting.given)
+        };
+        if !events.is_empty() {
+            self.report("written", |own| own.append(events.iter()));
+            self.shared.lock().keep(events);
+            self.shared.wake.notify_one();
+            self.shrink();
+        }
+        *self.flushed.0.lock().unwrap_or_else(PoisonError::into_inner) = given;
+        self.flushed.1.notify_all();
+    }
+
+    /// Writes what still waits anew, once most of the file is of events that do not.
+    fn shrink(&mut self) {
+        if self.own.bytes() <= 2 * limits::AUDIT_WAITING_BYTES_MAX as u64 {
+            return;
+        }
+        let kept: Vec<_> = self.shared.lock().kept().cloned().collect();
+        self.report("written anew", |own| {
+            own.clear()?;
+            own.append(kept.iter())
+        });
+    }
+
+    /// Takes over what processes left that are gone.
+    fn adopt(&mut self) {
+        let left = self.own.left_behind().inspect_err(|error| {
+            tracing::warn!(%error, "what waits for the audit cannot be looked through");
+        });
+        for left in left.unwrap_or_default() {
+            let path = left.path().to_path_buf();
+            if let Err(error) = self.take_over(left) {
+                tracing::warn!(path = %path.display(), %error, "events for the audit cannot be taken over; trying again later");
+            }
+        }
+    }
+
+    fn take_over(&mut self, mut left: Left) -> io::Result<()> {
+        let (events, torn) = left.read()?;
+        if let Some(why) = torn {
+            tracing::warn!(path = %left.path().display(), why, events = events.len(),
+                "a file of events for the audit ends early");
+        }
+        if !events.is_empty() {
+            // In our file before it goes from theirs; what stands in both for a moment is told twice and written once.
+            self.own.append(events.iter())?;
+            self.shared.lock().keep(events);
+            self.shared.wake.notify_one();
+        }
+        left.remove()
+    }
+
+    fn report(&mut self, what: &str, act: impl FnOnce(&mut Own) -> io::Result<()>) {
+        match act(&mut self.own) {
+            Ok(()) => self.is_failing = false,
+            Err(_) if self.is_failing => {}
+            Err(error) => {
+                self.is_failing = true;
+                tracing::error!(%error, "the file of events for the audit cannot be {what}; they are in memory alone");
+            }
+        }
+    }
+}
