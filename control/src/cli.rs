@@ -5,6 +5,7 @@
 
 mod acme;
 pub mod args;
+mod audit;
 mod ca;
 mod cert;
 pub mod client;
@@ -72,6 +73,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         | Command::Vm(_)
         | Command::Forward(_)
         | Command::Console(_)
+        | Command::Audit(_)
         | Command::Session(_)
         | Command::Diagnose(_)
         | Command::Acme(_)
@@ -109,6 +111,7 @@ async fn ask(global: &Global, command: Command) -> Result<ExitCode, Failure> {
         Command::Route(command) => route::run(&client, &printer, command).await?,
         Command::Vm(command) => vm::run(&client, &printer, command).await?,
         Command::Forward(command) => forward::run(&client, &printer, command).await?,
+        Command::Audit(command) => audit::run(&client, &printer, command).await?,
         Command::Session(command) => session::run(&client, &printer, command).await?,
         Command::Console(command) => console::run(&client, &printer, command).await?,
         Command::Diagnose(command) => return forward::diagnose(&client, &printer, command).await,

@@ -3,6 +3,7 @@
 //! Here: what every command takes, and the list of commands. The words of each resource stand in its own file.
 
 pub mod acme;
+pub mod audit;
 pub mod cert;
 pub mod console;
 pub mod forward;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use self::acme::AcmeCommand;
+use self::audit::AuditCommand;
 pub use self::cert::{CaCommand, CertCommand};
 use self::console::ConsoleCommand;
 use self::forward::{DiagnoseCommand, ForwardCommand};
@@ -125,6 +127,9 @@ pub enum Command {
     /// Consoles: screens, terminals and serial lines of machines.
     #[command(subcommand)]
     Console(ConsoleCommand),
+    /// Who did what, newest first.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Open sessions of all gateways: tunnels, consoles, forwarded ports, SSH.
     #[command(subcommand)]
     Session(SessionCommand),

@@ -138,10 +138,30 @@ impl Client {
         filters: &[(&str, &str)],
         mut see: impl FnMut(&Value),
     ) -> Result<Vec<Value>, Failure> {
+        self.pages((path, filters), usize::MAX, &mut see).await
+    }
+
+    /// The first `count` of a list in its own order.
+    pub async fn first(
+        &self,
+        path: &str,
+        filters: &[(&str, &str)],
+        count: usize,
+    ) -> Result<Vec<Value>, Failure> {
+        self.pages((path, filters), count, &mut |_| {}).await
+    }
+
+    async fn pages(
+        &self,
+        (path, filters): (&str, &[(&str, &str)]),
+        count: usize,
+        see: &mut impl FnMut(&Value),
+    ) -> Result<Vec<Value>, Failure> {
         let mut items = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
-            let mut query = format!("{path}?limit={}", limits::PAGE_ITEMS.1);
+            let limit = count.saturating_sub(items.len()).clamp(1, limits::PAGE_ITEMS.1);
+            let mut query = format!("{path}?limit={limit}");
             for (name, value) in filters.iter().copied().chain(cursor.as_deref().map(|c| ("cursor", c))) {
                 query.push_str(&format!("&{name}={}", escape(value)));
             }
@@ -152,8 +172,13 @@ impl Client {
             }
             match page.get("next").and_then(Value::as_str) {
                 // A cursor that stays where it is would go round for ever.
-                Some(next) if cursor.as_deref() != Some(next) => cursor = Some(next.to_owned()),
-                _ => return Ok(items),
+                Some(next) if cursor.as_deref() != Some(next) && items.len() < count => {
+                    cursor = Some(next.to_owned());
+                }
+                _ => {
+                    items.truncate(count);
+                    return Ok(items);
+                }
             }
         }
     }

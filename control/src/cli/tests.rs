@@ -198,6 +198,18 @@ fn every_form_of_a_console_parses() {
 }
 
 #[test]
+fn every_form_of_the_audit_parses() {
+    for line in [
+        "gatehouse audit ls",
+        "gatehouse audit list --user ann --action refuse --kind jump --namespace ns1 --limit 500 -o json",
+        "gatehouse audit ls --actor root --object 01890a5d-ac96-774b-bcce-b302099a8057",
+    ] {
+        parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+    assert!(parse("gatehouse audit ls --limit 0").is_err());
+}
+
+#[test]
 fn every_form_of_a_session_parses() {
     for line in [
         "gatehouse session ls",
