@@ -11,6 +11,8 @@ pub const AUDIT_UNWRITTEN_MAX: usize = 16_384;
 pub const AUDIT_EVENTS_TOLD_MAX: usize = 64;
 /// Time for control to write them, in milliseconds, after which they are told again.
 pub const AUDIT_ANSWER_MS: u64 = 10_000;
+/// Pause between two looks whether what was noted is on the disk, in milliseconds, should the writer be gone.
+pub const AUDIT_FLUSH_STEP_MS: u64 = 100;
 /// Pause of a gateway between two looks for what another process of it left behind, in milliseconds.
 pub const AUDIT_LEFT_BEHIND_MS: u64 = 60_000;
 /// Refusals from one source that become events in [`AUDIT_REFUSALS_MS`]: each becomes a row, and whoever holds a ticket or a

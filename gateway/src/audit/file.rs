@@ -89,6 +89,14 @@ impl Own {
     }
 }
 
+/// What a file holds.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) events: Vec<AuditEvent>,
+    /// Why it ends early, if it does.
+    pub(super) torn: Option<&'static str>,
+}
+
 /// A file that nobody has any more.
 pub(super) struct Left {
     path: PathBuf,
@@ -103,8 +111,8 @@ impl Left {
         (file.metadata().ok()?.nlink() > 0).then_some(Self { path, file })
     }
 
-    /// The events in it, as far as it can be read; why it ends early, if it does.
-    pub(super) fn read(&mut self) -> io::Result<(Vec<AuditEvent>, Option<&'static str>)> {
+    /// The events in it, as far as it can be read; `None` if it is no such file.
+    pub(super) fn read(&mut self) -> io::Result<Option<Found>> {
         let bytes_max = 4 * limits::AUDIT_WAITING_BYTES_MAX as u64;
         let mut bytes = Vec::new();
         (&mut self.file).take(bytes_max).read_to_end(&mut bytes)?;
@@ -122,34 +130,43 @@ impl Left {
     }
 }
 
-fn events(bytes: &[u8]) -> (Vec<AuditEvent>, Option<&'static str>) {
-    let mut events = Vec::new();
+fn events(bytes: &[u8]) -> Option<Found> {
+    let mut found = Found::default();
     if bytes.is_empty() {
-        return (events, None);
+        return Some(found);
     }
-    let Some(mut rest) = bytes.strip_prefix(MAGIC) else { return (events, Some("it is of another form")) };
+    let mut rest = bytes.strip_prefix(MAGIC)?;
     while !rest.is_empty() {
-        let Some((head, after)) = rest.split_first_chunk::<HEAD_BYTES>() else {
-            return (events, Some("it was cut in the middle of an event"));
-        };
-        let [a, b, c, d, e, f, g, h] = *head;
-        let length = u32::from_be_bytes([a, b, c, d]) as usize;
-        if length > EVENT_BYTES_MAX {
-            return (events, Some("it is damaged"));
+        match event(rest) {
+            Ok((event, after)) => {
+                found.events.push(event);
+                rest = after;
+            }
+            Err(why) => {
+                found.torn = Some(why);
+                break;
+            }
         }
-        let Some((plain, after)) = after.split_at_checked(length) else {
-            return (events, Some("it was cut in the middle of an event"));
-        };
-        if checksum(plain) != u32::from_be_bytes([e, f, g, h]) {
-            return (events, Some("it is damaged"));
-        }
-        match AuditEvent::from_bytes(plain) {
-            Ok(event) => events.push(event),
-            Err(_) => return (events, Some("it is damaged")),
-        }
-        rest = after;
     }
-    (events, None)
+    Some(found)
+}
+
+/// The first event, and what follows it.
+fn event(bytes: &[u8]) -> Result<(AuditEvent, &[u8]), &'static str> {
+    const CUT: &str = "it was cut in the middle of an event";
+    const DAMAGED: &str = "it is damaged";
+    let (head, after) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(CUT)?;
+    let [a, b, c, d, e, f, g, h] = *head;
+    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+    if length > EVENT_BYTES_MAX {
+        return Err(DAMAGED);
+    }
+    let (plain, after) = after.split_at_checked(length).ok_or(CUT)?;
+    if checksum(plain) != u32::from_be_bytes([e, f, g, h]) {
+        return Err(DAMAGED);
+    }
+    let event = AuditEvent::from_bytes(plain).map_err(|_| DAMAGED)?;
+    Ok((event, after))
 }
 
 fn checksum(bytes: &[u8]) -> u32 {

@@ -109,6 +109,11 @@ async fn what_a_power_cut_left_half_written_costs_that_event_alone() {
 
         let wanted: &[&str] = if damage == "of another form" { &["vm9:22"] } else { &["vm0:22", "vm9:22"] };
         assert_eq!(targets(&events), wanted, "{damage}");
+        assert_eq!(
+            dir.path().join("audit/old").exists(),
+            damage == "of another form",
+            "what is not ours stays"
+        );
     }
 }
 

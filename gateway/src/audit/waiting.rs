@@ -39,8 +39,6 @@ pub(super) struct Waiting {
     pub(super) restraint: Restraint,
     /// The writer is to end.
     pub(super) is_over: bool,
-    /// Everything before this many events is on the disk.
-    pub(super) written: u64,
     /// How many events were given to the writer.
     pub(super) given: u64,
 }
@@ -69,8 +67,6 @@ impl Waiting {
         if self.unwritten.len() >= limits::AUDIT_UNWRITTEN_MAX {
             self.unwritten.pop_front();
             self.lose(1);
-            // The place of the lost one is as good as on the disk.
-            self.written += 1;
         }
         self.unwritten.push_back(event);
     }

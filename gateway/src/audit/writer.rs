@@ -1,7 +1,7 @@
 //! The thread that puts events on the disk, and takes over what earlier processes left.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use config::limits;
 
 use super::Shared;
-use super::file::{Left, Own};
+use super::file::{Found, Left, Own};
 
 /// The thread; dropping it writes what waits for the disk and ends it.
 pub(super) struct Writer {
@@ -23,22 +23,28 @@ impl Writer {
     pub(super) fn start(directory: &Path, shared: Arc<Shared>) -> io::Result<Self> {
         let own = Own::create(directory)?;
         let flushed = Arc::<(Mutex<u64>, Condvar)>::default();
-        let mut task =
-            Task { shared: Arc::clone(&shared), own, flushed: Arc::clone(&flushed), is_failing: false };
+        let mut task = Task {
+            shared: Arc::clone(&shared),
+            own,
+            flushed: Arc::clone(&flushed),
+            is_failing: false,
+            left_alone: Vec::new(),
+        };
         // Before anything else is noted: what was left is older.
         task.adopt();
         let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || task.run())?;
         Ok(Self { shared, flushed, thread: Some(thread) })
     }
 
-    /// Waits until everything given so far was tried to be written.
+    /// Waits until everything given so far was tried to be written, or the thread is gone.
     pub(super) fn flush(&self) {
         let given = self.shared.lock().given;
         self.shared.work.notify_one();
         let (written, changed) = &*self.flushed;
         let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
-        while *written < given {
-            written = changed.wait(written).unwrap_or_else(PoisonError::into_inner);
+        while *written < given && self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            let step = Duration::from_millis(limits::AUDIT_FLUSH_STEP_MS);
+            written = changed.wait_timeout(written, step).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -59,6 +65,8 @@ struct Task {
     flushed: Arc<(Mutex<u64>, Condvar)>,
     /// The disk took nothing the last time: said once.
     is_failing: bool,
+    /// Files that were of no use: said once for each.
+    left_alone: Vec<PathBuf>,
 }
 
 /// What the thread does next.
@@ -140,14 +148,20 @@ impl Task {
         });
         for left in left.unwrap_or_default() {
             let path = left.path().to_path_buf();
-            if let Err(error) = self.take_over(left) {
-                tracing::warn!(path = %path.display(), %error, "events for the audit cannot be taken over; trying again later");
+            let is_new = !self.left_alone.contains(&path);
+            if is_new && let Err(error) = self.take_over(left) {
+                tracing::warn!(path = %path.display(), %error, "a file beside those of the audit is left as it is");
+                self.left_alone.push(path);
             }
         }
     }
 
     fn take_over(&mut self, mut left: Left) -> io::Result<()> {
-        let (events, torn) = left.read()?;
+        let Found { events, torn } = match left.read()? {
+            Some(found) => found,
+            // Of a newer program, or of somebody else: not ours to take away.
+            None => return Err(io::Error::new(io::ErrorKind::InvalidData, "it is of another form")),
+        };
         if let Some(why) = torn {
             tracing::warn!(path = %left.path().display(), why, events = events.len(),
                 "a file of events for the audit ends early");
