@@ -7,3 +7,4 @@ pub mod load;
 pub mod peers;
 pub mod process;
 pub mod stats;
+pub mod table;

@@ -7,9 +7,10 @@ pub mod idle;
 pub mod open_loop;
 pub mod tunnel;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -18,6 +19,24 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
 use crate::peers::HOST;
+
+/// Connections that are held from one address: the gateway takes 4 096.
+const PER_SOURCE: usize = 2_000;
+/// How long an answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One of many connections, each so many of them from an address of loopback of their own.
+fn connect_nth(address: SocketAddr, nth: usize) -> Result<TcpStream> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
+    let last = u8::try_from(2 + nth / PER_SOURCE).context("too many connections")?;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)))?;
+    connect(&socket, &address)?;
+    let tcp = TcpStream::from(socket);
+    tcp.set_nodelay(true)?;
+    tcp.set_read_timeout(Some(PATIENCE))?;
+    Ok(tcp)
+}
 
 /// Requests that wrk had answered in `seconds`, by HTTP/1.1 over `connections`.
 pub fn wrk(address: SocketAddr, is_tls: bool, connections: u32, seconds: u32) -> Result<f64> {

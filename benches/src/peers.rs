@@ -159,7 +159,7 @@ fn haproxy(folder: &Path, behind: Behind, _routes: usize) -> Result<Proxy> {
     let (origin, echo) = (behind.origin, behind.echo.tcp);
     let (http, https) = (free_address()?, free_address()?);
     let config = format!(
-        "global\n maxconn 6000\n nbthread 1\n\
+        "global\n maxconn {most}\n nbthread 1\n\
          defaults\n mode http\n timeout connect 5s\n timeout client 600s\n timeout server 600s\n timeout tunnel 1h\n\
          timeout http-keep-alive 600s\n option splice-auto\n http-reuse always\n\
          frontend f\n bind {http}\n bind {https} ssl crt {both} alpn h2,http/1.1\n option forwardfor\n\
@@ -168,6 +168,8 @@ fn haproxy(folder: &Path, behind: Behind, _routes: usize) -> Result<Proxy> {
          backend o\n server o1 {origin} check inter 1s\n\
          backend e\n server e1 {echo}\n",
         both = folder.join("both.pem").display(),
+        // It does not start where it could not have the files: two and half a one, for pipes, of each, and some of its own.
+        most = (process::open_files_max().saturating_sub(1_000) * 2 / 5).min(40_000),
     );
     let path = folder.join("haproxy.cfg");
     fs::write(&path, config)?;

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use gateway::guard::Bounds;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 
 /// A child that ends with this value.
@@ -61,13 +63,30 @@ pub fn cpu_seconds(pid: u32) -> Result<f64> {
     Ok(ticks(pid, &[11, 12])? / 100.0)
 }
 
-/// The same with its children, those that run and those it has waited for: socat has one for each session.
+/// The same with all that descend from it, those that run and those that were waited for: socat has a process for each
+/// session, sshd two.
 pub fn tree_cpu_seconds(pid: u32) -> Result<f64> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    const ALL: &[usize] = &[11, 12, 13, 14];
     // One that ends between the two looks is counted next time.
-    let running: f64 = children.filter_map(|pid| ticks(pid, &[11, 12]).ok()).sum();
-    Ok((ticks(pid, &[11, 12, 13, 14])? + running) / 100.0)
+    let below: f64 = descendants(pid).into_iter().filter_map(|pid| ticks(pid, ALL).ok()).sum();
+    Ok((ticks(pid, ALL)? + below) / 100.0)
+}
+
+/// Every process that descends from one and still runs.
+fn descendants(pid: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut next = vec![pid];
+    while let Some(pid) = next.pop() {
+        // A child is listed with the thread that made it.
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for thread in threads {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            next.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+        found.push(pid);
+    }
+    found.retain(|descendant| *descendant != pid);
+    found
 }
 
 /// The sum of some fields of `/proc/PID/stat`, counted after the name.
@@ -79,6 +98,23 @@ fn ticks(pid: u32, places: &[usize]) -> Result<f64> {
     Ok(places.iter().map(field).sum())
 }
 
+/// As many open files as the system lets us have; who we start inherits them.
+pub fn raise_open_files() {
+    let most = getrlimit(Resource::Nofile).maximum;
+    // Fewer files only mean fewer idle connections, which are said then.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
+}
+
+/// Files that this process and each that it starts may have open.
+pub fn open_files_max() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(1 << 20)
+}
+
+/// Connections that a gateway takes which may have so many files open, and some to spare.
+pub fn connections_max() -> usize {
+    Bounds::for_open_files(Some(open_files_max())).connections_max.saturating_sub(100)
+}
+
 /// Descriptors that a process has open.
 pub fn open_files(pid: u32) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
@@ -88,6 +124,19 @@ pub fn open_files(pid: u32) -> Result<usize> {
 pub fn anonymous_bytes(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).context("no RssAnon")?;
+    let kib: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
+    Ok(kib * 1024)
+}
+
+/// Memory of a process and all that descend from it in bytes, each shared page divided by those who have it (PSS).
+pub fn tree_proportional_bytes(pid: u32) -> Result<u64> {
+    let below: u64 = descendants(pid).into_iter().filter_map(|pid| proportional_bytes(pid).ok()).sum();
+    Ok(proportional_bytes(pid)? + below)
+}
+
+fn proportional_bytes(pid: u32) -> Result<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = rollup.lines().find(|line| line.starts_with("Pss:")).context("no Pss")?;
     let kib: u64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
     Ok(kib * 1024)
 }

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use anyhow::Result;
 use rustls::{ClientConnection, StreamOwned};
@@ -21,9 +20,8 @@ pub fn open(address: SocketAddr, is_tls: bool, count: usize) -> Result<Held> {
     let mut held = Held { _plain: Vec::new(), _secured: Vec::new() };
     let config = super::tls()?;
     let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
-    for _ in 0..count {
-        let mut tcp = TcpStream::connect(address)?;
-        tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
+    for nth in 0..count {
+        let mut tcp = super::connect_nth(address, nth)?;
         if is_tls {
             let mut io = StreamOwned::new(ClientConnection::new(config.clone(), super::server_name()?)?, tcp);
             io.write_all(request.as_bytes())?;

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use anyhow::{Result, bail};
 use rustls::{ClientConnection, StreamOwned};
@@ -23,8 +22,19 @@ pub struct Messages {
 
 /// Tunnels that stay open and silent until this is dropped.
 pub struct Held {
-    _plain: Vec<TcpStream>,
-    _secured: Vec<StreamOwned<ClientConnection, TcpStream>>,
+    plain: Vec<TcpStream>,
+    secured: Vec<StreamOwned<ClientConnection, TcpStream>>,
+}
+
+impl Held {
+    /// How many of them do not echo any more.
+    pub fn broken(&mut self) -> usize {
+        let frame = frame(32, mask(0));
+        let mut echoed = vec![0; frame.len()];
+        let plain = self.plain.iter_mut().filter_map(|io| exchange(io, &frame, &mut echoed).err()).count();
+        let secured = self.secured.iter_mut().filter_map(|io| exchange(io, &frame, &mut echoed).err());
+        plain + secured.count()
+    }
 }
 
 /// Sends the messages and waits for each echo. Gives the messages that came back.
@@ -44,17 +54,17 @@ pub fn run(address: SocketAddr, is_tls: bool, messages: Messages) -> Result<f64>
 
 /// Opens `count` tunnels, has one message echoed by each and keeps them.
 pub fn open(address: SocketAddr, is_tls: bool, count: usize) -> Result<Held> {
-    let mut held = Held { _plain: Vec::new(), _secured: Vec::new() };
+    let mut held = Held { plain: Vec::new(), secured: Vec::new() };
     for number in 0..count {
         let frame = frame(32, mask(number));
-        let mut tcp = connect(address)?;
+        let mut tcp = super::connect_nth(address, number)?;
         if is_tls {
             let mut io = secured(tcp)?;
             converse(&mut io, &frame, 1)?;
-            held._secured.push(io);
+            held.secured.push(io);
         } else {
             converse(&mut tcp, &frame, 1)?;
-            held._plain.push(tcp);
+            held.plain.push(tcp);
         }
     }
     Ok(held)
@@ -68,7 +78,7 @@ fn one_tunnel(address: SocketAddr, is_tls: bool, frame: &[u8], count: usize) -> 
 fn connect(address: SocketAddr) -> Result<TcpStream> {
     let tcp = TcpStream::connect(address)?;
     tcp.set_nodelay(true)?;
-    tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
+    tcp.set_read_timeout(Some(super::PATIENCE))?;
     Ok(tcp)
 }
 
@@ -79,11 +89,14 @@ fn secured(tcp: TcpStream) -> Result<StreamOwned<ClientConnection, TcpStream>> {
 fn converse<S: Read + Write>(io: &mut S, frame: &[u8], count: usize) -> Result<()> {
     upgrade(io)?;
     let mut echoed = vec![0; frame.len()];
-    for _ in 0..count {
-        io.write_all(frame)?;
-        io.flush()?;
-        io.read_exact(&mut echoed)?;
-    }
+    (0..count).try_for_each(|_| exchange(io, frame, &mut echoed))
+}
+
+/// Has one message echoed; `echoed` is as long as it is.
+pub(super) fn exchange<S: Read + Write>(io: &mut S, frame: &[u8], echoed: &mut [u8]) -> Result<()> {
+    io.write_all(frame)?;
+    io.flush()?;
+    io.read_exact(echoed)?;
     if echoed != frame {
         bail!("the echo is not what was sent");
     }
@@ -117,8 +130,15 @@ fn mask(number: usize) -> [u8; 4] {
     (number as u32).wrapping_mul(0x9E37_79B9).wrapping_add(0x5BD1_E995).to_be_bytes()
 }
 
-/// A whole binary message in one frame, masked as a client's has to be.
+/// A whole binary message of so many bytes.
 fn frame(length: usize, mask: [u8; 4]) -> Vec<u8> {
+    let payload: Vec<u8> = (0..length).map(|place| (place % 251) as u8).collect();
+    masked(&payload, mask)
+}
+
+/// A whole binary message in one frame, masked as a client's has to be.
+pub(super) fn masked(payload: &[u8], mask: [u8; 4]) -> Vec<u8> {
+    let length = payload.len();
     let mut frame = vec![0x82];
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short), _) if short < 126 => frame.push(0x80 | short),
@@ -132,7 +152,7 @@ fn frame(length: usize, mask: [u8; 4]) -> Vec<u8> {
         }
     }
     frame.extend_from_slice(&mask);
-    frame.extend((0..length).zip(mask.iter().cycle()).map(|(place, mask)| (place % 251) as u8 ^ mask));
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
     frame
 }
 

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-/// The key that every upgrade of ours is asked with, and the answer to it: those of RFC 6455.
+/// The key that every upgrade of ours is asked with, that of RFC 6455. The gateway asks with its own for a client of HTTP/2.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// The longest head of an upgrade that is understood.
 const HEAD_BYTES: usize = 4096;
 /// Holds a large message whole.
@@ -62,11 +62,12 @@ async fn tunnel(mut stream: TcpStream) -> io::Result<()> {
             return Ok(());
         }
     }
-    drop(head);
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {ACCEPT}\r\n\r\n"
+         Sec-WebSocket-Accept: {}\r\n\r\n",
+        derive_accept_key(key_of(&head).as_bytes())
     );
+    drop(head);
     stream.write_all(answer.as_bytes()).await?;
     drop(answer);
     // An idle one costs this process no buffer.
@@ -79,6 +80,13 @@ async fn tunnel(mut stream: TcpStream) -> io::Result<()> {
         }
         stream.write_all(buffer.get(..read).unwrap_or_default()).await?;
     }
+}
+
+fn key_of(head: &[u8]) -> String {
+    let head = String::from_utf8_lossy(head);
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    let key = fields.find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"));
+    key.map_or(String::new(), |(_, key)| key.trim().to_owned())
 }
 
 async fn datagrams(socket: UdpSocket) {

@@ -1,11 +1,13 @@
-//! The gateway beside nginx, HAProxy and caddy on the same work, interleaved in one run.
+//! The gateway beside nginx, HAProxy and caddy, sshd and websockify on the same work, interleaved in one run.
 //!
-//! Needs nginx, haproxy, caddy, wrk, h2load, openssl and taskset. Proxies have one worker on core 0; load and origin are on
-//! core 1. The headline figure is CPU seconds of the proxy from `/proc`, not throughput: the machine is shared.
+//! Needs nginx, haproxy, caddy, wrk, h2load, openssl and taskset; sshd and ssh; websockify: what the work that is asked for
+//! takes. Proxies have one worker on core 0; load and origin are on core 1. The headline figure is CPU seconds of the proxy
+//! from `/proc`, not throughput: the machine is shared.
 
 mod tunnels;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,11 +16,15 @@ use anyhow::{Context, Result};
 use benches::http::Connection;
 use benches::load::bulk::{self, Direction};
 use benches::load::handshake::{Exchange, Wish};
-use benches::load::{self, handshake, idle, open_loop};
+use benches::load::{self, handshake, idle, open_loop, tunnel};
 use benches::peers::{self, Behind, Proxy};
 use benches::process::{self, anonymous_bytes, tree_cpu_seconds};
 use benches::stats::{median, percentile};
+use benches::table::Table;
 use clap::{Parser, ValueEnum};
+
+/// Bytes that large things are counted by where they are compared with a bound in GiB.
+const GIB: f64 = (1_u64 << 30) as f64;
 
 /// Compares the gateway with its peers.
 #[derive(Parser)]
@@ -53,6 +59,15 @@ struct Arguments {
     /// Idle connections, or tunnels, whose memory is measured.
     #[arg(long, default_value_t = 4_000)]
     idle: usize,
+    /// WebSockets that are open and silent while routes change.
+    #[arg(long, default_value_t = 0)]
+    tunnels: usize,
+}
+
+impl Arguments {
+    fn wants(&self, work: Work) -> bool {
+        self.work.is_empty() || self.work.contains(&work)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -87,30 +102,56 @@ enum Work {
     ForwardUdp,
 }
 
+/// What the proxies for the web are needed for.
+const WEB: [Work; 14] = [
+    Work::Small,
+    Work::Tls,
+    Work::H2,
+    Work::Bulk,
+    Work::Handshake,
+    Work::Resume,
+    Work::Latency,
+    Work::Idle,
+    Work::Changes,
+    Work::TunnelSmall,
+    Work::TunnelLarge,
+    Work::TunnelIdle,
+    Work::ForwardTcp,
+    Work::ForwardUdp,
+];
+
 #[expect(clippy::print_stdout, reason = "a measurement's result is its output")]
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    raise_open_files();
+    process::raise_open_files();
     println!("machine: {}", process::machine());
     process::pin(std::process::id(), 1)?;
     let directory = tempfile::Builder::new().prefix("gh").tempdir()?;
-    let origin = peers::origin(directory.path())?;
+    if WEB.iter().any(|work| arguments.wants(*work)) {
+        web(&arguments, directory.path())?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "a measurement's result is its output")]
+fn web(arguments: &Arguments, folder: &Path) -> Result<()> {
+    let origin = peers::origin(folder)?;
     let behind = Behind { origin: origin.address, echo: peers::echo::start()? };
-    let mut proxies = peers::start(directory.path(), behind, &arguments.peer, arguments.routes)?;
-    let wants = |work| arguments.work.is_empty() || arguments.work.contains(&work);
+    let mut proxies = peers::start(folder, behind, &arguments.peer, arguments.routes)?;
+    let wants = |work| arguments.wants(work);
     let per_requests = 100_000.0;
     let (connections, seconds) = (arguments.connections, arguments.seconds);
     if wants(Work::Small) {
         let run = |proxy: &Proxy| load::wrk(proxy.http, false, connections, seconds);
-        cpu("1 KiB plain, CPU s per 100 000 requests", &arguments, &proxies, per_requests, run)?;
+        cpu("1 KiB plain, CPU s per 100 000 requests", arguments, &proxies, per_requests, run)?;
     }
     if wants(Work::Tls) {
         let run = |proxy: &Proxy| load::wrk(proxy.https, true, connections, seconds);
-        cpu("1 KiB TLS, CPU s per 100 000 requests", &arguments, &proxies, per_requests, run)?;
+        cpu("1 KiB TLS, CPU s per 100 000 requests", arguments, &proxies, per_requests, run)?;
     }
     if wants(Work::H2) {
         let run = |proxy: &Proxy| load::h2load(proxy.https, connections.min(8), seconds);
-        cpu("1 KiB HTTP/2 over TLS, CPU s per 100 000 requests", &arguments, &proxies, per_requests, run)?;
+        cpu("1 KiB HTTP/2 over TLS, CPU s per 100 000 requests", arguments, &proxies, per_requests, run)?;
     }
     if wants(Work::Bulk) {
         for (title, is_tls, way) in [
@@ -122,7 +163,7 @@ fn main() -> Result<()> {
             let run = |proxy: &Proxy| {
                 bulk::run(if is_tls { proxy.https } else { proxy.http }, is_tls, way, (4, 20))
             };
-            cpu(title, &arguments, &proxies, 1e9, run)?;
+            cpu(title, arguments, &proxies, 1e9, run)?;
         }
     }
     if wants(Work::Handshake) {
@@ -131,7 +172,7 @@ fn main() -> Result<()> {
             (Exchange::Hybrid, "the same where X25519MLKEM768 is offered, too"),
         ] {
             let run = |proxy: &Proxy| handshake::run(proxy.https, Wish { resumes: false, exchange }, seconds);
-            cpu(title, &arguments, &proxies, 1_000.0, run)?;
+            cpu(title, arguments, &proxies, 1_000.0, run)?;
             for proxy in &proxies {
                 println!("  {:10} {}", proxy.name, handshake::agreed(proxy.https, exchange)?);
             }
@@ -142,20 +183,20 @@ fn main() -> Result<()> {
             proxies.into_iter().partition(|proxy| handshake::is_resumed(proxy.https).unwrap_or(false));
         let wish = Wish { resumes: true, exchange: Exchange::X25519 };
         let run = |proxy: &Proxy| handshake::run(proxy.https, wish, seconds);
-        cpu("resumed TLS handshakes, CPU s per 1 000", &arguments, &resuming, 1_000.0, run)?;
+        cpu("resumed TLS handshakes, CPU s per 1 000", arguments, &resuming, 1_000.0, run)?;
         others.iter().for_each(|proxy| println!("  {:10} resumes no session", proxy.name));
         proxies = resuming.into_iter().chain(others).collect();
     }
     if wants(Work::Latency) {
-        latency(&arguments, &proxies)?;
+        latency(arguments, &proxies)?;
     }
     if wants(Work::Changes) {
-        changes(&arguments, &proxies)?;
+        changes(arguments, &proxies)?;
     }
     if wants(Work::Idle) {
-        memory(&arguments, &proxies)?;
+        memory(arguments, &proxies)?;
     }
-    tunnels::run(&arguments, &proxies, behind, wants)
+    tunnels::run(arguments, &proxies, behind)
 }
 
 /// Runs a piece of work on each proxy in turn, several times, and prints the medians of CPU per `unit` of its result.
@@ -166,29 +207,19 @@ fn cpu(
     proxies: &[Proxy],
     unit: f64,
     work: impl Fn(&Proxy) -> Result<f64>,
-) -> Result<()> {
-    println!("\n{title}");
-    let mut samples: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+) -> Result<Table> {
+    let mut table = Table::new(title);
     for round in 0..=arguments.rounds {
         for proxy in proxies {
             let before = tree_cpu_seconds(proxy.pid)?;
             let done = work(proxy).with_context(|| proxy.name)?;
             if round > 0 {
-                let cost = (tree_cpu_seconds(proxy.pid)? - before) / done * unit;
-                samples.entry(proxy.name).or_default().push(cost);
+                table.add(proxy.name, (tree_cpu_seconds(proxy.pid)? - before) / done * unit);
             }
         }
     }
-    // nginx comes first of the proxies, the plainest thing that does the work first of others.
-    let base = proxies.first().and_then(|proxy| samples.get_mut(proxy.name)).map(|samples| median(samples));
-    for proxy in proxies {
-        let Some(samples) = samples.get_mut(proxy.name) else { continue };
-        let (least, most) = (percentile(samples, 0.0), percentile(samples, 1.0));
-        let middle = median(samples);
-        let ratio = base.map_or(String::new(), |base| format!("ratio {:.2}", middle / base));
-        println!("  {:10} median {middle:.3} ({least:.3} to {most:.3})  {ratio}", proxy.name);
-    }
-    Ok(())
+    print!("{table}");
+    Ok(table)
 }
 
 /// Half of what nginx can do at most, in requests a second.
@@ -226,6 +257,7 @@ fn changes(arguments: &Arguments, proxies: &[Proxy]) -> Result<()> {
     let Some(proxy) = proxies.iter().find(|proxy| proxy.data.is_some()) else { return Ok(()) };
     let data = proxy.data.clone().context("a gateway has a data directory")?;
     let rate = half_rate(proxies)?.min(arguments.rate);
+    let mut held = tunnel::open(proxy.http, false, arguments.tunnels)?;
     let (mut quiet, mut busy, mut failed, mut made) = (Vec::new(), Vec::new(), 0, 0);
     for round in 0..=arguments.rounds {
         let mut calm = open_loop::run(proxy.http, rate, arguments.seconds, 64)?;
@@ -250,11 +282,14 @@ fn changes(arguments: &Arguments, proxies: &[Proxy]) -> Result<()> {
          changing, ratio {:.2}",
         busy / quiet
     );
+    let broken = held.broken();
+    println!("{} WebSockets were open meanwhile and {broken} of them are broken", arguments.tunnels);
+    anyhow::ensure!(broken == 0, "WebSockets did not outlive the changes");
     Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the rate of the changes")]
-fn change_until(data: &std::path::Path, round: usize, stop: &AtomicBool, count: &AtomicU64) -> Result<()> {
+fn change_until(data: &Path, round: usize, stop: &AtomicBool, count: &AtomicU64) -> Result<()> {
     let mut admin = Connection::admin(data)?;
     let mut next = Instant::now();
     while !stop.load(Ordering::Relaxed) {
@@ -277,10 +312,14 @@ fn memory(arguments: &Arguments, proxies: &[Proxy]) -> Result<()> {
     println!("\nmemory of an idle connection, KiB ({} of them)", arguments.idle);
     for proxy in proxies {
         let mut figures = Vec::new();
-        for (address, is_tls) in [(proxy.http, false), (proxy.https, true)] {
+        let doors = [(proxy.http, false), (proxy.https, true)];
+        for (address, is_tls) in doors {
             // What the first connections make the allocator keep is not theirs.
-            drop(idle::open(address, is_tls, 200)?);
-            let before = anonymous_bytes(proxy.pid)?;
+            drop(idle::open(address, is_tls, arguments.idle.min(200))?);
+        }
+        // One beginning for both: memory that plain ones leave behind would otherwise be a gift to those over TLS.
+        let before = anonymous_bytes(proxy.pid)?;
+        for (address, is_tls) in doors {
             let held = idle::open(address, is_tls, arguments.idle)?;
             std::thread::sleep(Duration::from_millis(2_500));
             let grown = anonymous_bytes(proxy.pid)?.saturating_sub(before);
@@ -291,12 +330,4 @@ fn memory(arguments: &Arguments, proxies: &[Proxy]) -> Result<()> {
         println!("  {:10} plain {plain:.1}  TLS {tls:.1}", proxy.name);
     }
     Ok(())
-}
-
-/// As many open files as the system lets us have; the peers inherit them.
-fn raise_open_files() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let most = getrlimit(Resource::Nofile).maximum;
-    // Fewer files only mean fewer idle connections, which then fail loudly.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
 }
