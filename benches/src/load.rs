@@ -4,7 +4,9 @@ pub mod bulk;
 pub mod datagrams;
 pub mod handshake;
 pub mod idle;
+pub mod jumps;
 pub mod open_loop;
+pub mod ssh;
 pub mod tunnel;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};

@@ -5,6 +5,8 @@
 
 pub mod echo;
 pub mod forwards;
+pub mod gate;
+pub mod ssh;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};

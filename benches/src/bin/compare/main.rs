@@ -4,6 +4,7 @@
 //! takes. Proxies have one worker on core 0; load and origin are on core 1. The headline figure is CPU seconds of the proxy
 //! from `/proc`, not throughput: the machine is shared.
 
+mod ssh;
 mod tunnels;
 
 use std::collections::BTreeMap;
@@ -62,6 +63,15 @@ struct Arguments {
     /// WebSockets that are open and silent while routes change.
     #[arg(long, default_value_t = 0)]
     tunnels: usize,
+    /// Idle jumps that are held through the gateway.
+    #[arg(long, default_value_t = 2_000)]
+    jumps: usize,
+    /// The same through sshd, which has two processes for each.
+    #[arg(long, default_value_t = 200)]
+    sshd_jumps: usize,
+    /// Logins through each jump host in each round.
+    #[arg(long, default_value_t = 10)]
+    logins: usize,
 }
 
 impl Arguments {
@@ -100,6 +110,14 @@ enum Work {
     ForwardTcp,
     /// Datagrams echoed through a UDP forward, beside socat.
     ForwardUdp,
+    /// Bytes from behind a jump host, beside sshd.
+    SshDown,
+    /// Bytes to behind it.
+    SshUp,
+    /// Logins by `ssh -J`.
+    SshLogin,
+    /// Memory of an idle jump.
+    SshIdle,
 }
 
 /// What the proxies for the web are needed for.
@@ -130,7 +148,7 @@ fn main() -> Result<()> {
     if WEB.iter().any(|work| arguments.wants(*work)) {
         web(&arguments, directory.path())?;
     }
-    Ok(())
+    ssh::run(&arguments, directory.path())
 }
 
 #[expect(clippy::print_stdout, reason = "a measurement's result is its output")]
