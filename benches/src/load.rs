@@ -6,8 +6,11 @@ pub mod handshake;
 pub mod idle;
 pub mod jumps;
 pub mod open_loop;
+pub mod screen;
 pub mod ssh;
+pub mod terminal;
 pub mod tunnel;
+pub mod websocket;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;

@@ -6,6 +6,7 @@
 pub mod echo;
 pub mod forwards;
 pub mod gate;
+pub mod screen;
 pub mod ssh;
 
 use std::fs;

@@ -4,6 +4,7 @@
 //! takes. Proxies have one worker on core 0; load and origin are on core 1. The headline figure is CPU seconds of the proxy
 //! from `/proc`, not throughput: the machine is shared.
 
+mod consoles;
 mod ssh;
 mod tunnels;
 
@@ -72,6 +73,9 @@ struct Arguments {
     /// Logins through each jump host in each round.
     #[arg(long, default_value_t = 10)]
     logins: usize,
+    /// Keys that are pressed in each round and terminal.
+    #[arg(long, default_value_t = 500)]
+    keys: usize,
 }
 
 impl Arguments {
@@ -118,6 +122,10 @@ enum Work {
     SshLogin,
     /// Memory of an idle jump.
     SshIdle,
+    /// Time from a key to its echo, in the browser's terminal and by `ssh`.
+    Keystroke,
+    /// Messages through the bridge to a VNC server, beside websockify.
+    Vnc,
 }
 
 /// What the proxies for the web are needed for.
@@ -148,7 +156,8 @@ fn main() -> Result<()> {
     if WEB.iter().any(|work| arguments.wants(*work)) {
         web(&arguments, directory.path())?;
     }
-    ssh::run(&arguments, directory.path())
+    ssh::run(&arguments, directory.path())?;
+    consoles::run(&arguments, directory.path())
 }
 
 #[expect(clippy::print_stdout, reason = "a measurement's result is its output")]
