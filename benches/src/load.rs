@@ -3,6 +3,7 @@
 pub mod bulk;
 pub mod datagrams;
 pub mod handshake;
+pub mod held;
 pub mod idle;
 pub mod jumps;
 pub mod open_loop;

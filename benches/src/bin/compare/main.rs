@@ -5,6 +5,7 @@
 //! from `/proc`, not throughput: the machine is shared.
 
 mod consoles;
+mod held;
 mod ssh;
 mod tunnels;
 
@@ -58,7 +59,7 @@ struct Arguments {
     /// Millions of bytes that each round moves through tunnels and forwards.
     #[arg(long, default_value_t = 1_000)]
     megabytes: usize,
-    /// Idle connections, or tunnels, whose memory is measured.
+    /// Idle connections, or tunnels, whose memory is measured; tunnels that are held.
     #[arg(long, default_value_t = 4_000)]
     idle: usize,
     /// WebSockets that are open and silent while routes change.
@@ -126,6 +127,8 @@ enum Work {
     Keystroke,
     /// Messages through the bridge to a VNC server, beside websockify.
     Vnc,
+    /// Tunnels that are open while routes change and the gateway is upgraded: none may close.
+    TunnelsHeld,
 }
 
 /// What the proxies for the web are needed for.
@@ -157,7 +160,8 @@ fn main() -> Result<()> {
         web(&arguments, directory.path())?;
     }
     ssh::run(&arguments, directory.path())?;
-    consoles::run(&arguments, directory.path())
+    consoles::run(&arguments, directory.path())?;
+    held::run(&arguments, directory.path())
 }
 
 #[expect(clippy::print_stdout, reason = "a measurement's result is its output")]
