@@ -3,6 +3,7 @@
 mod bounds;
 mod change;
 mod doors;
+mod memory;
 mod plan;
 mod stage;
 mod tcp;

@@ -8,7 +8,8 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use nix::libc;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, recvmsg, sendmsg,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrLike, SockaddrStorage, recvmsg,
+    sendmmsg,
 };
 use rustix::net::SendFlags;
 use tokio::io::Interest;
@@ -19,16 +20,29 @@ const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 /// A socket that clients send to.
 pub(super) struct Gate {
     socket: UdpSocket,
-    /// Room for what the kernel says about a datagram, where it is asked.
-    control: Option<RefCell<Vec<u8>>>,
+    /// Where the socket has several addresses: room for what the kernel says about a datagram, and for what it is told
+    /// about an answer.
+    several: Option<Several>,
+}
+
+struct Several {
+    heard: RefCell<Vec<u8>>,
+    told: RefCell<MultiHeaders<SockaddrStorage>>,
 }
 
 impl Gate {
     /// A gate of a socket that is bound to this address.
     pub(super) fn new(socket: std::net::UdpSocket, ip: IpAddr) -> io::Result<Self> {
-        // What the kernel says was asked for before the bind; the room is for the larger of the two families.
-        let control = ip.is_unspecified().then(|| RefCell::new(nix::cmsg_space!(libc::in6_pktinfo)));
-        Ok(Self { socket: UdpSocket::from_std(socket)?, control })
+        // What the kernel says was asked for before the bind.
+        let room = match ip {
+            IpAddr::V4(_) => nix::cmsg_space!(libc::in_pktinfo),
+            IpAddr::V6(_) => nix::cmsg_space!(libc::in6_pktinfo),
+        };
+        let several = ip.is_unspecified().then(|| Several {
+            told: RefCell::new(MultiHeaders::preallocate(1, Some(room.clone()))),
+            heard: RefCell::new(room),
+        });
+        Ok(Self { socket: UdpSocket::from_std(socket)?, several })
     }
 
     /// A second descriptor of the socket.
@@ -47,11 +61,11 @@ impl Gate {
 
     /// A datagram's length, who sent it, and to which address of ours, where there are several.
     pub(super) fn try_recv(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, Option<IpAddr>)> {
-        let Some(control) = &self.control else {
+        let Some(several) = &self.several else {
             return self.socket.try_recv_from(buffer).map(|(count, client)| (count, client, None));
         };
         let fd = self.socket.as_raw_fd();
-        let mut control = control.borrow_mut();
+        let mut control = several.heard.borrow_mut();
         // Its length is what is offered to the kernel.
         let room = control.capacity();
         control.resize(room, 0);
@@ -64,34 +78,42 @@ impl Gate {
         })
     }
 
-    /// Sends to a client, from the address that it uses. Allocates for a socket with several, and for no other.
+    /// Sends to a client, from the address that it uses. Allocates nothing.
     ///
     /// Never waits: what does not fit is lost, as on any way of a datagram.
     pub(super) fn send(&self, datagram: &[u8], to: SocketAddr, from: Option<IpAddr>) -> io::Result<usize> {
-        let Some(from) = from else {
+        let (Some(from), Some(several)) = (from, &self.several) else {
             return Ok(rustix::net::sendto(&self.socket, datagram, SEND, &to)?);
         };
-        let fd = self.socket.as_raw_fd();
-        let to = SockaddrStorage::from(to);
-        let parts = [IoSlice::new(datagram)];
-        let sent = match from {
+        match from {
             IpAddr::V4(ip) => {
                 let info = libc::in_pktinfo {
                     ipi_ifindex: 0,
                     ipi_spec_dst: libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
                     ipi_addr: libc::in_addr { s_addr: 0 },
                 };
-                let said = [ControlMessage::Ipv4PacketInfo(&info)];
-                sendmsg(fd, &parts, &said, MsgFlags::MSG_DONTWAIT, Some(&to))
+                self.send_telling(several, datagram, to, ControlMessage::Ipv4PacketInfo(&info))
             }
             IpAddr::V6(ip) => {
                 let info =
                     libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: ip.octets() }, ipi6_ifindex: 0 };
-                let said = [ControlMessage::Ipv6PacketInfo(&info)];
-                sendmsg(fd, &parts, &said, MsgFlags::MSG_DONTWAIT, Some(&to))
+                self.send_telling(several, datagram, to, ControlMessage::Ipv6PacketInfo(&info))
             }
-        };
-        Ok(sent?)
+        }
+    }
+
+    /// By the call for several datagrams: that for one has `nix` make room for what is told each time.
+    fn send_telling(
+        &self,
+        several: &Several,
+        datagram: &[u8],
+        to: SocketAddr,
+        told: ControlMessage<'_>,
+    ) -> io::Result<usize> {
+        let mut headers = several.told.borrow_mut();
+        let (parts, to) = ([IoSlice::new(datagram)], [Some(SockaddrStorage::from(to))]);
+        sendmmsg(self.socket.as_raw_fd(), &mut headers, [&parts], to, [told], MsgFlags::MSG_DONTWAIT)?;
+        Ok(datagram.len())
     }
 }
 
