@@ -123,7 +123,7 @@ fn read_answer(client: &mut impl Read) {
 }
 
 /// A client's side that believes every certificate.
-fn believing() -> Arc<ClientConfig> {
+pub(super) fn believing() -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = config.dangerous().with_custom_certificate_verifier(Arc::new(Believing));
