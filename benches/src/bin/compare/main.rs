@@ -335,10 +335,6 @@ fn change_until(data: &Path, round: usize, stop: &AtomicBool, count: &AtomicU64)
 }
 
 #[expect(clippy::print_stdout, reason = "a measurement's result is its output")]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "time for the proxy to give buffers back: it tells nobody when it has"
-)]
 fn memory(arguments: &Arguments, proxies: &[Proxy]) -> Result<()> {
     println!("\nmemory of an idle connection, KiB ({} of them)", arguments.idle);
     for proxy in proxies {
@@ -352,10 +348,11 @@ fn memory(arguments: &Arguments, proxies: &[Proxy]) -> Result<()> {
         let before = anonymous_bytes(proxy.pid)?;
         for (address, is_tls) in doors {
             let held = idle::open(address, is_tls, arguments.idle)?;
-            std::thread::sleep(Duration::from_millis(2_500));
+            tunnels::settle(2_500);
             let grown = anonymous_bytes(proxy.pid)?.saturating_sub(before);
             figures.push(grown as f64 / 1024.0 / arguments.idle as f64);
             drop(held);
+            tunnels::settle(500);
         }
         let [plain, tls] = figures.as_slice() else { continue };
         println!("  {:10} plain {plain:.1}  TLS {tls:.1}", proxy.name);

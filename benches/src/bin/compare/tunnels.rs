@@ -114,6 +114,6 @@ fn idle_of(proxy: &Proxy, is_tls: bool, count: usize, before: (u64, usize)) -> R
     clippy::disallowed_methods,
     reason = "time for the proxy to give buffers back: it tells nobody when it has"
 )]
-fn settle(ms: u64) {
+pub(super) fn settle(ms: u64) {
     std::thread::sleep(Duration::from_millis(ms));
 }
