@@ -23,6 +23,8 @@ pub mod kind {
 
 /// The stream ends here.
 pub const END_STREAM: u8 = 1;
+/// An answer to SETTINGS or PING.
+pub const ACK: u8 = 1;
 /// The header block ends here.
 pub const END_HEADERS: u8 = 4;
 
@@ -187,6 +189,22 @@ impl Frames {
     /// The next frame; `None` at the connection's end.
     pub async fn next(&mut self) -> Option<Came> {
         within("a frame", read_frame(&mut self.io)).await
+    }
+
+    /// The next headers, data or end of a stream; what is said of others and of the connection is passed over, but for
+    /// its questions, which are answered.
+    pub async fn next_of(&mut self, stream: u32) -> Option<Came> {
+        loop {
+            let came = self.next().await?;
+            match came.kind {
+                kind::SETTINGS | kind::PING if came.flags & ACK == 0 => {
+                    let payload = if came.kind == kind::PING { came.payload } else { Vec::new() };
+                    self.send(&frame(came.kind, ACK, 0, &payload)).await;
+                }
+                kind::HEADERS | kind::DATA | kind::RST_STREAM if came.stream == stream => return Some(came),
+                _ => {}
+            }
+        }
     }
 
     /// Reads what becomes of a stream.

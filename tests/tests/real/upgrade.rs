@@ -1,5 +1,7 @@
 //! The gateway is replaced under traffic: nothing is refused, nothing closes, and everybody knows who serves.
 
+mod held;
+
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
