@@ -7,6 +7,7 @@
 
 mod compact;
 mod form;
+mod plain;
 mod record;
 mod redact;
 mod ring;

@@ -8,6 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use config::settings::{AccessFormat, AccessLog};
 
+use super::plain;
 use super::record::{Record, TlsFacts, UpstreamWay};
 use super::redact::Redactor;
 
@@ -49,11 +50,16 @@ impl Form {
     fn json(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         let mut object = Object::begin(out);
         let millis = record.at.subsec_millis();
-        object.shown("ts", format_args!("{}.{millis:03}Z", self.clock.rfc3339));
+        object.key("ts");
+        object.out.push(b'"');
+        object.out.extend_from_slice(self.clock.rfc3339.as_bytes());
+        object.out.push(b'.');
+        plain::millis(millis, object.out);
+        object.out.extend_from_slice(b"Z\"");
         object.text("request_id", record.request);
-        object.shown("trace_id", format_args!("{:032x}", u128::from_be_bytes(record.trace)));
-        object.shown("client_ip", record.client);
-        object.shown("peer", record.peer);
+        object.shown("trace_id", |out| plain::hex(record.trace, out));
+        object.shown("client_ip", |out| plain::ip(record.client, out));
+        object.shown("peer", |out| plain::address(record.peer, out));
         object.text("method", record.method);
         object.text("scheme", if record.is_secured { b"https" } else { b"http" });
         object.text("host", record.host);
@@ -74,7 +80,7 @@ impl Form {
             object.number("generation", record.generation);
         }
         if let Some(route) = record.route {
-            object.shown("route", route);
+            object.shown("route", |out| plain::id(route.to_bytes(), out));
         }
         if let Some(way) = &record.upstream {
             upstream(&mut object, way);
@@ -132,10 +138,10 @@ impl Form {
 
 fn upstream(object: &mut Object<'_>, way: &UpstreamWay) {
     if let Some(endpoint) = way.endpoint {
-        object.shown("endpoint", endpoint);
+        object.shown("endpoint", |out| plain::id(endpoint.to_bytes(), out));
     }
     if let Some(address) = way.address {
-        object.shown("upstream", address);
+        object.shown("upstream", |out| plain::address(address, out));
     }
     if let Some(connected) = way.connected {
         object.seconds("upstream_connect_time", connected);
@@ -187,18 +193,20 @@ impl<'a> Object<'a> {
 
     fn number(&mut self, key: &str, number: u64) {
         self.key(key);
-        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+        plain::number(number, self.out);
     }
 
     fn seconds(&mut self, key: &str, micros: u64) {
         self.key(key);
-        let _ = write!(self.out, "{}.{:06}", micros / 1_000_000, micros % 1_000_000);
+        plain::seconds(micros, self.out);
     }
 
     /// What needs no escapes.
-    fn shown(&mut self, key: &str, value: impl std::fmt::Display) {
+    fn shown(&mut self, key: &str, write: impl FnOnce(&mut Vec<u8>)) {
         self.key(key);
-        let _ = write!(self.out, "\"{value}\"");
+        self.out.push(b'"');
+        write(self.out);
+        self.out.push(b'"');
     }
 
     fn text(&mut self, key: &str, text: &[u8]) {
@@ -218,6 +226,9 @@ impl<'a> Object<'a> {
 /// The inside of a JSON string. C1 controls and the marks that turn writing around are escaped too: a line is read on
 /// terminals.
 fn escaped(text: &[u8], out: &mut Vec<u8>) {
+    if plain::is_plain(text) {
+        return out.extend_from_slice(text);
+    }
     for chunk in text.utf8_chunks() {
         let mut plain = 0;
         let valid = chunk.valid();
