@@ -31,6 +31,7 @@ pub mod guard;
 pub mod http;
 pub mod listener;
 pub mod live;
+pub(crate) mod plain;
 pub mod relay;
 pub mod session;
 pub(crate) mod splice;

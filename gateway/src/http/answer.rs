@@ -9,6 +9,8 @@ use config::limits;
 use config::snapshot::{Action, Generation, Respond, Route};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
+use uuid::Uuid;
+use uuid::fmt::Simple;
 
 use super::codec::{Known, Span, Version, list};
 use super::door::Asked;
@@ -93,11 +95,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
             !id.is_empty() && id.len() <= limits::REQUEST_ID_BYTES_MAX && id.iter().all(is_plain)
         });
         request_id.clear();
-        // Writing to a String cannot fail.
-        let _ = match theirs.and_then(|id| std::str::from_utf8(id).ok()) {
-            Some(id) => write!(request_id, "{id}"),
-            None => write!(request_id, "{:016x}{:016x}", self.id, self.requests),
-        };
+        match theirs.and_then(|id| std::str::from_utf8(id).ok()) {
+            Some(id) => request_id.push_str(id),
+            None => {
+                let mut text = [0; Simple::LENGTH];
+                let number = Uuid::from_u64_pair(self.id, self.requests).simple();
+                request_id.push_str(number.encode_lower(&mut text));
+            }
+        }
     }
 
     /// How to answer a request that was understood.

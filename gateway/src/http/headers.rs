@@ -12,6 +12,7 @@ use super::door::Asked;
 use super::filters::fields::{Edits, Scope};
 use super::filters::path;
 use super::trace::Trace;
+use crate::plain;
 
 /// What a request head is made of.
 pub(super) struct Outbound<'a> {
@@ -126,22 +127,25 @@ fn passes_upstream(known: Known, is_trusted: bool) -> bool {
     }
 }
 
-// Writing to a Vec cannot fail, so the results below are dropped.
 fn forwarding(out: &mut Vec<u8>, parts: &Outbound<'_>) {
     let Outbound { head, bytes, client, .. } = parts;
-    let _ = write!(out, "X-Real-IP: {}\r\nX-Forwarded-For: ", client.address);
+    out.extend_from_slice(b"X-Real-IP: ");
+    plain::ip(client.address, out);
+    out.extend_from_slice(b"\r\nX-Forwarded-For: ");
     if client.is_trusted {
         let mut said = head.all(Known::XForwardedFor).peekable();
         // It was told by `Forwarded` alone; readers of this field are to learn it too.
         if said.peek().is_none() && client.address != client.peer {
-            let _ = write!(out, "{}, ", client.address);
+            plain::ip(client.address, out);
+            out.extend_from_slice(b", ");
         }
         for field in said {
             out.extend_from_slice(field.value.of(bytes));
             out.extend_from_slice(b", ");
         }
     }
-    let _ = write!(out, "{}\r\n", client.peer);
+    plain::ip(client.peer, out);
+    out.extend_from_slice(b"\r\n");
     let is_said = |known| client.is_trusted && head.all(known).next().is_some();
     if !is_said(Known::XForwardedProto) {
         let proto: &[u8] = if client.is_secured { b"https" } else { b"http" };
@@ -227,6 +231,7 @@ impl<'a> Policy<'a> {
     /// Writes its fields; on every answer, our own included.
     pub(super) fn write(self, out: &mut Vec<u8>) {
         if let Some(seconds) = self.hsts_seconds {
+            // Writing to a Vec cannot fail.
             let _ = write!(out, "Strict-Transport-Security: max-age={seconds}\r\n");
         }
     }
@@ -241,7 +246,8 @@ impl<'a> Policy<'a> {
 pub(super) fn inbound(out: &mut Vec<u8>, parts: &Inbound<'_>) {
     let Inbound { head, bytes, body, version, connection, policy, to_add } = parts;
     out.extend_from_slice(b"HTTP/1.1 ");
-    let _ = write!(out, "{:03} ", head.status);
+    plain::three_digits(head.status, out);
+    out.push(b' ');
     out.extend_from_slice(head.reason.of(bytes));
     out.extend_from_slice(b"\r\n");
     let has_length = head.status != 204 && head.status >= 200;

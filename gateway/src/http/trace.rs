@@ -9,6 +9,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::codec::{Head, Known};
+use crate::plain;
 
 /// Bytes of a `traceparent` of version 00.
 const LEN: usize = 55;
@@ -51,11 +52,11 @@ impl Trace {
     /// Writes the field that goes upstream.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"traceparent: 00-");
-        hex(out, &self.id);
+        plain::hex(self.id, out);
         out.push(b'-');
-        hex(out, &self.span);
+        pairs(out, &self.span);
         out.push(b'-');
-        hex(out, &[self.flags]);
+        pairs(out, &[self.flags]);
         out.extend_from_slice(b"\r\n");
     }
 
@@ -111,7 +112,8 @@ fn bytes<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     Some(read)
 }
 
-fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
+/// Two digits of lower-case hex for each byte.
+fn pairs(out: &mut Vec<u8>, bytes: &[u8]) {
     let digit = |value: u8| if value < 10 { b'0' + value } else { b'a' + value - 10 };
     for byte in bytes {
         out.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);

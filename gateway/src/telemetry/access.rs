@@ -7,7 +7,6 @@
 
 mod compact;
 mod form;
-mod plain;
 mod record;
 mod redact;
 mod ring;

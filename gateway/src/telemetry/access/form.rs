@@ -8,9 +8,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use config::settings::{AccessFormat, AccessLog};
 
-use super::plain;
 use super::record::{Record, TlsFacts, UpstreamWay};
 use super::redact::Redactor;
+use crate::plain;
 
 /// Writes lines; one thread's.
 #[derive(Debug)]
@@ -49,12 +49,13 @@ impl Form {
 
     fn json(&mut self, record: &Record<'_>, out: &mut Vec<u8>) {
         let mut object = Object::begin(out);
-        let millis = record.at.subsec_millis();
+        // Below a thousand.
+        let millis = record.at.subsec_millis() as u16;
         object.key("ts");
         object.out.push(b'"');
         object.out.extend_from_slice(self.clock.rfc3339.as_bytes());
         object.out.push(b'.');
-        plain::millis(millis, object.out);
+        plain::three_digits(millis, object.out);
         object.out.extend_from_slice(b"Z\"");
         object.text("request_id", record.request);
         object.shown("trace_id", |out| plain::hex(record.trace, out));
