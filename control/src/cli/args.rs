@@ -51,22 +51,22 @@ pub struct Cli {
 pub struct Global {
     /// Data directory; on the machine itself the command talks to the control that owns it, over its unix socket.
     /// Default: /var/lib/gatehouse as root, otherwise $XDG_STATE_HOME/gatehouse or ~/.local/state/gatehouse.
-    #[arg(long, global = true, value_name = "DIR", env = "GATEHOUSE_DATA")]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "DIR", env = "GATEHOUSE_DATA")]
     pub data: Option<PathBuf>,
     /// Talks to a control elsewhere, http:// or https://; the token comes from GATEHOUSE_TOKEN.
-    #[arg(long, global = true, value_name = "URL", env = "GATEHOUSE_URL")]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "URL", env = "GATEHOUSE_URL")]
     pub url: Option<String>,
     /// Certificate authority for an https:// URL, as a PEM file (`gatehouse ca show` prints it).
-    #[arg(long, global = true, value_name = "FILE", env = "GATEHOUSE_CA")]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE", env = "GATEHOUSE_CA")]
     pub ca: Option<PathBuf>,
     /// Form of the output.
-    #[arg(short, long, global = true, value_name = "FORM")]
+    #[arg(short, long, global = true, help_heading = "Global options", value_name = "FORM")]
     pub output: Option<Form>,
     /// Prints nothing but what was asked for.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "Global options")]
     pub quiet: bool,
     /// No colours; the variable NO_COLOR says the same.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     pub no_color: bool,
 }
 
