@@ -36,8 +36,9 @@ pub const COOKIE_SECONDS_MAX: u32 = 400 * 24 * 60 * 60;
 pub const UPSTREAM_IDLE_MS: u64 = 50_000;
 /// Time for one upstream connection to be made, in milliseconds.
 pub const CONNECT_DEADLINE_MS: u64 = 5_000;
-/// Idle upstream connections kept for one endpoint by one worker.
-pub const IDLE_PER_ENDPOINT_MAX: usize = 64;
+/// Idle upstream connections kept for one endpoint by one worker: two HTTP/2 clients with all their streams busy. With fewer
+/// each burst closes some and the next one opens them again, at several times the price of a request.
+pub const IDLE_PER_ENDPOINT_MAX: usize = 256;
 /// Idle upstream connections kept by one worker, all endpoints together: a share of the open files.
 pub const IDLE_PER_WORKER_MAX: usize = 4_096;
 /// Tries of one request: the first, one after a reused connection turned out dead, one more endpoint.
