@@ -1,9 +1,9 @@
 //! The jump host: public key to principal, `direct-tcpip` to granted VMs, everything else refused by construction.
 //!
-//! [`sources`] slows who fails again and again, [`algorithms`] is what we offer, [`server`] is the door: what becomes of
-//! each thing a client can ask. [`auth`] makes a person of a key, [`certificate`] of a certificate; [`rights`] says what
-//! they may reach, and [`jump`] makes a connection of a channel. The inner SSH session is end to end: what passes here is
-//! ciphertext, and the gateway never sees a credential of a VM.
+//! [`sources`] slows who fails again and again, [`room`] bounds who has not authenticated yet, [`algorithms`] is what we
+//! offer, [`server`] is the door: what becomes of each thing a client can ask. [`auth`] makes a person of a key,
+//! [`certificate`] of a certificate; [`rights`] says what they may reach, and [`jump`] makes a connection of a channel. The
+//! inner SSH session is end to end: what passes here is ciphertext, and the gateway never sees a credential of a VM.
 //!
 //! One channel that stands still holds up no other of its connection: russh is patched so that a window is opened again
 //! only for bytes that were taken (`vendor/README.md`).
@@ -14,6 +14,7 @@ mod certificate;
 mod cuttable;
 mod jump;
 mod rights;
+mod room;
 mod server;
 mod sources;
 mod tried;
@@ -22,13 +23,12 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use config::limits;
 use russh::server::{Config, RunningSession};
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -37,6 +37,8 @@ use crate::guard::Permit;
 use crate::telemetry::Counters;
 use crate::worker::{Shared, Worker};
 use cuttable::Cuttable;
+pub use room::Room;
+use room::{Seat, Stay};
 use server::Door;
 use sources::Newcomer;
 pub use sources::Sources;
@@ -49,6 +51,8 @@ struct Connection {
     peer: SocketAddr,
     /// Cancelled to end the connection, and when it has ended.
     closed: CancellationToken,
+    /// Cancelled when the keys are exchanged and the client asks to authenticate.
+    asks: CancellationToken,
     /// Cancelled when somebody authenticated.
     authenticated: CancellationToken,
     /// Cancelled when russh is done with it; `closed` follows at once.
@@ -60,17 +64,18 @@ struct Connection {
     tried: Tried,
 }
 
+/// What the log says of a connection that was displaced.
+const MADE_ROOM: &str = "closed: made room for another that has not authenticated yet either";
+
 /// Serves one SSH connection to its end. Without a generation in force, or without a host key in it, it is closed.
 pub async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, permit: Permit) {
     let _permit = permit;
-    let Some((newcomer, delay)) = worker.shared.ssh_sources.enter(peer.ip()) else {
-        debug!(%peer, "closed: too many connections of this source have not authenticated yet");
-        return;
-    };
+    let (newcomer, delay) = worker.shared.ssh_sources.enter(peer.ip());
     // Slowed before it takes any of the room that all share.
     if !delay.is_zero() {
         tokio::select! {
             () = sleep(delay) => {}
+            () = newcomer.displaced().cancelled() => return debug!(%peer, "{MADE_ROOM}"),
             () = worker.shared.drain.stopping() => return newcomer.excused(),
         }
     }
@@ -78,10 +83,7 @@ pub async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, permit:
         debug!(%peer, "closed: no host key in force");
         return newcomer.excused();
     };
-    let Ok(room) = Arc::clone(&worker.shared.ssh_unauthenticated).try_acquire_owned() else {
-        debug!(%peer, "closed: too many connections have not authenticated yet");
-        return newcomer.excused();
-    };
+    let seat = worker.shared.ssh_room.enter(newcomer.source(), newcomer.displaced().clone());
     if let Err(error) = tcp.set_nodelay(true) {
         debug!(%peer, %error, "nodelay");
     }
@@ -90,6 +92,7 @@ pub async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, permit:
         counters: Arc::clone(&worker.counters),
         peer,
         closed: CancellationToken::new(),
+        asks: CancellationToken::new(),
         authenticated: CancellationToken::new(),
         over: CancellationToken::new(),
         goodbye: AtomicBool::new(false),
@@ -98,7 +101,7 @@ pub async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, permit:
     });
     // However this task ends, the jumps and the session's own task end with it.
     let _closed = connection.closed.clone().drop_guard();
-    match greet(tcp, &connection, config, Waiting { newcomer, room }).await {
+    match greet(tcp, &connection, config, Waiting { newcomer, seat }).await {
         // Nobody aborts the session's task: it did not come back because it panicked.
         Err(russh::Error::Join(_)) => worker.counters.panic(),
         // An ordinary disconnect ends in an error, too.
@@ -116,7 +119,7 @@ pub async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, permit:
 /// What a connection holds until somebody authenticated.
 struct Waiting {
     newcomer: Newcomer,
-    room: OwnedSemaphorePermit,
+    seat: Seat,
 }
 
 /// Greets a client, and attends to it to its end.
@@ -126,13 +129,18 @@ async fn greet(
     config: Arc<Config>,
     waiting: Waiting,
 ) -> Result<(), russh::Error> {
-    let deadline = Instant::now() + Duration::from_millis(limits::SSH_AUTH_DEADLINE_MS);
+    let since = Instant::now();
+    let deadline = since + connection.shared.ssh_room.stay.kex;
     let cuttable = Cuttable::new(tcp, connection.closed.clone());
     let stream = BufReader::with_capacity(limits::SSH_READ_BUFFER_BYTES, cuttable);
     let door = Door::new(Arc::clone(connection), Arc::clone(&config));
     let greeting = timeout_at(deadline, russh::server::run_stream(config, stream, door));
     let greeted = tokio::select! {
         greeted = greeting => greeted,
+        () = waiting.newcomer.displaced().cancelled() => {
+            debug!(peer = %connection.peer, "{MADE_ROOM}");
+            return Ok(());
+        }
         () = connection.shared.drain.stopping() => {
             waiting.newcomer.excused();
             return Ok(());
@@ -144,7 +152,7 @@ async fn greet(
             Ok(())
         }
         Ok(Err(error)) => Err(error),
-        Ok(Ok(session)) => attend(session, connection, waiting, deadline).await,
+        Ok(Ok(session)) => attend(session, connection, waiting, since).await,
     }
 }
 
@@ -153,18 +161,22 @@ async fn attend(
     mut session: RunningSession<Door>,
     connection: &Connection,
     waiting: Waiting,
-    deadline: Instant,
+    since: Instant,
 ) -> Result<(), russh::Error> {
     tokio::select! {
         // First, in case both are so.
         biased;
         () = connection.authenticated.cancelled() => {
             waiting.newcomer.logged_in();
-            drop(waiting.room);
+            drop(waiting.seat);
         }
         end = &mut session => return end,
-        () = sleep_until(deadline) => {
-            debug!(peer = %connection.peer, "closed: not authenticated in time");
+        what = overdue(connection, since) => {
+            debug!(peer = %connection.peer, "closed: {what} in time");
+            connection.closed.cancel();
+        }
+        () = waiting.newcomer.displaced().cancelled() => {
+            debug!(peer = %connection.peer, "{MADE_ROOM}");
             connection.closed.cancel();
         }
         () = connection.shared.drain.stopping() => {
@@ -177,6 +189,17 @@ async fn attend(
         () = no_more_to_do(connection) => connection.closed.cancel(),
     }
     session.await
+}
+
+/// Resolves when a client that came at `since` has taken too long, with what it did not do.
+async fn overdue(connection: &Connection, since: Instant) -> &'static str {
+    let Stay { kex, auth } = connection.shared.ssh_room.stay;
+    tokio::select! {
+        () = connection.asks.cancelled() => {}
+        () = sleep_until(since + kex) => return "no keys exchanged",
+    }
+    sleep_until(since + auth).await;
+    "not authenticated"
 }
 
 /// Resolves when the process is on its way out and the connection has no channel left.

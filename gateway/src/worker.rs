@@ -44,7 +44,7 @@ pub struct Shared {
     /// Open tunnels and jumps.
     pub sessions: Arc<Sessions>,
     /// Room for SSH connections that have not authenticated yet.
-    pub ssh_unauthenticated: Arc<Semaphore>,
+    pub ssh_room: Arc<crate::ssh::Room>,
     /// What sources of SSH connections did before they authenticated.
     pub ssh_sources: Arc<crate::ssh::Sources>,
     /// Which console tickets were redeemed.
@@ -114,7 +114,7 @@ impl Shared {
             sessions: Arc::new(Sessions::telling(Arc::clone(&audit))),
             audit,
             asking: crate::sync::Asking::default(),
-            ssh_unauthenticated: Arc::new(Semaphore::new(limits::SSH_UNAUTHENTICATED_MAX)),
+            ssh_room: Arc::default(),
             ssh_sources: Arc::default(),
             consoles: crate::console::Redeemed::default(),
             terminals: crate::terminal::Terminals::default(),

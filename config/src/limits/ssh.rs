@@ -2,6 +2,9 @@
 
 /// Time from connect to authenticated on SSH, in milliseconds (OpenSSH's LoginGraceTime is 120 s).
 pub const SSH_AUTH_DEADLINE_MS: u64 = 30_000;
+/// Time from connect to the end of the first key exchange on SSH, in milliseconds: no person acts in it, and three round
+/// trips and 100 ms of computing fit many times.
+pub const SSH_KEX_DEADLINE_MS: u64 = 10_000;
 /// Authentication attempts on one SSH connection (OpenSSH's MaxAuthTries is 6; scenario 16 wants five).
 pub const SSH_AUTH_TRIES_MAX: usize = 5;
 /// Time that a refused authentication attempt takes on SSH, whatever the reason, in milliseconds: more than looking a
@@ -41,9 +44,10 @@ pub const SSH_PINNED_KEYS_MAX: usize = 16;
 pub const SSH_GRANTS_MAX: usize = 256;
 /// Rows of ports in one grant of SSH.
 pub const SSH_GRANT_PORTS_MAX: usize = 32;
-/// SSH connections of one gateway that have not authenticated yet.
+/// SSH connections of one gateway that have not authenticated yet; one more displaces the oldest of the source that has
+/// most.
 pub const SSH_UNAUTHENTICATED_MAX: usize = 256;
-/// Of those, connections of one source, the slowed ones included: one source leaves room for the others.
+/// Connections of one source that have not authenticated yet, the slowed ones included; one more displaces the oldest.
 pub const SSH_UNAUTHENTICATED_PER_SOURCE_MAX: usize = 32;
 /// Connections of one source that may end unauthenticated before its next ones are slowed.
 pub const SSH_STRIKES_FREE: u32 = 5;

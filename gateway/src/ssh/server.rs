@@ -108,6 +108,11 @@ impl Handler for Door {
         algorithms::config_for(id, &self.config)
     }
 
+    async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
+        self.connection.asks.cancel();
+        Ok(None)
+    }
+
     async fn auth_publickey_offered(
         &mut self,
         login: &str,

@@ -2,15 +2,19 @@
 //!
 //! A connection that ends unauthenticated is a strike. Strikes beyond the free ones delay the source's next connection
 //! before it is greeted, and are forgotten one by one; a login forgets half of them. Nobody is locked out: behind one
-//! address there may be a whole office.
+//! address there may be a whole office. For the same reason a source that has too many connections waiting is not
+//! refused another: its oldest ends.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use config::limits;
 use dashmap::DashMap;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::guard;
 
@@ -18,12 +22,12 @@ use crate::guard;
 #[derive(Default)]
 pub struct Sources {
     seen: DashMap<IpAddr, Source>,
+    numbers: AtomicU64,
 }
 
-#[derive(Clone, Copy)]
 struct Source {
-    /// Connections that have not authenticated.
-    waiting: usize,
+    /// Connections that have not authenticated, oldest first; at most `SSH_UNAUTHENTICATED_PER_SOURCE_MAX`.
+    waiting: VecDeque<(u64, CancellationToken)>,
     strikes: u32,
     /// When the strikes were counted last.
     at: Instant,
@@ -31,7 +35,7 @@ struct Source {
 
 impl Source {
     fn new(now: Instant) -> Self {
-        Self { waiting: 0, strikes: 0, at: now }
+        Self { waiting: VecDeque::new(), strikes: 0, at: now }
     }
 
     /// Forgets what is old enough.
@@ -47,8 +51,8 @@ impl Source {
         }
     }
 
-    const fn is_forgotten(&self) -> bool {
-        self.waiting == 0 && self.strikes == 0
+    fn is_forgotten(&self) -> bool {
+        self.waiting.is_empty() && self.strikes == 0
     }
 
     fn delay(&self) -> Duration {
@@ -63,6 +67,8 @@ impl Source {
 pub(super) struct Newcomer {
     sources: Arc<Sources>,
     source: IpAddr,
+    number: u64,
+    displaced: CancellationToken,
     outcome: Outcome,
 }
 
@@ -75,22 +81,33 @@ enum Outcome {
 }
 
 impl Sources {
-    /// A new connection, with the time for which it is to wait before it is greeted; `None` when too many of its source
-    /// wait already.
-    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<(Newcomer, Duration)> {
+    /// A new connection, with the time for which it is to wait before it is greeted. One too many of its source
+    /// displaces the oldest.
+    pub(super) fn enter(self: &Arc<Self>, peer: IpAddr) -> (Newcomer, Duration) {
         let (source, now) = (guard::source(peer), Instant::now());
         if self.seen.len() >= limits::SSH_SOURCES_MAX {
             self.sweep(now);
         }
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let displaced = CancellationToken::new();
         let mut known = self.seen.entry(source).or_insert_with(|| Source::new(now));
         known.age(now);
-        if known.waiting >= limits::SSH_UNAUTHENTICATED_PER_SOURCE_MAX {
-            return None;
-        }
-        known.waiting += 1;
+        let is_full = known.waiting.len() >= limits::SSH_UNAUTHENTICATED_PER_SOURCE_MAX;
+        let leaves = if is_full { known.waiting.pop_front() } else { None };
+        known.waiting.push_back((number, displaced.clone()));
         let delay = known.delay();
         drop(known);
-        Some((Newcomer { sources: Arc::clone(self), source, outcome: Outcome::Failed }, delay))
+        if let Some((_, oldest)) = leaves {
+            oldest.cancel();
+        }
+        let outcome = Outcome::Failed;
+        (Newcomer { sources: Arc::clone(self), source, number, displaced, outcome }, delay)
+    }
+
+    /// The strikes of all sources.
+    #[cfg(test)]
+    pub(super) fn strikes(&self) -> u32 {
+        self.seen.iter().map(|source| source.strikes).sum()
     }
 
     /// Drops what is over. Of sources that still fail, none has to be remembered: being forgotten is being free.
@@ -100,12 +117,22 @@ impl Sources {
             !source.is_forgotten()
         });
         if self.seen.len() >= limits::SSH_SOURCES_MAX {
-            self.seen.retain(|_, source| source.waiting > 0);
+            self.seen.retain(|_, source| !source.waiting.is_empty());
         }
     }
 }
 
 impl Newcomer {
+    /// What it counts as.
+    pub(super) const fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    /// Cancelled when it has to make room for another.
+    pub(super) const fn displaced(&self) -> &CancellationToken {
+        &self.displaced
+    }
+
     /// Somebody proved who they are.
     pub(super) fn logged_in(mut self) {
         self.outcome = Outcome::LoggedIn;
@@ -121,7 +148,7 @@ impl Drop for Newcomer {
     fn drop(&mut self) {
         let now = Instant::now();
         if let Some(mut source) = self.sources.seen.get_mut(&self.source) {
-            source.waiting = source.waiting.saturating_sub(1);
+            source.waiting.retain(|(number, _)| *number != self.number);
             source.age(now);
             match self.outcome {
                 Outcome::Failed => {
@@ -150,33 +177,36 @@ mod tests {
     fn a_hundred_failures_slow_their_source_and_no_other() {
         let sources = Arc::<Sources>::default();
         for _ in 0..100 {
-            drop(sources.enter(BAD).unwrap());
+            drop(sources.enter(BAD));
         }
 
-        let (newcomer, delay) = sources.enter(BAD).unwrap();
+        let (newcomer, delay) = sources.enter(BAD);
         assert_eq!(delay, Duration::from_millis(limits::SSH_STRIKE_MS.1), "slowed, and not locked out");
-        let (other, none) = sources.enter(GOOD).unwrap();
+        let (other, none) = sources.enter(GOOD);
         assert_eq!(none, Duration::ZERO);
         newcomer.logged_in();
         other.logged_in();
 
-        let (later, less) = sources.enter(BAD).unwrap();
+        let (later, less) = sources.enter(BAD);
         assert!(less < delay, "a login forgets");
         later.excused();
         let in_an_hour = Instant::now() + Duration::from_secs(3_600);
         sources.seen.get_mut(&BAD).unwrap().age(in_an_hour);
-        assert_eq!(sources.enter(BAD).unwrap().1, Duration::ZERO, "time forgets");
+        assert_eq!(sources.enter(BAD).1, Duration::ZERO, "time forgets");
     }
 
     #[test]
     fn one_source_does_not_take_all_the_room() {
         let sources = Arc::<Sources>::default();
+        let (other, _) = sources.enter(GOOD);
         let waiting: Vec<_> =
-            (0..limits::SSH_UNAUTHENTICATED_PER_SOURCE_MAX).map(|_| sources.enter(BAD).unwrap()).collect();
-        assert!(sources.enter(BAD).is_none());
-        assert!(sources.enter(GOOD).is_some());
-        drop(waiting);
-        assert!(sources.enter(BAD).is_some());
+            (0..=limits::SSH_UNAUTHENTICATED_PER_SOURCE_MAX).map(|_| sources.enter(BAD).0).collect();
+        let leaves: Vec<bool> = waiting.iter().map(|one| one.displaced().is_cancelled()).collect();
+        assert!(leaves[0] && !leaves[1..].contains(&true), "the oldest makes room");
+        assert!(!other.displaced().is_cancelled());
+        assert_eq!(sources.seen.get(&BAD).unwrap().waiting.len(), limits::SSH_UNAUTHENTICATED_PER_SOURCE_MAX);
+        drop((waiting, other));
+        assert!(sources.seen.get(&BAD).unwrap().waiting.is_empty());
     }
 
     #[test]
@@ -191,8 +221,8 @@ mod tests {
     #[test]
     fn who_logs_in_at_once_is_not_remembered() {
         let sources = Arc::<Sources>::default();
-        sources.enter(GOOD).unwrap().0.logged_in();
-        sources.enter(GOOD).unwrap().0.excused();
+        sources.enter(GOOD).0.logged_in();
+        sources.enter(GOOD).0.excused();
         assert!(sources.seen.is_empty());
     }
 }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use config::id::{KeyId, UserId, VmId};
 use config::name::{Namespace, NetworkName, UserName, VmName};
 use config::secret::Secret;
@@ -41,7 +43,20 @@ impl Gate {
     }
 
     async fn with(data: tempfile::TempDir, settings: config::settings::Gateway) -> Self {
-        let (worker, key) = (Worker::new(Shared::new(settings, 1), 0), new_key());
+        Self::of(data, Shared::new(settings, 1)).await
+    }
+
+    /// A gate at which nobody may stay longer than this without authenticating.
+    async fn where_one_may_stay(stay: Stay) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut shared = Shared::new(testing::settings(data.path()), 1);
+        let room = &mut Arc::get_mut(&mut shared).unwrap().ssh_room;
+        Arc::get_mut(room).unwrap().stay = stay;
+        Self::of(data, shared).await
+    }
+
+    async fn of(data: tempfile::TempDir, shared: Arc<Shared>) -> Self {
+        let (worker, key) = (Worker::new(shared, 0), new_key());
         let snapshot = Arc::new(generation(&key, echo().await));
         worker.shared.current.replace(Arc::new(Live::compile(snapshot).unwrap().0));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -172,23 +187,44 @@ fn on_the_way_out_nobody_is_waited_for_who_has_not_authenticated() {
 }
 
 #[test]
-fn connections_that_have_not_authenticated_are_bounded() {
+fn who_authenticated_takes_no_room_of_those_who_have_not() {
     on_a_worker(async {
         let gate = Gate::start().await;
-        let room = &gate.worker.shared.ssh_unauthenticated;
         let session = gate.log_in().await;
-        assert_eq!(
-            room.available_permits(),
-            limits::SSH_UNAUTHENTICATED_MAX,
-            "authenticating gives room back"
-        );
-
-        let _taken =
-            room.acquire_many(u32::try_from(limits::SSH_UNAUTHENTICATED_MAX).unwrap()).await.unwrap();
-        let mut refused = TcpStream::connect(gate.address).await.unwrap();
-
-        assert_eq!(refused.read(&mut [0; 64]).await.unwrap(), 0);
+        assert!(gate.worker.shared.ssh_room.is_empty());
         assert!(!session.is_closed());
+    });
+}
+
+#[test]
+fn who_exchanges_no_keys_or_does_not_authenticate_is_closed_at_a_deadline_of_each() {
+    const SHORT: Duration = Duration::from_millis(300);
+    const LONG: Duration = Duration::from_secs(3_600);
+    on_a_worker(async {
+        let gate = Gate::where_one_may_stay(Stay { kex: SHORT, auth: LONG }).await;
+        // Nothing at all; an introduction; and half a packet after it.
+        let mut all = Vec::new();
+        for words in [&b""[..], b"SSH-2.0-x\r\n", b"SSH-2.0-x\r\n\0\0\x04\0"] {
+            let mut slow = TcpStream::connect(gate.address).await.unwrap();
+            slow.write_all(words).await.unwrap();
+            all.push(slow);
+        }
+        for slow in &mut all {
+            slow.read_to_end(&mut Vec::new()).await.unwrap();
+        }
+        gate.worker.shared.guard.idle().await;
+        assert!(gate.worker.shared.ssh_room.is_empty());
+        assert_eq!(gate.worker.shared.ssh_sources.strikes(), 3, "each is a strike");
+
+        let gate = Gate::where_one_may_stay(Stay { kex: LONG, auth: SHORT }).await;
+        // On a machine that is slow enough it is closed before it asks.
+        if let Ok(mut unproved) = client::connect(Arc::default(), gate.address, Trusting).await {
+            let _ = unproved.authenticate_none("openidcs").await;
+            closed(&unproved).await;
+        }
+        gate.worker.shared.guard.idle().await;
+        assert!(gate.worker.shared.ssh_room.is_empty());
+        assert_eq!(gate.worker.shared.ssh_sources.strikes(), 1);
     });
 }
 
