@@ -1905,6 +1905,24 @@ impl Session {
                         }
                         Ok(())
                     }
+                    "hostkeys-prove-00@openssh.com" => {
+                        let Some(proofs) = self.prove_host_keys(r)? else {
+                            self.request_failure();
+                            return Ok(());
+                        };
+                        if self.common.wants_reply
+                            && let Some(ref mut enc) = self.common.encrypted
+                        {
+                            self.common.wants_reply = false;
+                            push_packet!(enc.write, {
+                                enc.write.push(msg::REQUEST_SUCCESS);
+                                for proof in &proofs {
+                                    map_err!(proof.encode(&mut enc.write))?;
+                                }
+                            })
+                        }
+                        Ok(())
+                    }
                     _ => {
                         self.request_failure();
                         Ok(())

@@ -75,6 +75,9 @@ pub struct Config {
     pub auth_rejection_time_initial: Option<std::time::Duration>,
     /// The server's keys. The first key pair in the client's preference order will be chosen.
     pub keys: Vec<PrivateKey>,
+    /// Keys that are announced and proved beside `keys` (`hostkeys-00@openssh.com`), and not used in key exchanges:
+    /// those that `keys` are to become.
+    pub announced_keys: Vec<PrivateKey>,
     /// The server's host certificates.
     pub certificates: Vec<Certificate>,
     /// The bytes and time limits before key re-exchange.
@@ -114,6 +117,7 @@ impl Default for Config {
             auth_rejection_time: std::time::Duration::from_secs(1),
             auth_rejection_time_initial: None,
             keys: Vec::new(),
+            announced_keys: Vec::new(),
             certificates: Vec::new(),
             window_size: 2097152,
             maximum_packet_size: 32768,
@@ -142,6 +146,7 @@ impl Debug for Config {
                 &self.auth_rejection_time_initial,
             )
             .field("keys", &"***")
+            .field("announced_keys", &"***")
             .field("certificates", &"***")
             .field("window_size", &self.window_size)
             .field("maximum_packet_size", &self.maximum_packet_size)

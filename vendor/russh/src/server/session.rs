@@ -6,6 +6,8 @@ use std::time::Duration;
 use channels::WindowSizeRef;
 use kex::ServerKex;
 use log::debug;
+use ssh_encoding::Reader;
+use ssh_key::HashAlg;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Notify, oneshot};
@@ -13,8 +15,9 @@ use tokio::sync::{Notify, oneshot};
 use super::*;
 use crate::channels::inbox::{self, channel};
 use crate::channels::{Channel, ChannelMsg, ChannelReadHalf, ChannelRef, ChannelWriteHalf};
-use crate::helpers::NameList;
+use crate::helpers::{NameList, sign_with_hash_alg};
 use crate::kex::{EXTENSION_SUPPORT_AS_CLIENT, KexCause, SessionKexState};
+use crate::keys::PrivateKeyWithHashAlg;
 use crate::{ChannelOpenFailure, map_err, msg};
 
 /// A connected server session. This type is unique to a client.
@@ -1291,6 +1294,64 @@ impl Session {
             })
         }
         Ok(())
+    }
+
+    /// Announces the host keys, those included that are not used yet ([`Config::announced_keys`]); who wants them proved
+    /// asks (OpenSSH's PROTOCOL, section 2.5).
+    pub fn announce_host_keys(&mut self) -> Result<(), Error> {
+        // What comes after USERAUTH_SUCCESS is compressed where delayed compression was agreed on.
+        self.flush()?;
+        if let Some(ref mut enc) = self.common.encrypted {
+            if matches!(enc.state, EncryptedState::InitCompression) {
+                if enc.server_compression.is_deferred() {
+                    enc.server_compression
+                        .init_compress(self.common.packet_writer.compress());
+                }
+                enc.state = EncryptedState::Authenticated;
+            }
+            let config = &self.common.config;
+            push_packet!(enc.write, {
+                msg::GLOBAL_REQUEST.encode(&mut enc.write)?;
+                "hostkeys-00@openssh.com".encode(&mut enc.write)?;
+                0u8.encode(&mut enc.write)?;
+                for key in config.keys.iter().chain(&config.announced_keys) {
+                    key.public_key().to_bytes()?.encode(&mut enc.write)?;
+                }
+            })
+        }
+        Ok(())
+    }
+
+    /// The signatures that prove the host keys a client asks about (`hostkeys-prove-00@openssh.com`): in their order, one
+    /// for each. `None` when one of them is none of ours, or more are asked for than there are.
+    pub(crate) fn prove_host_keys<R: Reader>(
+        &self,
+        r: &mut R,
+    ) -> Result<Option<Vec<Vec<u8>>>, Error> {
+        let config = &self.common.config;
+        let Some(ref enc) = self.common.encrypted else {
+            return Ok(None);
+        };
+        let mut proofs = Vec::new();
+        while !r.is_finished() {
+            let blob = Vec::<u8>::decode(r)?;
+            let mut keys = config.keys.iter().chain(&config.announced_keys);
+            if proofs.len() >= keys.clone().count() {
+                return Ok(None);
+            }
+            let is_it = |key: &&PrivateKey| key.public_key().to_bytes().is_ok_and(|own| own == blob);
+            let Some(key) = keys.find(is_it) else {
+                return Ok(None);
+            };
+            let hash_alg = key.algorithm().is_rsa().then_some(HashAlg::Sha512);
+            let mut signed = Vec::new();
+            "hostkeys-prove-00@openssh.com".encode(&mut signed)?;
+            enc.session_id.as_ref().encode(&mut signed)?;
+            blob.encode(&mut signed)?;
+            let key = PrivateKeyWithHashAlg::new(Arc::new(key.clone()), hash_alg);
+            proofs.push(sign_with_hash_alg(&key, &signed)?);
+        }
+        Ok(Some(proofs))
     }
 
     /// Ping the client with a Keepalive and get a notification when the client responds.
