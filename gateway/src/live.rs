@@ -9,11 +9,11 @@ use std::sync::{Arc, Weak};
 use arc_swap::{ArcSwapOption, Cache};
 use certs::CertIndex;
 use config::delta::Delta;
-use config::snapshot::{Kind, Snapshot, SshHostKey, Value};
+use config::snapshot::{Kind, Snapshot, Value};
 use config::table::{Conflicts, RouteTable};
-use russh::keys::PrivateKey;
 
 use crate::forward::Forwards;
+use crate::ssh::{HostKeys, Offers};
 use crate::tls::rules::Rules;
 use crate::upstream::sticky::Seal;
 use unusable::Unusable;
@@ -28,8 +28,8 @@ pub struct Live {
     pub certs: Arc<CertIndex>,
     /// What handshakes are asked, by name.
     pub(crate) tls: Arc<Rules>,
-    /// The SSH listener's host keys, parsed.
-    pub host_keys: Arc<[PrivateKey]>,
+    /// What the SSH listener offers: by whom it was asked, with the host keys of this generation. `None` without any.
+    pub(crate) ssh: Option<Arc<Offers>>,
     /// Seals sticky cookies; every gateway has the key, so that each reads those of the others.
     pub(crate) seal: Option<Arc<Seal>>,
     /// Port forwards.
@@ -48,13 +48,13 @@ impl Live {
     pub fn compile(snapshot: Arc<Snapshot>) -> Result<(Self, Vec<String>), Conflicts> {
         let table = RouteTable::compile(&snapshot)?;
         let (certs, degraded) = CertIndex::build(&snapshot);
-        let (host_keys, key_faults) = host_keys(&snapshot);
+        let (ssh, key_faults) = ssh(&snapshot);
         let seal = seal(&snapshot);
         let tls = Arc::new(Rules::compile(&snapshot, &table));
         let unusable = Unusable::of(&table);
         let forwards = Arc::new(Forwards::compile(&snapshot));
         let certs = Arc::new(certs);
-        let live = Self { snapshot, table, certs, tls, host_keys, seal, forwards, key_faults, unusable };
+        let live = Self { snapshot, table, certs, tls, ssh, seal, forwards, key_faults, unusable };
         let degraded = live.with_other_faults(degraded);
         Ok((live, degraded))
     }
@@ -69,17 +69,17 @@ impl Live {
     ) -> Result<(Self, Vec<String>), Conflicts> {
         let table = self.table.recompile(&self.snapshot, &snapshot, delta)?;
         let (certs, degraded) = self.certs.rebuild(&self.snapshot, &snapshot, delta);
-        let (host_keys, key_faults) = if touches(delta, Kind::SSH_HOST_KEY) {
-            host_keys(&snapshot)
+        let (ssh, key_faults) = if touches(delta, Kind::SSH_HOST_KEY) {
+            ssh(&snapshot)
         } else {
-            (Arc::clone(&self.host_keys), Arc::clone(&self.key_faults))
+            (self.ssh.clone(), Arc::clone(&self.key_faults))
         };
         let seal = if touches(delta, Kind::COOKIE_KEY) { seal(&snapshot) } else { self.seal.clone() };
         let tls = Arc::new(self.tls.recompile(&self.snapshot, &snapshot, &table, delta));
         let unusable = self.unusable.after(&snapshot, delta);
         let forwards = Arc::new(self.forwards.recompile(&self.snapshot, &snapshot, delta));
         let certs = Arc::new(certs);
-        let live = Self { snapshot, table, certs, tls, host_keys, seal, forwards, key_faults, unusable };
+        let live = Self { snapshot, table, certs, tls, ssh, seal, forwards, key_faults, unusable };
         let degraded = live.with_other_faults(degraded);
         Ok((live, degraded))
     }
@@ -101,23 +101,10 @@ fn touches(delta: &Delta, kind: Kind) -> bool {
         .any(|key| key.kind == kind)
 }
 
-/// The host keys of a snapshot in the order of their ids, and what is wrong with the others.
-fn host_keys(snapshot: &Snapshot) -> (Arc<[PrivateKey]>, Arc<[String]>) {
-    let mut keys = Vec::new();
-    let mut faults = Vec::new();
-    for object in snapshot.objects().filter(|object| object.key().kind == Kind::SSH_HOST_KEY) {
-        // What cannot be decoded was refused with the table.
-        let Ok(Value::SshHostKey(SshHostKey { id, private_pem, is_next: false, .. })) = object.decode()
-        else {
-            continue;
-        };
-        match PrivateKey::from_openssh(private_pem.expose()) {
-            Ok(key) => keys.push((id, key)),
-            Err(cause) => faults.push(format!("ssh host key {id} cannot be read: {cause}")),
-        }
-    }
-    keys.sort_by_key(|(id, _)| *id);
-    (keys.into_iter().map(|(_, key)| key).collect(), faults.into())
+/// What the SSH listener offers with the host keys of a snapshot, and what is wrong with the keys it does not use.
+fn ssh(snapshot: &Snapshot) -> (Option<Arc<Offers>>, Arc<[String]>) {
+    let (keys, faults) = HostKeys::of(snapshot);
+    (Offers::with(&keys).map(Arc::new), faults.into())
 }
 
 /// What sticky cookies are sealed with: the key with the lowest id. Without one each process has its own.
@@ -207,7 +194,8 @@ mod tests {
     use config::delta::diff;
     use config::id::KeyId;
     use config::secret::Secret;
-    use config::snapshot::{Generation, Lineage, Object};
+    use config::snapshot::{Generation, Lineage, Object, SshHostKey};
+    use russh::keys::PrivateKey;
 
     fn host_key(id: u8, pem: &str) -> Object {
         let id = KeyId::from_bytes([id; 16]);
@@ -233,7 +221,7 @@ mod tests {
     fn a_host_key_that_cannot_be_read_degrades_alone() {
         let (live, degraded) =
             Live::compile(snapshot(1, [host_key(1, &pem()), host_key(2, "no key")])).unwrap();
-        assert_eq!(live.host_keys.len(), 1);
+        assert!(live.ssh.is_some());
         assert_eq!(degraded.len(), 1);
         assert!(degraded[0].starts_with("ssh host key 02020202-"), "{degraded:?}");
     }
@@ -246,7 +234,7 @@ mod tests {
         let delta = diff(&old.snapshot, &next);
         let (live, degraded) = old.recompile(next, &delta).unwrap();
 
-        assert!(Arc::ptr_eq(&live.host_keys, &old.host_keys));
+        assert!(Arc::ptr_eq(live.ssh.as_ref().unwrap(), old.ssh.as_ref().unwrap()));
         assert_eq!(degraded.len(), 1);
     }
 

@@ -1,7 +1,7 @@
 //! The jump host: public key to principal, `direct-tcpip` to granted VMs, everything else refused by construction.
 //!
 //! [`sources`] slows who fails again and again, [`room`] bounds who has not authenticated yet, [`algorithms`] is what we
-//! offer, [`server`] is the door: what becomes of each thing a client can ask. [`auth`] makes a person of a key,
+//! offer with our [`host_keys`], [`server`] is the door: what becomes of each thing a client can ask. [`auth`] makes a person of a key,
 //! [`certificate`] of a certificate; [`rights`] says what they may reach, and [`jump`] makes a connection of a channel. The
 //! inner SSH session is end to end: what passes here is ciphertext, and the gateway never sees a credential of a VM.
 //!
@@ -12,6 +12,7 @@ mod algorithms;
 mod auth;
 mod certificate;
 mod cuttable;
+mod host_keys;
 mod jump;
 mod rights;
 mod room;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use config::limits;
-use russh::server::{Config, RunningSession};
+use russh::server::RunningSession;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -36,7 +37,9 @@ use tracing::debug;
 use crate::guard::Permit;
 use crate::telemetry::Counters;
 use crate::worker::{Shared, Worker};
+pub(crate) use algorithms::Offers;
 use cuttable::Cuttable;
+pub(crate) use host_keys::HostKeys;
 pub use room::Room;
 use room::{Seat, Stay};
 use server::Door;
@@ -79,7 +82,7 @@ pub async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, permit:
             () = worker.shared.drain.stopping() => return newcomer.excused(),
         }
     }
-    let Some(config) = worker.pin().and_then(|live| algorithms::config(&live.host_keys)) else {
+    let Some(offers) = worker.pin().and_then(|live| live.ssh.clone()) else {
         debug!(%peer, "closed: no host key in force");
         return newcomer.excused();
     };
@@ -101,7 +104,7 @@ pub async fn serve(worker: Rc<Worker>, tcp: TcpStream, peer: SocketAddr, permit:
     });
     // However this task ends, the jumps and the session's own task end with it.
     let _closed = connection.closed.clone().drop_guard();
-    match greet(tcp, &connection, config, Waiting { newcomer, seat }).await {
+    match greet(tcp, &connection, offers, Waiting { newcomer, seat }).await {
         // Nobody aborts the session's task: it did not come back because it panicked.
         Err(russh::Error::Join(_)) => worker.counters.panic(),
         // An ordinary disconnect ends in an error, too.
@@ -126,15 +129,16 @@ struct Waiting {
 async fn greet(
     tcp: TcpStream,
     connection: &Arc<Connection>,
-    config: Arc<Config>,
+    offers: Arc<Offers>,
     waiting: Waiting,
 ) -> Result<(), russh::Error> {
     let since = Instant::now();
     let deadline = since + connection.shared.ssh_room.stay.kex;
     let cuttable = Cuttable::new(tcp, connection.closed.clone());
     let stream = BufReader::with_capacity(limits::SSH_READ_BUFFER_BYTES, cuttable);
-    let door = Door::new(Arc::clone(connection), Arc::clone(&config));
-    let greeting = timeout_at(deadline, russh::server::run_stream(config, stream, door));
+    let first = offers.first();
+    let door = Door::new(Arc::clone(connection), offers);
+    let greeting = timeout_at(deadline, russh::server::run_stream(first, stream, door));
     let greeted = tokio::select! {
         greeted = greeting => greeted,
         () = waiting.newcomer.displaced().cancelled() => {

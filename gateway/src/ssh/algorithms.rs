@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::limits;
+use russh::keys::Algorithm;
 use russh::keys::ssh_key::{EcdsaCurve, HashAlg};
-use russh::keys::{Algorithm, PrivateKey};
 use russh::server::Config;
 use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, kex, mac};
+
+use super::host_keys::HostKeys;
 
 /// How clients introduce themselves that have AES-GCM and would choose ChaCha20 or CTR if they could, at half as much
 /// again of our time.
@@ -41,19 +43,42 @@ const KEYS: &[Algorithm] = &[
     Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
 ];
 
-/// How we meet a client that is known to have AES-GCM; `None` without a host key.
-pub(super) fn config(host_keys: &[PrivateKey]) -> Option<Arc<Config>> {
-    (!host_keys.is_empty()).then(|| Arc::new(of(host_keys.to_vec(), GCM, MACS)))
+/// What we offer, by how a client introduces itself. Made once for a set of host keys, and shared by all connections.
+pub(crate) struct Offers {
+    gcm: Arc<Config>,
+    any: Arc<Config>,
+    dropbear: Arc<Config>,
 }
 
-/// How we go on with a client that introduced itself so; `None` to go on as we began.
-pub(super) fn config_for(identification: &[u8], began: &Config) -> Option<Arc<Config>> {
-    let knows_gcm = KNOWS_GCM.iter().any(|known| identification.starts_with(known));
-    let macs = if identification.starts_with(DROPBEAR) { MACS_OF_DROPBEAR } else { MACS };
-    (!knows_gcm).then(|| Arc::new(of(began.keys.clone(), GCM_AND_CTR, macs)))
+impl Offers {
+    /// What is offered with these keys; `None` without one that can be used.
+    pub(crate) fn with(keys: &HostKeys) -> Option<Self> {
+        let config = |ciphers, macs| Arc::new(config(keys, ciphers, macs));
+        (!keys.used.is_empty()).then(|| Self {
+            gcm: config(GCM, MACS),
+            any: config(GCM_AND_CTR, MACS),
+            dropbear: config(GCM_AND_CTR, MACS_OF_DROPBEAR),
+        })
+    }
+
+    /// How we meet a client that has not introduced itself yet.
+    pub(super) fn first(&self) -> Arc<Config> {
+        Arc::clone(&self.gcm)
+    }
+
+    /// How we go on with a client that introduced itself so.
+    pub(super) fn to(&self, identification: &[u8]) -> Arc<Config> {
+        Arc::clone(if KNOWS_GCM.iter().any(|known| identification.starts_with(known)) {
+            &self.gcm
+        } else if identification.starts_with(DROPBEAR) {
+            &self.dropbear
+        } else {
+            &self.any
+        })
+    }
 }
 
-fn of(keys: Vec<PrivateKey>, ciphers: &'static [cipher::Name], macs: &'static [mac::Name]) -> Config {
+fn config(keys: &HostKeys, ciphers: &'static [cipher::Name], macs: &'static [mac::Name]) -> Config {
     let (keepalive_ms, keepalives) = limits::SSH_KEEPALIVE_MS;
     Config {
         // No version: it would only help to pick an exploit.
@@ -64,7 +89,8 @@ fn of(keys: Vec<PrivateKey>, ciphers: &'static [cipher::Name], macs: &'static [m
         auth_rejection_time_initial: Some(Duration::ZERO),
         // russh counts that question as an attempt.
         max_auth_attempts: limits::SSH_AUTH_TRIES_MAX + 1,
-        keys,
+        keys: keys.used.clone(),
+        announced_keys: keys.next.clone(),
         preferred: Preferred {
             kex: Cow::Borrowed(KEX),
             key: Cow::Borrowed(KEYS),
@@ -83,30 +109,40 @@ fn of(keys: Vec<PrivateKey>, ciphers: &'static [cipher::Name], macs: &'static [m
 
 #[cfg(test)]
 mod tests {
+    use russh::keys::PrivateKey;
+
     use super::*;
+
+    fn offers() -> Offers {
+        let key = PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap();
+        Offers::with(&HostKeys { used: vec![key], ..HostKeys::default() }).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_offered_without_a_host_key() {
+        assert!(Offers::with(&HostKeys::default()).is_none());
+    }
 
     #[test]
     fn only_who_has_gcm_for_sure_is_kept_to_it() {
-        let began = of(Vec::new(), GCM, MACS);
+        let offers = offers();
         for known in [
             &b"SSH-2.0-OpenSSH_9.2p1 Debian-2"[..],
             b"SSH-2.0-OpenSSH_for_Windows_8.1",
             b"SSH-2.0-PuTTY_Release_0.78",
         ] {
-            assert!(config_for(known, &began).is_none());
+            assert_eq!(&*offers.to(known).preferred.cipher, GCM);
         }
         for other in [&b"SSH-2.0-dropbear_2022.83"[..], b"SSH-2.0-paramiko_2.12.0", b"SSH-2.0-Open", b""] {
-            let config = config_for(other, &began).unwrap();
-            assert_eq!(&*config.preferred.cipher, GCM_AND_CTR);
+            assert_eq!(&*offers.to(other).preferred.cipher, GCM_AND_CTR);
         }
     }
 
     #[test]
     fn only_dropbear_is_offered_a_mac_over_the_plaintext() {
-        let began = of(Vec::new(), GCM, MACS);
-        let macs = |known: &[u8]| config_for(known, &began).unwrap().preferred.mac.to_vec();
-        assert!(macs(b"SSH-2.0-dropbear_2022.83").contains(&mac::HMAC_SHA256));
-        assert_eq!(macs(b"SSH-2.0-paramiko_2.12.0"), MACS);
-        assert_eq!(&*began.preferred.mac, MACS);
+        let offers = offers();
+        assert!(offers.to(b"SSH-2.0-dropbear_2022.83").preferred.mac.contains(&mac::HMAC_SHA256));
+        assert_eq!(&*offers.to(b"SSH-2.0-paramiko_2.12.0").preferred.mac, MACS);
+        assert_eq!(&*offers.first().preferred.mac, MACS);
     }
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::auth::{self, Shown, Who};
 use super::jump::{Asked, Refusal};
 use super::rights::now_ms;
-use super::{Connection, algorithms};
+use super::{Connection, Offers};
 
 /// What a person sees who asks for a shell or a command.
 const NO_SHELL: &str =
@@ -27,8 +27,7 @@ const NO_SHELL: &str =
 /// Answers one connection's requests.
 pub(super) struct Door {
     connection: Arc<Connection>,
-    /// How we meet who has not introduced themselves yet.
-    config: Arc<Config>,
+    offers: Arc<Offers>,
     who: Option<Arc<Who>>,
     jumps: HashMap<ChannelId, CancellationToken>,
     shells: HashMap<ChannelId, OwnedSemaphorePermit>,
@@ -36,8 +35,8 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(connection: Arc<Connection>, config: Arc<Config>) -> Self {
-        Self { connection, config, who: None, jumps: HashMap::new(), shells: HashMap::new(), opened: 0 }
+    pub(super) fn new(connection: Arc<Connection>, offers: Arc<Offers>) -> Self {
+        Self { connection, offers, who: None, jumps: HashMap::new(), shells: HashMap::new(), opened: 0 }
     }
 
     fn shown<'a>(&self, login: &'a str) -> Shown<'a> {
@@ -105,7 +104,7 @@ impl Handler for Door {
     type Error = russh::Error;
 
     fn client_identified(&mut self, id: &[u8]) -> Option<Arc<Config>> {
-        algorithms::config_for(id, &self.config)
+        Some(self.offers.to(id))
     }
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
@@ -158,6 +157,10 @@ impl Handler for Door {
         let live = self.connection.shared.current.pin();
         let who = live.and_then(|live| Who::of_certificate(&live, self.shown(login), certificate).ok());
         Ok(self.answer(login, who))
+    }
+
+    async fn auth_succeeded(&mut self, session: &mut Session) -> Result<(), russh::Error> {
+        session.announce_host_keys()
     }
 
     async fn channel_open_direct_tcpip(

@@ -55,10 +55,12 @@ impl Person {
         keygen(&arguments).unwrap();
     }
 
-    /// Starts `ssh ARGUMENTS openidcs@GATE COMMAND`.
+    /// Starts `ssh ARGUMENTS openidcs@GATE COMMAND`, which believes any host key. Of an option that is given twice the
+    /// first counts, as ssh has it, so `arguments` stand first.
     pub(crate) fn start(&self, arguments: &[&str], command: &[&str]) -> Child {
         Command::new("timeout")
             .args(["60", "ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"])
+            .args(arguments)
             .args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"])
             .args([
                 "-o",
@@ -71,7 +73,6 @@ impl Person {
             .arg("-i")
             .arg(self.dir.path().join("key"))
             .args(["-p", &self.gate.port().to_string()])
-            .args(arguments)
             .arg(format!("openidcs@{}", self.gate.ip()))
             .args(command)
             .env_remove("SSH_AUTH_SOCK")

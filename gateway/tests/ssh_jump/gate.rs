@@ -49,14 +49,16 @@ impl Gate {
 
     /// Puts these objects and the host key in force, as the sync task does.
     pub(crate) fn put(&self, values: impl IntoIterator<Item = Value>) {
-        let private_pem = Secret::new(self.host_key.to_openssh(LineEnding::LF).unwrap().to_string());
-        let host_key = Value::SshHostKey(SshHostKey {
-            id: KeyId::from_bytes([7; 16]),
-            private_pem,
-            is_next: false,
-            certificate: None,
-        });
-        let objects = values.into_iter().chain([host_key]).map(|value| Object::encode(&value).unwrap());
+        self.put_with_keys(values, [host_key(7, &self.host_key, false, None)]);
+    }
+
+    /// The same with host keys of the test's own.
+    pub(crate) fn put_with_keys(
+        &self,
+        values: impl IntoIterator<Item = Value>,
+        keys: impl IntoIterator<Item = Value>,
+    ) {
+        let objects = values.into_iter().chain(keys).map(|value| Object::encode(&value).unwrap());
         let number = Generation(self.generation.fetch_add(1, Ordering::Relaxed) + 1);
         let snapshot = Arc::new(Snapshot::of(Lineage([5; 16]), number, objects));
         let (live, degraded) = Live::compile(Arc::clone(&snapshot)).unwrap();
@@ -111,6 +113,16 @@ fn accept(shared: &Arc<Shared>, stop: &CancellationToken, tell: &mpsc::Sender<So
 
 pub(crate) fn new_key() -> PrivateKey {
     PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap()
+}
+
+/// A host key as control publishes it.
+pub(crate) fn host_key(id: u8, key: &PrivateKey, is_next: bool, certificate: Option<&str>) -> Value {
+    Value::SshHostKey(SshHostKey {
+        id: KeyId::from_bytes([id; 16]),
+        private_pem: Secret::new(key.to_openssh(LineEnding::LF).unwrap().to_string()),
+        is_next,
+        certificate: certificate.map(Into::into),
+    })
 }
 
 pub(crate) fn principal(id: UserId, grants: &str, keys: &[&PrivateKey]) -> Value {

@@ -11,6 +11,7 @@
 
 mod client;
 mod gate;
+mod host_keys;
 mod hostile;
 mod keys;
 mod openssh;

@@ -1,5 +1,7 @@
 //! The gate as a jump host, with the clients that people have: OpenSSH, dropbear, PuTTY, paramiko and asyncssh.
 
+mod trust;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
