@@ -91,6 +91,7 @@ fn config(keys: &HostKeys, ciphers: &'static [cipher::Name], macs: &'static [mac
         max_auth_attempts: limits::SSH_AUTH_TRIES_MAX + 1,
         keys: keys.used.clone(),
         announced_keys: keys.next.clone(),
+        certificates: keys.certificates.clone(),
         preferred: Preferred {
             kex: Cow::Borrowed(KEX),
             key: Cow::Borrowed(KEYS),

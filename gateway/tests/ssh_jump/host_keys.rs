@@ -1,9 +1,10 @@
-//! How clients learn who the gate is, and that it changes: announced keys.
+//! How clients learn who the gate is, and that it changes: announced keys and certificates.
 
 use std::path::Path;
 
 use config::snapshot::{SshAccess, Value};
 use russh::client::{self, Session};
+use russh::keys::ssh_key::certificate::{Builder, CertType};
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
 use tokio::sync::mpsc;
 
@@ -77,6 +78,41 @@ fn who_did_not_connect_meanwhile_is_warned() {
     let text = strictly(&alice, Path::new(&file), &[]).unwrap_err();
 
     assert!(text.contains("REMOTE HOST IDENTIFICATION HAS CHANGED"), "{text}");
+}
+
+/// A certificate of the gate's key by `authority`, as control makes it.
+fn certificate(authority: &PrivateKey, key: &PrivateKey, name: &str) -> String {
+    let mut builder = Builder::new(vec![1; 32], key.public_key().key_data().clone(), 0, u64::MAX).unwrap();
+    builder.cert_type(CertType::Host).unwrap().key_id("gatehouse").unwrap().valid_principal(name).unwrap();
+    builder.sign(authority).unwrap().to_openssh().unwrap()
+}
+
+#[test]
+fn a_certificate_opens_to_who_knows_the_authority_and_the_plain_key_to_who_does_not() {
+    let Some((gate, alice, values)) = gate() else { return };
+    let (authority, other, key) = (new_key(), new_key(), new_key());
+    let line = certificate(&authority, &key, &gate.address.ip().to_string());
+    gate.put_with_keys(values.clone(), [host_key(1, &key, false, Some(&line))]);
+    let file = alice.path("known");
+    let file = Path::new(&file);
+    for (known, opens) in [
+        (("@cert-authority ", authority.public_key()), true),
+        (("", key.public_key()), true),
+        (("@cert-authority ", other.public_key()), false),
+        (("", other.public_key()), false),
+    ] {
+        knows(&gate, file, &[known]);
+        match strictly(&alice, file, &[]) {
+            Ok(()) => assert!(opens, "{known:?} was believed"),
+            Err(text) => assert!(!opens, "{known:?}: {text}"),
+        }
+    }
+    // For another name it says nothing.
+    let elsewhere = certificate(&authority, &key, "gate.example");
+    gate.put_with_keys(values, [host_key(1, &key, false, Some(&elsewhere))]);
+    knows(&gate, file, &[("@cert-authority ", authority.public_key())]);
+    let text = strictly(&alice, file, &[]).unwrap_err();
+    assert!(text.contains("name is not a listed principal"), "{text}");
 }
 
 /// A client that hands on what is announced to it.
