@@ -11,6 +11,7 @@
 mod algorithms;
 mod auth;
 mod certificate;
+mod control;
 mod cuttable;
 mod host_keys;
 mod jump;

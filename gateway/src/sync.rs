@@ -14,6 +14,7 @@ mod renewal;
 mod retry;
 mod stream;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use config::secret::Secret;
 use config::snapshot::Snapshot;
 use config::sync::asking::{Ask, Told};
 use config::sync::message::{Hello, Report};
+use tokio::net::TcpStream;
 
 use crate::audit::Audit;
 use crate::checkpoint::Checkpoint;
@@ -67,6 +69,9 @@ pub trait Installer {
         std::future::pending()
     }
 
+    /// A stream to control stands between these ends.
+    fn met(&self, _ends: Ends) {}
+
     /// This gateway knows who it is to control.
     fn named(&self, _gateway: GatewayId) {}
 
@@ -87,6 +92,27 @@ pub trait Installer {
 
     /// The stream came up or went down; told on every change and every failed try.
     fn link(&self, link: Link);
+}
+
+/// The two ends of a stream to control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ends {
+    /// This gateway's address on it.
+    pub local: IpAddr,
+    /// Where control, whose name was verified, was reached.
+    pub control: IpAddr,
+}
+
+impl Ends {
+    fn of(tcp: &TcpStream) -> std::io::Result<Self> {
+        Ok(Self { local: tcp.local_addr()?.ip(), control: tcp.peer_addr()?.ip() })
+    }
+
+    /// Whether control is on this machine: the stream did not leave it.
+    pub fn is_one_machine(self) -> bool {
+        let [local, control] = [self.local, self.control].map(|ip| ip.to_canonical());
+        control.is_loopback() || local == control
+    }
 }
 
 /// State of the stream.

@@ -28,6 +28,7 @@ use crate::listener::supervisor::Listed;
 use crate::listener::{Kind, accept};
 use crate::live::{Current, LiveCache, Pinned};
 use crate::session::Sessions;
+use crate::sync::Ends;
 use crate::telemetry::log::LogError;
 use crate::telemetry::{Access, Counters, Gauges, Metrics, Recorder, Routes};
 use crate::upgrade::{self, Whose};
@@ -57,6 +58,8 @@ pub struct Shared {
     pub terminals: crate::terminal::Terminals,
     /// Who this gateway is to control; empty before it is enrolled.
     pub gateway: ArcSwapOption<GatewayId>,
+    /// The ends of the last stream to control; empty before the first.
+    pub control_ends: ArcSwapOption<Ends>,
     /// What routes' filters remember: rates, requests under way.
     pub filters: crate::http::FilterState,
     /// Whether the process is on its way out.
@@ -119,6 +122,7 @@ impl Shared {
             consoles: crate::console::Redeemed::default(),
             terminals: crate::terminal::Terminals::default(),
             gateway: ArcSwapOption::default(),
+            control_ends: ArcSwapOption::default(),
             filters: crate::http::FilterState::default(),
             drain: Drain::default(),
             metrics: Metrics::new(workers),

@@ -38,6 +38,14 @@ impl Up {
         })
     }
 
+    /// Starts in a new directory with an admin API that listens at `admin`.
+    pub fn start_with_admin(admin: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("gh").tempdir().unwrap();
+        let mut up = Self::start_by(Self::command_with(directory.path(), admin), directory.path());
+        up._directory = Some(directory);
+        up
+    }
+
     fn start_anew(change: impl FnOnce(&mut Command)) -> Self {
         let directory = tempfile::Builder::new().prefix("gh").tempdir().unwrap();
         let mut command = Self::command(directory.path());
@@ -64,9 +72,13 @@ impl Up {
 
     /// The command that [`Up::start_in`] runs.
     pub fn command(data: &Path) -> Command {
+        Self::command_with(data, "127.0.0.1:0")
+    }
+
+    fn command_with(data: &Path, admin: &str) -> Command {
         let mut command = Command::new(bin("gatehouse"));
-        command.arg("up").arg("--data").arg(data).args(["-o", "json"]);
-        for listener in ["http", "https", "ssh", "novnc", "ttyd", "admin", "sync", "gateway-admin"] {
+        command.arg("up").arg("--data").arg(data).args(["-o", "json", "--admin", admin]);
+        for listener in ["http", "https", "ssh", "novnc", "ttyd", "sync", "gateway-admin"] {
             command.arg(format!("--{listener}")).arg("127.0.0.1:0");
         }
         command

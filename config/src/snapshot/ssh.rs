@@ -90,8 +90,8 @@ pub enum PinState {
 /// What the SSH gate has to know besides keys and people; there is one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SshGate {
-    /// The admin listener, which root reaches as `control:1880` or `localhost:1880`; an address that every gateway of
-    /// this control can reach.
+    /// The admin listener, which root reaches as `control:1880` or `localhost:1880`. Loopback is that of control's machine,
+    /// and the unspecified address is every one of it.
     pub control: Option<SocketAddr>,
     /// The public half of the authority that signs certificates for the browser terminal; VMs trust it by
     /// `TrustedUserCAKeys`. Its private half stays in control (DESIGN §6).

@@ -1,5 +1,6 @@
 //! From the store to a running [`App`], and the upkeep of what it keeps.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,10 +66,10 @@ impl App {
         change.commit().await.map(drop)
     }
 
-    /// Notes where control listens. Routes to `control` follow, in a generation of their own, when the first admin
-    /// address is another than the one last published.
+    /// Notes where control listens. Routes and jumps to `control` follow, in a generation of their own, when the admin
+    /// address that most gateways reach is another than the one last published.
     pub async fn set_addresses(&self, addresses: Addresses) -> Result<(), Error> {
-        let admin = addresses.admin.first().copied();
+        let admin = best(&addresses.admin);
         *self.addresses.write().unwrap_or_else(std::sync::PoisonError::into_inner) = addresses;
         let Some(admin) = admin else { return Ok(()) };
         if store::meta::read(&mut self.db.read().await?).await?.admin_address == Some(admin) {
@@ -139,6 +140,13 @@ impl App {
     }
 }
 
+/// The admin address to tell gateways of: one that is the same from everywhere, or else loopback, or else what stands
+/// for every address, of which a gateway has to find out where that is.
+fn best(admin: &[SocketAddr]) -> Option<SocketAddr> {
+    let rank = |address: &&SocketAddr| (address.ip().is_unspecified(), address.ip().is_loopback());
+    admin.iter().min_by_key(rank).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use config::snapshot::{Kind, Object};
@@ -149,6 +157,20 @@ mod tests {
     fn published(app: &App) -> Vec<Object> {
         let snapshot = Arc::clone(&app.desired.current().snapshot);
         snapshot.objects().filter(|object| object.key().kind == Kind::COOKIE_KEY).cloned().collect()
+    }
+
+    #[test]
+    fn gateways_are_told_of_the_address_that_most_of_them_reach() {
+        for (listens, told) in [
+            (&[][..], None),
+            (&["127.0.0.1:1880"][..], Some("127.0.0.1:1880")),
+            (&["127.0.0.1:1880", "10.0.0.1:1880", "10.0.0.2:1880"], Some("10.0.0.1:1880")),
+            (&["0.0.0.0:1880", "127.0.0.1:1881"], Some("127.0.0.1:1881")),
+            (&["[::]:1880"], Some("[::]:1880")),
+        ] {
+            let listens: Vec<SocketAddr> = listens.iter().map(|text| text.parse().unwrap()).collect();
+            assert_eq!(best(&listens), told.map(|text| text.parse().unwrap()), "{listens:?}");
+        }
     }
 
     #[tokio::test]

@@ -47,6 +47,12 @@ pub(super) enum Refusal {
     Gone,
     #[error("this gate was not told where control listens")]
     NoControl,
+    #[error("this gate has not met control since it started; try again when it is connected")]
+    ControlUnmet,
+    #[error(
+        "control listens on loopback of its own machine, which is not this gate's: give it an --admin address that gates reach"
+    )]
+    ControlElsewhere,
     #[error(transparent)]
     Target(#[from] JumpRefusal),
     #[error("too many channels are open on this connection; close one first")]
@@ -68,7 +74,9 @@ impl Refusal {
     pub(super) fn failure(&self) -> ChannelOpenFailure {
         let kind = match self {
             Self::Gone | Self::Target(_) | Self::Ended => ChannelOpenFailure::AdministrativelyProhibited,
-            Self::Dial { .. } | Self::NoControl => ChannelOpenFailure::ConnectFailed,
+            Self::Dial { .. } | Self::NoControl | Self::ControlUnmet | Self::ControlElsewhere => {
+                ChannelOpenFailure::ConnectFailed
+            }
             Self::NotReady
             | Self::Stopping
             | Self::Channels
@@ -129,7 +137,8 @@ impl Asked {
     fn admit(&self) -> Result<Admitted, Refusal> {
         let shared = &self.connection.shared;
         let live = shared.current.pin().ok_or(Refusal::NotReady)?;
-        let target = rights::grant(&live, &self.who, &self.host, self.port)?;
+        let ends = shared.control_ends.load().as_deref().copied();
+        let target = rights::grant(&live, &self.who, (&self.host, self.port), ends)?;
         let permit =
             shared.guard.admit_session_within(Some(self.who.user), target.sessions_max).map_err(|full| {
                 self.connection.counters.full(full);

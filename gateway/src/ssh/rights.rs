@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use config::id::VmId;
 use config::limits;
-use config::snapshot::{Kind, ObjectKey, SshGate, Value};
 use config::table::{JumpRefusal, JumpTarget};
 
 use super::auth::Who;
+use super::control::{self, Control};
 use super::jump::Refusal;
 use crate::live::Live;
+use crate::sync::Ends;
 
 /// The names by which root reaches control, and their port. Nothing else of the gate's own is reachable.
 const CONTROL: [&str; 2] = ["control", "localhost"];
@@ -31,8 +32,13 @@ pub(super) struct Granted {
     port: u16,
 }
 
-/// What somebody gets who asks for `host:port` under `live`.
-pub(super) fn grant(live: &Live, who: &Who, host: &str, port: u32) -> Result<Granted, Refusal> {
+/// What somebody gets who asks for `host:port` under `live`, at a gateway whose last stream to control had these `ends`.
+pub(super) fn grant(
+    live: &Live,
+    who: &Who,
+    (host, port): (&str, u32),
+    ends: Option<Ends>,
+) -> Result<Granted, Refusal> {
     let now_ms = now_ms();
     let shown: String = host.chars().take(limits::SSH_TARGET_BYTES_MAX).collect();
     let not_granted = || JumpRefusal::NotGranted { target: shown.clone() };
@@ -44,9 +50,8 @@ pub(super) fn grant(live: &Live, who: &Who, host: &str, port: u32) -> Result<Gra
     let is_control = port == CONTROL_PORT && CONTROL.iter().any(|name| host.eq_ignore_ascii_case(name));
     let JumpTarget { vm, address, loopback_ok, .. } =
         if is_control && principal.grants.is_root() && principal.has_access(now_ms) {
-            let address = control(live).ok_or(Refusal::NoControl)?;
-            // It is control's word where control listens; on one machine that is loopback.
-            JumpTarget { vm: None, address, loopback_ok: true, until_ms: principal.ssh.until_ms }
+            let Control { address, loopback_ok } = control::control(live, ends)?;
+            JumpTarget { vm: None, address, loopback_ok, until_ms: principal.ssh.until_ms }
         } else {
             live.table.jump(principal, host, port, now_ms)?
         };
@@ -88,13 +93,6 @@ impl Granted {
 /// The right is over.
 #[derive(Debug)]
 pub(super) struct Over;
-
-/// Where control listens, if it said so.
-fn control(live: &Live) -> Option<SocketAddr> {
-    let key = ObjectKey { kind: Kind::SSH_GATE, id: SshGate::ID.to_bytes() };
-    let Ok(Value::SshGate(gate)) = live.snapshot.get(key)?.decode() else { return None };
-    gate.control
-}
 
 fn earlier(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     [one, other].into_iter().flatten().min()

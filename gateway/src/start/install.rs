@@ -19,7 +19,7 @@ use crate::audit::Audit;
 use crate::forward::Doors;
 use crate::listener::Wanted;
 use crate::live::Live;
-use crate::sync::{Asking, Installer, Link};
+use crate::sync::{Asking, Ends, Installer, Link};
 use crate::upstream::health::watch;
 use crate::upstream::retired;
 use crate::worker::Shared;
@@ -56,6 +56,10 @@ impl Installer for Install {
 
     async fn stepped_back(&self) {
         self.shared.upgrade.stepped_back().await;
+    }
+
+    fn met(&self, ends: Ends) {
+        self.shared.control_ends.store(Some(Arc::new(ends)));
     }
 
     fn named(&self, gateway: GatewayId) {

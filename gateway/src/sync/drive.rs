@@ -20,7 +20,7 @@ use super::enrol::{self, Newcomer};
 use super::renewal::Renewal;
 use super::retry::Backoff;
 use super::stream::{Framed, connect, decode};
-use super::{Installer, Link, SyncError};
+use super::{Ends, Installer, Link, SyncError};
 use crate::checkpoint::Checkpoint;
 
 /// What following starts from.
@@ -202,7 +202,12 @@ impl<I: Installer> Driver<'_, I> {
             }
             for address in addresses {
                 let error = match connect(address, self.renewal.config()).await {
-                    Ok(io) => self.converse(Framed::new(io, limits::MESSAGE_BYTES_MAX)).await,
+                    Ok(io) => {
+                        if let Ok(ends) = Ends::of(io.get_ref().0) {
+                            self.installer.met(ends);
+                        }
+                        self.converse(Framed::new(io, limits::MESSAGE_BYTES_MAX)).await
+                    }
                     Err(error) => error,
                 };
                 let heard_any = std::mem::take(&mut self.heard_any);

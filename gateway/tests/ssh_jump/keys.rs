@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use config::id::KeyId;
 use config::snapshot::{SshAccess, SshGate, SshKey, SshUserCa, Value};
 
+use gateway::sync::Ends;
+
 use crate::client::{Person, said};
 use crate::gate::{Gate, echo, person, vm};
 
@@ -173,6 +175,16 @@ fn root_alone_reaches_control_by_its_names() {
     let told = Value::SshGate(SshGate { control: Some(echo()), user_authority: None });
     let as_root = person("root", &[root.blob()], SshAccess::default());
     gate.put([as_root.clone(), told.clone()]);
+    let unmet = root.refused("control:1880");
+    assert!(unmet.contains("has not met control"), "{unmet}");
+    let meets = |control: &str| {
+        let ends = Ends { local: "10.0.0.1".parse().unwrap(), control: control.parse().unwrap() };
+        gate.shared.control_ends.store(Some(ends.into()));
+    };
+    meets("10.0.0.2");
+    let elsewhere = root.refused("control:1880");
+    assert!(elsewhere.contains("connect failed") && elsewhere.contains("--admin"), "{elsewhere}");
+    meets("10.0.0.1");
     for target in ["control:1880", "localhost:1880"] {
         let output = root.run(&["-W", target], &[], b"hello");
         assert_eq!(output.stdout, b"hello", "{}", said(&output));

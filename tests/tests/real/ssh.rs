@@ -1,5 +1,6 @@
 //! The gate as a jump host, with the clients that people have: OpenSSH, dropbear, PuTTY, paramiko and asyncssh.
 
+mod control;
 mod trust;
 
 use std::net::SocketAddr;
@@ -23,7 +24,10 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Self {
-        let up = Up::start();
+        Self::of(Up::start()).await
+    }
+
+    async fn of(up: Up) -> Self {
         let key = KeyPair::make("usr1");
         let vm = Sshd::start(&key).await;
         let folder = tempfile::tempdir().unwrap();
