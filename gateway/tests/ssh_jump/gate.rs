@@ -18,6 +18,7 @@ use gateway::live::Live;
 use gateway::worker::{Shared, Worker};
 use russh::keys::ssh_key::LineEnding;
 use russh::keys::{Algorithm, PrivateKey};
+use socket2::SockRef;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const ALICE: UserId = UserId::from_bytes([1; 16]);
@@ -35,12 +36,17 @@ pub(crate) struct Gate {
 impl Gate {
     /// A gate with nothing in force.
     pub(crate) fn start() -> Self {
+        Self::start_with_buffers(None)
+    }
+
+    /// The same whose connections have buffers of so many bytes in the kernel.
+    pub(crate) fn start_with_buffers(bytes: Option<usize>) -> Self {
         let shared = Shared::new(settings(), 1);
         let stop = CancellationToken::new();
         let (tell, told) = mpsc::channel();
         let thread = std::thread::spawn({
             let (shared, stop) = (Arc::clone(&shared), stop.clone());
-            move || accept(&shared, &stop, &tell)
+            move || accept(&shared, bytes, &stop, &tell)
         });
         let address = told.recv().unwrap();
         let (generation, thread) = (AtomicU64::new(0), Some(thread));
@@ -90,12 +96,20 @@ pub(crate) fn wait_for(condition: impl Fn() -> bool) {
     }
 }
 
-fn accept(shared: &Arc<Shared>, stop: &CancellationToken, tell: &mpsc::Sender<SocketAddr>) {
+fn accept(
+    shared: &Arc<Shared>,
+    buffers: Option<usize>,
+    stop: &CancellationToken,
+    tell: &mpsc::Sender<SocketAddr>,
+) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build_local(Default::default()).unwrap();
     runtime.block_on(async {
         let worker = Worker::new(Arc::clone(shared), 0);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        if let Some(bytes) = buffers {
+            shrink(&listener, bytes);
+        }
         tell.send(listener.local_addr().unwrap()).unwrap();
         let serving = async {
             loop {
@@ -109,6 +123,13 @@ fn accept(shared: &Arc<Shared>, stop: &CancellationToken, tell: &mpsc::Sender<So
             () = stop.cancelled() => {}
         }
     });
+}
+
+/// Gives a socket, or those that a listener accepts, buffers of so many bytes in the kernel.
+pub(crate) fn shrink<'a>(socket: impl Into<SockRef<'a>>, bytes: usize) {
+    let socket = socket.into();
+    socket.set_send_buffer_size(bytes).unwrap();
+    socket.set_recv_buffer_size(bytes).unwrap();
 }
 
 pub(crate) fn new_key() -> PrivateKey {
@@ -161,9 +182,13 @@ pub(crate) fn vm(id: u8, name: &str, namespace: &str, at: SocketAddr) -> Vm {
     }
 }
 
+/// In the kernel, each way, of a VM: so that no test depends on how many megabytes buffers grow to.
+const VM_BUFFERS: usize = 64 * 1024;
+
 /// A VM that says back what it hears, and ends when the other end does.
 pub(crate) fn echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    shrink(&listener, VM_BUFFERS);
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {

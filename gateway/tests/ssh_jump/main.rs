@@ -17,3 +17,4 @@ mod keys;
 mod openssh;
 mod russh_client;
 mod stalled;
+mod two_way;

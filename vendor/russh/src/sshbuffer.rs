@@ -16,6 +16,8 @@
 use core::fmt;
 use std::borrow::Cow;
 use std::num::Wrapping;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use log::debug;
@@ -397,6 +399,8 @@ pub(crate) struct PacketWriter {
     compress: Compress,
     packet_buffer: Vec<u8>,
     write_buffer: SSHBuffer,
+    /// How much of `write_buffer` is written already.
+    written: usize,
 }
 
 impl Debug for PacketWriter {
@@ -420,6 +424,7 @@ impl PacketWriter {
             compress,
             packet_buffer: Vec::new(),
             write_buffer: SSHBuffer::new(),
+            written: 0,
         }
     }
 
@@ -607,12 +612,49 @@ impl PacketWriter {
         self.write_buffer.seqn = Wrapping(0);
     }
 
-    pub async fn flush_into<W: AsyncWrite + Unpin>(&mut self, w: &mut W) -> std::io::Result<()> {
-        if !self.write_buffer.buffer.is_empty() {
-            w.write_all(&self.write_buffer.buffer).await?;
-            w.flush().await?;
-            self.write_buffer.buffer.clear();
+    /// Bytes that wait to be written.
+    pub fn queued(&self) -> usize {
+        self.write_buffer.buffer.len() - self.written
+    }
+
+    /// Whether everything is written, and flushed.
+    pub fn is_flushed(&self) -> bool {
+        self.write_buffer.buffer.is_empty()
+    }
+
+    /// Writes what `w` takes; ready when nothing is left. What was written stays written if this is not called again.
+    pub fn poll_flush_into<W: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        w: &mut W,
+    ) -> Poll<std::io::Result<()>> {
+        if self.is_flushed() {
+            return Poll::Ready(Ok(()));
         }
-        Ok(())
+        while let Some(left) = self.write_buffer.buffer.get(self.written..)
+            && !left.is_empty()
+        {
+            let n = ready!(Pin::new(&mut *w).poll_write(cx, left))?;
+            if n == 0 {
+                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            }
+            self.written += n;
+            // More may be queued before the last of this is gone: what is written must not pile up before it.
+            if self.written >= WRITTEN_KEPT_MAX && self.written >= self.queued() {
+                self.write_buffer.buffer.drain(..self.written);
+                self.written = 0;
+            }
+        }
+        ready!(Pin::new(w).poll_flush(cx))?;
+        self.write_buffer.buffer.clear();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    pub async fn flush_into<W: AsyncWrite + Unpin>(&mut self, w: &mut W) -> std::io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_flush_into(cx, w)).await
     }
 }
+
+/// Bytes at the start of the write buffer that may be written and still there.
+const WRITTEN_KEPT_MAX: usize = 64 * 1024;

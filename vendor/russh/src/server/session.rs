@@ -20,6 +20,12 @@ use crate::kex::{EXTENSION_SUPPORT_AS_CLIENT, KexCause, SessionKexState};
 use crate::keys::PrivateKeyWithHashAlg;
 use crate::{ChannelOpenFailure, map_err, msg};
 
+/// Bytes of one batch of messages from the channels, about: the next one is taken when all of it is written.
+const WRITE_BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that wait to be written, above which nothing more is read: a batch, and what the peer asked for without reading the
+/// answers.
+const WRITE_QUEUE_MAX: usize = 2 * WRITE_BATCH_BYTES_MAX;
+
 /// A connected server session. This type is unique to a client.
 #[derive(Debug)]
 pub struct Session {
@@ -682,17 +688,23 @@ impl Session {
             // client input (Ctrl+C, resize): once the cap is hit we fall through
             // to `select!`, which picks up any client-side event first. Gated on
             // `!kex.active()` to match the `select!` receiver arm.
+            //
+            // None of it is taken before the last batch is written: this is where a peer that does not read holds the
+            // channels back. Answers to what the peer asked for do not wait: queued for it, they count against
+            // WRITE_QUEUE_MAX.
             const MAX_MESSAGES_PER_BATCH: usize = 64;
+            let mut takes_messages = self.common.packet_writer.is_flushed();
             // Leave application messages in the bounded receiver once a peer's
             // channel window is exhausted. Network reads remain active so a
             // window adjustment can release the queued data.
-            if !self.kex.active() && !self.common.has_any_pending_data() {
+            if !self.kex.active() {
                 let mut drained = 0;
                 while drained < MAX_MESSAGES_PER_BATCH {
                     // Only Empty/Disconnected end the drain; both mean "nothing
                     // more to hand off right now", so treat them the same.
                     let msg = match self.priority_receiver.try_recv() {
                         Ok(msg) => msg,
+                        Err(_) if !takes_messages || self.common.has_any_pending_data() => break,
                         Err(_) => match self.receiver.try_recv() {
                             Ok(msg) => msg,
                             Err(_) => break,
@@ -700,18 +712,11 @@ impl Session {
                     };
                     self.dispatch_msg(msg)?;
                     drained += 1;
-                    if self.common.has_any_pending_data() {
-                        break;
-                    }
+                    takes_messages &= self.common.packet_writer.queued() < WRITE_BATCH_BYTES_MAX;
                 }
                 if drained > 0 {
                     self.flush()?;
-                    crate::flush_or_timeout(
-                        &mut self.common.packet_writer,
-                        &mut stream_write,
-                        inactivity_timer.as_mut(),
-                    )
-                    .await?;
+                    self.write_what_is_taken(&mut stream_write).await?;
                 }
                 // A drained Disconnect sets this; don't block in `select!` after.
                 if self.common.disconnected {
@@ -722,8 +727,11 @@ impl Session {
             let rekey_timer = future_or_pending(self.rekey_time_remaining(), tokio::time::sleep);
             pin!(rekey_timer);
 
+            let is_flushed = self.common.packet_writer.is_flushed();
             tokio::select! {
-                r = &mut reading => {
+                // Also while something waits to be written: the peer may do the same, and one of us has to read. What it
+                // asks for meanwhile is bounded.
+                r = &mut reading, if self.common.packet_writer.queued() < WRITE_QUEUE_MAX => {
                     let (stream_read, mut buffer, mut opening_cipher) = match r {
                         Ok((_, stream_read, buffer, opening_cipher)) => (stream_read, buffer, opening_cipher),
                         Err(e) => return Err(e.into())
@@ -771,6 +779,7 @@ impl Session {
                     }
                     reading.set(start_reading(stream_read, buffer, opening_cipher));
                 }
+                r = self.common.packet_writer.flush_into(&mut stream_write), if !is_flushed => map_err!(r)?,
                 () = consumed.notified() => self.replenish_consumed(&mut handler)?,
                 () = &mut rekey_timer => {
                     // The flush after the select sees the elapsed limit.
@@ -797,7 +806,7 @@ impl Session {
                         }
                     }
                 }
-                msg = self.receiver.recv(), if !self.kex.active() && !self.common.has_any_pending_data() => {
+                msg = self.receiver.recv(), if !self.kex.active() && !self.common.has_any_pending_data() && is_flushed => {
                     // Channel open replies must be dispatched before any
                     // channel traffic queued after them: `msg` may be data for
                     // a channel whose confirmation is still sitting in the
@@ -816,13 +825,7 @@ impl Session {
                 }
             }
             self.flush()?;
-
-            crate::flush_or_timeout(
-                &mut self.common.packet_writer,
-                &mut stream_write,
-                inactivity_timer.as_mut(),
-            )
-            .await?;
+            self.write_what_is_taken(&mut stream_write).await?;
 
             if self.common.received_data {
                 // Reset the number of failed keepalive attempts. We don't
@@ -850,6 +853,15 @@ impl Session {
             }
         }
         debug!("disconnected");
+        if self.common.disconnected {
+            // The peer is to read why.
+            crate::flush_or_timeout(
+                &mut self.common.packet_writer,
+                &mut stream_write,
+                inactivity_timer.as_mut(),
+            )
+            .await?;
+        }
         // Shutdown
         map_err!(stream_write.shutdown().await)?;
         loop {
@@ -876,6 +888,16 @@ impl Session {
         }
 
         Ok(())
+    }
+
+    /// Writes what the stream takes without waiting; the event loop writes the rest beside everything else.
+    async fn write_what_is_taken<W: AsyncWrite + Unpin>(&mut self, stream: &mut W) -> Result<(), Error> {
+        let writer = &mut self.common.packet_writer;
+        std::future::poll_fn(|cx| match writer.poll_flush_into(cx, stream) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.into())),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
+        })
+        .await
     }
 
     /// Get a handle to this session.
