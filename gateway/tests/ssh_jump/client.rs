@@ -40,6 +40,15 @@ impl Person {
         Some(person)
     }
 
+    /// A person whose private key is somewhere else: an agent signs with it. `None` as above.
+    pub(crate) fn with_public_key(line: &str, gate: SocketAddr) -> Option<Self> {
+        let person = Self::who_makes(&["-t", "ed25519"], gate)?;
+        for name in ["key", "key.pub"] {
+            std::fs::write(person.path(name), line).unwrap();
+        }
+        Some(person)
+    }
+
     /// The person's public key in SSH wire form.
     pub(crate) fn blob(&self) -> Vec<u8> {
         let text = std::fs::read_to_string(self.path("key.pub")).unwrap();

@@ -16,5 +16,6 @@ mod hostile;
 mod keys;
 mod openssh;
 mod russh_client;
+mod security_key;
 mod stalled;
 mod two_way;
