@@ -10,9 +10,12 @@ pub const SSH_AUTH_TRIES_MAX: usize = 5;
 /// Time that a refused authentication attempt takes on SSH, whatever the reason, in milliseconds: more than looking a
 /// key up and checking its signature ever do.
 pub const SSH_REJECTION_MS: u64 = 500;
-/// Silence of an SSH client after which it is asked for a sign of life, in milliseconds, and how many go unanswered
-/// before it is given up.
+/// Silence of a VM's sshd below a terminal after which it is asked for a sign of life, in milliseconds, and how many go
+/// unanswered before it is given up.
 pub const SSH_KEEPALIVE_MS: (u64, usize) = (30_000, 3);
+/// The same of a client of the jump host: often enough for what forgets idle connections on the way, and ten minutes in
+/// all. A stopped client (^Z) or a closed lid is no end; sshd, by default, waits for ever, and holds a process meanwhile.
+pub const SSH_CLIENT_KEEPALIVE_MS: (u64, usize) = (30_000, 19);
 /// Size of the read buffer of an SSH connection in bytes: without one, each packet costs two reads (CRATES.md 5).
 pub const SSH_READ_BUFFER_BYTES: usize = 64 * 1024;
 /// Time that a jump's last bytes get to reach the VM after its channel was closed, in milliseconds.
@@ -57,8 +60,8 @@ pub const SSH_STRIKE_MS: (u64, u64) = (100, 5_000);
 pub const SSH_STRIKE_FORGOTTEN_MS: u64 = 10_000;
 /// Sources whose failures are remembered; one that finds no place is not slowed.
 pub const SSH_SOURCES_MAX: usize = 16_384;
-/// Time in which an SSH client takes nothing of what waits for it, after which its connection is cut, in milliseconds:
-/// no sign of life can be asked for meanwhile, so it is the time those would take.
-pub const SSH_WRITE_STALL_MS: u64 = 120_000;
+/// Time in which an SSH client takes nothing of what waits for it, after which its connection is cut, in milliseconds: as
+/// long as [`SSH_CLIENT_KEEPALIVE_MS`] waits for one that says nothing.
+pub const SSH_WRITE_STALL_MS: u64 = 600_000;
 /// Source networks that one certificate names.
 pub const SSH_CERTIFICATE_SOURCES_MAX: usize = 64;

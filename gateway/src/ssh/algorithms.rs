@@ -79,7 +79,7 @@ impl Offers {
 }
 
 fn config(keys: &HostKeys, ciphers: &'static [cipher::Name], macs: &'static [mac::Name]) -> Config {
-    let (keepalive_ms, keepalives) = limits::SSH_KEEPALIVE_MS;
+    let (keepalive_ms, keepalives) = limits::SSH_CLIENT_KEEPALIVE_MS;
     Config {
         // No version: it would only help to pick an exploit.
         server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-gatehouse")),
@@ -122,6 +122,16 @@ mod tests {
     #[test]
     fn nothing_is_offered_without_a_host_key() {
         assert!(Offers::with(&HostKeys::default()).is_none());
+    }
+
+    #[test]
+    fn a_client_that_says_nothing_or_takes_nothing_has_ten_minutes() {
+        let config = offers().first();
+        let asked = u32::try_from(config.keepalive_max).unwrap() + 1;
+        let ten_minutes = Duration::from_secs(600);
+        assert_eq!(config.keepalive_interval.unwrap() * asked, ten_minutes);
+        assert_eq!(Duration::from_millis(limits::SSH_WRITE_STALL_MS), ten_minutes);
+        assert!(config.inactivity_timeout.is_none());
     }
 
     #[test]
