@@ -18,9 +18,14 @@ pub struct KeyPair {
 impl KeyPair {
     /// An ed25519 pair.
     pub fn make(comment: &str) -> Self {
+        Self::make_as("ed25519", comment)
+    }
+
+    /// A pair of this type, as `ssh-keygen -t` names it.
+    pub fn make_as(kind: &str, comment: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("key");
-        keygen(&file, comment);
+        keygen(&file, kind, comment);
         Self { file, _directory: Some(directory) }
     }
 
@@ -64,29 +69,39 @@ impl Sshd {
 
     /// Starts one that lets nobody in but who shows a certificate of this authority, an OpenSSH public key's line.
     pub async fn start_trusting(authority: &str) -> Self {
+        Self::start_trusting_as(authority, &[&KeyPair::make("host")]).await
+    }
+
+    /// The same with these host keys.
+    pub async fn start_trusting_as(authority: &str, host_keys: &[&KeyPair]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("authority.pub");
         fs::write(&file, authority).unwrap();
         let extra = format!("TrustedUserCAKeys {}\n", file.display());
-        Self::start_with(directory, Path::new("none"), &extra).await
+        Self::start_with(directory, Path::new("none"), (host_keys, &extra)).await
     }
 
     async fn start_in(directory: TempDir, keys: &Path) -> Self {
-        Self::start_with(directory, keys, "").await
+        Self::start_with(directory, keys, (&[&KeyPair::make("host")], "")).await
     }
 
-    async fn start_with(directory: TempDir, keys: &Path, extra: &str) -> Self {
+    async fn start_with(directory: TempDir, keys: &Path, (host_keys, extra): (&[&KeyPair], &str)) -> Self {
         let folder = directory.path();
         fs::create_dir_all("/run/sshd").ok();
-        keygen(&folder.join("host"), "host");
+        let mut host_key_lines = String::new();
+        for (number, pair) in host_keys.iter().enumerate() {
+            // A copy of its own, as a machine has one.
+            let file = folder.join(format!("host{number}"));
+            fs::copy(&pair.file, &file).unwrap();
+            host_key_lines.push_str(&format!("HostKey {}\n", file.display()));
+        }
         let address = crate::ports::refusing();
         let config = folder.join("sshd_config");
         fs::write(
             &config,
             format!(
-                "ListenAddress {address}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\n\
+                "ListenAddress {address}\n{host_key_lines}AuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\n\
                  PermitRootLogin prohibit-password\nPasswordAuthentication no\nSubsystem sftp internal-sftp\n{extra}",
-                folder.join("host").display(),
                 keys.display(),
             ),
         )
@@ -132,9 +147,9 @@ pub fn client_config(folder: &Path, key: &KeyPair) -> PathBuf {
     file
 }
 
-fn keygen(file: &Path, comment: &str) {
+fn keygen(file: &Path, kind: &str, comment: &str) {
     let status = Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-C", comment, "-f"])
+        .args(["-q", "-t", kind, "-N", "", "-C", comment, "-f"])
         .arg(file)
         .status()
         .expect("openssh-client is installed by ./test");

@@ -10,8 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use config::limits;
 use russh::client::{self, Config, Handle, Handler, Msg};
-use russh::keys::PublicKeyOrCertificate;
-use russh::keys::{Certificate, PrivateKey, PublicKey};
+use russh::keys::{
+    Algorithm, Certificate, EcdsaCurve, HashAlg, PrivateKey, PublicKey, PublicKeyOrCertificate,
+};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, Preferred, SshId, cipher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
@@ -25,7 +26,21 @@ pub(super) trait HostKeys: Send + 'static {
     ///
     /// Errors: it is not, or nobody can say; in words for the person.
     fn check(&self, key: &PublicKey) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// The types of the keys that are known to be the VM's. They are asked for first: a VM that gained a key of a newer
+    /// type has not changed.
+    fn known(&self) -> Vec<Algorithm>;
 }
+
+/// Types of host keys, the best first; RSA signs with SHA-2 or not at all.
+const HOST_KEYS: [Algorithm; 6] = [
+    Algorithm::Ed25519,
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+];
 
 /// How we log in on a VM.
 pub(super) struct Login {
@@ -80,7 +95,7 @@ where
 {
     let deadline = Duration::from_millis(limits::TERMINAL_OPEN_DEADLINE_MS);
     let opening = async {
-        let mut handle = client::connect_stream(config(), io, Door(keys)).await?;
+        let mut handle = client::connect_stream(config(&keys.known()), io, Door(keys)).await?;
         let entered =
             handle.authenticate_openssh_cert(login.name.clone(), login.key, login.certificate).await?;
         if !entered.success() {
@@ -165,13 +180,26 @@ impl Shell {
     }
 }
 
-fn config() -> Arc<Config> {
+/// Types of host keys in the order in which they are asked for.
+fn host_keys(known: &[Algorithm]) -> Vec<Algorithm> {
+    let is_known = |wanted: &Algorithm| match wanted {
+        Algorithm::Rsa { .. } => known.iter().any(|one| matches!(one, Algorithm::Rsa { .. })),
+        other => known.contains(other),
+    };
+    let mut all = HOST_KEYS.to_vec();
+    // Stable: among equals the best stays first.
+    all.sort_by_key(|wanted| !is_known(wanted));
+    all
+}
+
+fn config(known: &[Algorithm]) -> Arc<Config> {
     let (keepalive_ms, keepalives) = limits::SSH_KEEPALIVE_MS;
     Arc::new(Config {
         client_id: SshId::Standard(Cow::Borrowed("SSH-2.0-gatehouse")),
         // What a person reads: a screen, not a download.
         window_size: limits::TERMINAL_WINDOW_BYTES,
         preferred: Preferred {
+            key: Cow::Owned(host_keys(known)),
             cipher: Cow::Borrowed(&[cipher::AES_256_GCM, cipher::AES_128_GCM, cipher::AES_256_CTR]),
             ..Preferred::DEFAULT
         },
@@ -208,5 +236,20 @@ impl From<russh::Error> for ShellError {
             russh::Error::NoCommonAlgo { .. } => Self::NoCommonAlgorithm,
             _ => Self::Broken,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_type_of_a_known_key_is_asked_for_first_and_the_rest_by_rank() {
+        assert_eq!(host_keys(&[]), HOST_KEYS);
+        // A key is of RSA whatever it signs with.
+        let asked = host_keys(&[Algorithm::Rsa { hash: None }]);
+        assert_eq!(asked[..3], [HOST_KEYS[4].clone(), HOST_KEYS[5].clone(), Algorithm::Ed25519]);
+        let p384 = Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 };
+        assert_eq!(host_keys(std::slice::from_ref(&p384))[..2], [p384, Algorithm::Ed25519]);
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use config::id::{SessionId, VmId};
 use config::limits;
 use config::secret::Secret;
-use config::snapshot::{Kind, ObjectKey, PinState, Value};
+use config::snapshot::{Kind, ObjectKey, PinState, SshHostKeyPin, Value};
 use config::sync::asking::{Answer, Question};
 use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -173,6 +173,16 @@ struct Pins {
 }
 
 impl HostKeys for Pins {
+    fn known(&self) -> Vec<Algorithm> {
+        let pins = self.all();
+        let keys = pins.iter().flat_map(|pin| &pin.keys);
+        let accepted = keys.filter(|pinned| pinned.state == PinState::Accepted);
+        accepted
+            .filter_map(|pinned| PublicKey::from_bytes(&pinned.key.blob).ok())
+            .map(|key| key.algorithm())
+            .collect()
+    }
+
     async fn check(&self, key: &PublicKey) -> Result<(), String> {
         let shown = key.fingerprint(HashAlg::Sha256);
         let changed = || {
@@ -202,9 +212,12 @@ impl HostKeys for Pins {
 
 impl Pins {
     fn pinned(&self, blob: &[u8]) -> Option<PinState> {
+        self.all()?.keys.iter().find(|pinned| *pinned.key.blob == *blob).map(|pinned| pinned.state)
+    }
+
+    fn all(&self) -> Option<SshHostKeyPin> {
         let live = self.shared.current.pin()?;
         let object = live.snapshot.get(ObjectKey { kind: Kind::SSH_HOST_KEY_PIN, id: self.vm.to_bytes() })?;
-        let Ok(Value::SshHostKeyPin(pin)) = object.decode() else { return None };
-        pin.keys.iter().find(|pinned| *pinned.key.blob == *blob).map(|pinned| pinned.state)
+        if let Ok(Value::SshHostKeyPin(pin)) = object.decode() { Some(pin) } else { None }
     }
 }

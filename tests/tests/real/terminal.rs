@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tests::sshd::Sshd;
+use tests::sshd::{KeyPair, Sshd};
 use tests::stack::Stack;
 use tests::wait::{wait_for, within};
 use tokio::net::TcpStream;
@@ -23,8 +23,13 @@ struct World {
 
 impl World {
     async fn start() -> Self {
+        Self::start_as(&[&KeyPair::make("host")]).await
+    }
+
+    /// With these host keys.
+    async fn start_as(host_keys: &[&KeyPair]) -> Self {
         let stack = Stack::start().await;
-        let sshd = Sshd::start_trusting(&authority(&stack).await).await;
+        let sshd = Sshd::start_trusting_as(&authority(&stack).await, host_keys).await;
         let address = sshd.address();
         let vm = json!({ "name": "web-01", "address": address.ip().to_string(), "ssh_port": address.port() });
         let vm = stack.api.post("/api/v1/vms", vm).await["id"].as_str().unwrap().to_owned();
@@ -37,6 +42,15 @@ impl World {
         let made =
             self.stack.api.post(&format!("/api/v1/consoles/{}/tickets", self.console), json!({})).await;
         made["ticket"].as_str().unwrap().to_owned()
+    }
+
+    /// The VM's SSH server is another one from here on.
+    async fn moved(&self, port: u16) {
+        let path = format!("/api/v1/consoles/{}", self.console);
+        let tag = format!("\"{}\"", self.stack.api.get(&path).await["revision"]);
+        let moved = json!({ "port": port });
+        let changed = self.stack.api.call_with("PATCH", &path, &[("If-Match", &tag)], Some(&moved)).await;
+        assert_eq!(changed.status, 200, "{}", changed.text());
     }
 
     /// Opens a terminal, once the gateway has heard of the console: a refused ticket is not used up.
@@ -182,12 +196,7 @@ async fn a_host_key_is_pinned_at_first_sight_and_another_one_is_refused_until_ac
 
     // Somebody else answers at the VM's address.
     let other = Sshd::start_trusting(&authority(&world.stack).await).await;
-    let moved = json!({ "port": other.address().port() });
-    let path = format!("/api/v1/consoles/{}", world.console);
-    let tag = world.stack.api.get(&path).await["revision"].to_string();
-    let tag = format!("\"{tag}\"");
-    let changed = world.stack.api.call_with("PATCH", &path, &[("If-Match", &tag)], Some(&moved)).await;
-    assert_eq!(changed.status, 200, "{}", changed.text());
+    world.moved(other.address().port()).await;
     let end = world.open(&world.ticket().await).await.ends().await;
     assert!(end.reason.contains("another SSH host key"), "{end:?}");
 
@@ -208,6 +217,25 @@ async fn a_host_key_is_pinned_at_first_sight_and_another_one_is_refused_until_ac
         assert!(actions.iter().any(|seen| **seen == action), "{action} is not among {actions:?}");
     }
     drop(world.sshd);
+}
+
+#[tokio::test]
+async fn a_vm_whose_only_host_key_is_rsa_is_reached_and_may_gain_a_newer_one() {
+    let rsa = KeyPair::make_as("rsa", "host");
+    let world = World::start_as(&[&rsa]).await;
+    let mut page = world.open(&world.ticket().await).await;
+    page.run("exit 2").await;
+    assert_eq!(page.ends().await.reason.as_str(), "the shell ended with status 2");
+
+    // The key that is pinned is asked for, though a newer kind would be preferred.
+    let gained =
+        Sshd::start_trusting_as(&authority(&world.stack).await, &[&KeyPair::make("new"), &rsa]).await;
+    world.moved(gained.address().port()).await;
+    let mut page = world.open(&world.ticket().await).await;
+    page.run("exit 4").await;
+    assert_eq!(page.ends().await.reason.as_str(), "the shell ended with status 4");
+    let keys = world.stack.api.get(&format!("/api/v1/vms/{}/host-keys", world.vm)).await;
+    assert_eq!(keys.as_array().unwrap().len(), 1, "{keys}");
 }
 
 #[tokio::test]
@@ -233,11 +261,7 @@ async fn a_page_that_breaks_the_protocol_and_a_vm_that_is_no_ssh_server_are_name
     assert_eq!((u16::from(end.code), end.reason.contains("begins with")), (1002, true), "{end:?}");
 
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let path = format!("/api/v1/consoles/{}", world.console);
-    let tag = format!("\"{}\"", world.stack.api.get(&path).await["revision"]);
-    let moved = json!({ "port": silent.local_addr().unwrap().port() });
-    let changed = world.stack.api.call_with("PATCH", &path, &[("If-Match", &tag)], Some(&moved)).await;
-    assert_eq!(changed.status, 200, "{}", changed.text());
+    world.moved(silent.local_addr().unwrap().port()).await;
     let ticket = world.ticket().await;
     let (mut page, met) = tokio::join!(world.open(&ticket), silent.accept());
     drop(met);
