@@ -5,9 +5,14 @@
 pub const TERMINAL_SIDE_MAX: u32 = 2_000;
 /// Longest wait for a page's first message, in milliseconds: it is sent with the handshake.
 pub const TERMINAL_HELLO_DEADLINE_MS: u64 = 10_000;
-/// Messages that wait between a page, its session and its shell, each way. With a packet of SSH in each this is half a
-/// megabyte for a page that does not read.
-pub const TERMINAL_MESSAGES_QUEUED_MAX: usize = 16;
+/// Largest message of a page to a terminal, in bytes: four times what our page sends in one; a paste is many.
+pub const TERMINAL_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Messages of a page that wait for its session, and as many again for the shell. With the longest message in each
+/// this is half a megabyte for a program on the VM that does not read.
+pub const TERMINAL_SAID_QUEUED_MAX: usize = 4;
+/// Messages of a shell that wait for its page. With a packet of SSH (32 KiB) in each this is half a megabyte for a page
+/// that does not read.
+pub const TERMINAL_TOLD_QUEUED_MAX: usize = 16;
 /// Longest wait for a page to take one message, in milliseconds. A page that asked for a pause is not waited for.
 pub const TERMINAL_WRITE_DEADLINE_MS: u64 = 60_000;
 /// Longest way from a connection to a VM to its shell, in milliseconds: `sshd` may ask slow directories.

@@ -65,8 +65,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Page<IO> {
     /// Attaches to a terminal and relays until either ends. What the page said before is in the socket still: it was not
     /// read.
     pub(super) async fn serve(mut self, door: mpsc::Sender<Attachment>, size: Size) {
-        let (say, said) = mpsc::channel(limits::TERMINAL_MESSAGES_QUEUED_MAX);
-        let (tell, told) = mpsc::channel(limits::TERMINAL_MESSAGES_QUEUED_MAX);
+        let (say, said) = mpsc::channel(limits::TERMINAL_SAID_QUEUED_MAX);
+        let (tell, told) = mpsc::channel(limits::TERMINAL_TOLD_QUEUED_MAX);
         let end = match door.send(Attachment { size, said, told: tell }).await {
             Ok(()) => self.relay(say, told).await,
             Err(_) => End::Gone,
@@ -102,8 +102,8 @@ fn settings() -> WebSocketConfig {
         .read_buffer_size(limits::CONSOLE_READ_BUFFER_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(limits::CONSOLE_WRITE_BUFFER_BYTES_MAX)
-        .max_message_size(Some(limits::CONSOLE_MESSAGE_BYTES_MAX))
-        .max_frame_size(Some(limits::CONSOLE_MESSAGE_BYTES_MAX))
+        .max_message_size(Some(limits::TERMINAL_MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(limits::TERMINAL_MESSAGE_BYTES_MAX))
 }
 
 /// What both directions know of each other.

@@ -106,7 +106,7 @@ where
     };
     let (handle, channel) = timeout(deadline, opening).await.map_err(|_| ShellError::Late)??;
     let (read, write) = channel.split();
-    let (input, typed) = mpsc::channel(limits::TERMINAL_MESSAGES_QUEUED_MAX);
+    let (input, typed) = mpsc::channel(limits::TERMINAL_SAID_QUEUED_MAX);
     tokio::task::spawn_local(feed(write, typed));
     Ok(Shell { end: Box::new(move || leave(handle)), read, status: None, input })
 }

@@ -1,5 +1,7 @@
 //! Terminals in the browser, spoken to as the page speaks, with a real sshd behind them.
 
+mod held;
+
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -85,8 +87,12 @@ impl Page {
     }
 
     async fn send(&mut self, kind: char, rest: &str) {
+        self.say(kind, rest).await.unwrap();
+    }
+
+    async fn say(&mut self, kind: char, rest: &str) -> Result<(), Error> {
         let message = format!("{kind}{rest}").into_bytes();
-        self.socket.send(Message::Binary(message.into())).await.unwrap();
+        self.socket.send(Message::Binary(message.into())).await
     }
 
     async fn run(&mut self, line: &str) {
