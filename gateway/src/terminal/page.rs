@@ -4,6 +4,7 @@
 //! more output; the session stops reading the shell, and SSH's window stops the VM.
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use config::limits;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -19,7 +20,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::end::End;
 use super::protocol::{self, Said, Size};
-use super::registry::{Attachment, Told};
+use super::registry::Attachment;
 
 type Sink<IO> = SplitSink<WebSocketStream<IO>, Message>;
 type Stream<IO> = SplitStream<WebSocketStream<IO>>;
@@ -28,6 +29,8 @@ type Stream<IO> = SplitStream<WebSocketStream<IO>>;
 pub(super) struct Page<IO> {
     sink: Sink<IO>,
     stream: Stream<IO>,
+    /// Time between two pings.
+    ping: Duration,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Page<IO> {
@@ -35,7 +38,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Page<IO> {
     pub(super) async fn new(io: IO, early: Vec<u8>) -> Self {
         let socket = WebSocketStream::from_partially_read(io, early, Role::Server, Some(settings())).await;
         let (sink, stream) = socket.split();
-        Self { sink, stream }
+        Self { sink, stream, ping: Duration::from_millis(limits::CONSOLE_PING_MS) }
     }
 
     /// Waits for the first message, which says how large the window is.
@@ -67,18 +70,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Page<IO> {
     pub(super) async fn serve(mut self, door: mpsc::Sender<Attachment>, size: Size) {
         let (say, said) = mpsc::channel(limits::TERMINAL_SAID_QUEUED_MAX);
         let (tell, told) = mpsc::channel(limits::TERMINAL_TOLD_QUEUED_MAX);
-        let end = match door.send(Attachment { size, said, told: tell }).await {
-            Ok(()) => self.relay(say, told).await,
+        let (end, ending) = oneshot::channel();
+        let end = match door.send(Attachment { size, said, told: tell, end }).await {
+            Ok(()) => self.relay(say, (told, Ending { end: ending, came: None })).await,
             Err(_) => End::Gone,
         };
         self.close(&end).await;
     }
 
-    async fn relay(&mut self, say: mpsc::Sender<Said>, told: mpsc::Receiver<Told>) -> End {
+    async fn relay(&mut self, say: mpsc::Sender<Said>, told: (mpsc::Receiver<Bytes>, Ending)) -> End {
         let watch = Watch::default();
         tokio::select! {
             end = up(&mut self.stream, say, &watch) => end,
-            end = down(&mut self.sink, told, &watch) => end,
+            end = down(&mut self.sink, told, &watch, self.ping) => end,
         }
     }
 
@@ -172,22 +176,42 @@ async fn up<IO: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
+/// The end, once the session tells it.
+struct Ending {
+    end: oneshot::Receiver<End>,
+    came: Option<End>,
+}
+
+impl Ending {
+    /// Resolves when the end has come; may be dropped and asked again.
+    async fn comes(&mut self) {
+        if self.came.is_none() {
+            self.came = Some((&mut self.end).await.unwrap_or(End::Gone));
+        }
+    }
+}
+
 /// From the session to the page, with pings: what is silent is cut by proxies on the way.
 async fn down<IO: AsyncRead + AsyncWrite + Unpin>(
     sink: &mut Sink<IO>,
-    mut told: mpsc::Receiver<Told>,
+    (mut told, mut ending): (mpsc::Receiver<Bytes>, Ending),
     watch: &Watch,
+    ping: Duration,
 ) -> End {
-    let mut ping = tokio::time::interval(Duration::from_millis(limits::CONSOLE_PING_MS));
+    let mut ping = tokio::time::interval(ping);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first comes at once.
     ping.tick().await;
     loop {
         let message = tokio::select! {
+            biased;
+            () = ending.comes() => break,
             told = next_told(&mut told, watch) => match told {
-                Some(Told::Message(message)) => Message::Binary(message),
-                Some(Told::End(end)) => return end,
-                None => return End::Gone,
+                Some(message) => Message::Binary(message),
+                None => {
+                    ending.comes().await;
+                    break;
+                }
             },
             _ = ping.tick() => {
                 // Who is not read cannot be heard.
@@ -200,17 +224,44 @@ async fn down<IO: AsyncRead + AsyncWrite + Unpin>(
                 Message::Ping(Bytes::new())
             }
         };
-        let sent = timeout(Duration::from_millis(limits::TERMINAL_WRITE_DEADLINE_MS), sink.send(message));
-        if !matches!(sent.await, Ok(Ok(()))) {
-            return End::PageLeft;
+        if !send(sink, message, &mut ending).await {
+            return ending.came.unwrap_or(End::PageLeft);
         }
     }
+    // What was printed before the end is part of it, paused or not.
+    let rest = async {
+        while let Ok(message) = told.try_recv() {
+            if sink.send(Message::Binary(message)).await.is_err() {
+                break;
+            }
+        }
+    };
+    let _ = timeout(Duration::from_millis(limits::CONSOLE_CLOSE_DEADLINE_MS), rest).await;
+    ending.came.unwrap_or(End::Gone)
 }
 
-/// What comes next, once the page can take it. An end is told in a pause too.
-async fn next_told(told: &mut mpsc::Receiver<Told>, watch: &Watch) -> Option<Told> {
-    while watch.is_paused.get() && !told.is_closed() {
+/// Whether the page took it. Once the end has come a page that takes nothing is not waited for any longer.
+async fn send<IO: AsyncRead + AsyncWrite + Unpin>(
+    sink: &mut Sink<IO>,
+    message: Message,
+    ending: &mut Ending,
+) -> bool {
+    let mut sending = pin!(sink.send(message));
+    let (long, short) = (limits::TERMINAL_WRITE_DEADLINE_MS, limits::CONSOLE_CLOSE_DEADLINE_MS);
+    let sent = tokio::select! {
+        sent = timeout(Duration::from_millis(long), &mut sending) => sent,
+        () = ending.comes() => timeout(Duration::from_millis(short), &mut sending).await,
+    };
+    matches!(sent, Ok(Ok(())))
+}
+
+/// What comes next, once the page can take it.
+async fn next_told(told: &mut mpsc::Receiver<Bytes>, watch: &Watch) -> Option<Bytes> {
+    while watch.is_paused.get() {
         watch.resumed.notified().await;
     }
     told.recv().await
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use config::id::SessionId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::end::End;
 use super::protocol::{Said, Size};
@@ -19,17 +20,10 @@ pub(super) struct Attachment {
     pub(super) size: Size,
     /// What it says.
     pub(super) said: mpsc::Receiver<Said>,
-    /// What it is told.
-    pub(super) told: mpsc::Sender<Told>,
-}
-
-/// What a session tells its page.
-#[derive(Debug)]
-pub(super) enum Told {
-    /// To be sent as it is.
-    Message(bytes::Bytes),
-    /// The page closes, and why.
-    End(End),
+    /// Messages for it, sent as they are.
+    pub(super) told: mpsc::Sender<Bytes>,
+    /// Why it closes. A way of its own: a page that takes no messages is told all the same.
+    pub(super) end: oneshot::Sender<End>,
 }
 
 /// The open terminals of one gateway process.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::end::End;
 use super::protocol::{self, Said};
-use super::registry::{Attachment, Told};
+use super::registry::Attachment;
 use super::scrollback::Scrollback;
 use super::shell::{Printed, Shell};
 use crate::session::SessionHandle;
@@ -48,7 +48,7 @@ impl Terminal<'_> {
             match event {
                 Event::Page(new) => {
                     if let Some(old) = page.take() {
-                        tell(&old, End::Elsewhere);
+                        close(old, End::Elsewhere);
                     }
                     self.welcome(&new, &scrollback);
                     page = Some(new);
@@ -71,7 +71,7 @@ impl Terminal<'_> {
                     scrollback.push(&bytes);
                     if let Some(page) = &page {
                         // There is room: `event` waited for it.
-                        let _ = page.told.try_send(Told::Message(protocol::output(&bytes)));
+                        let _ = page.told.try_send(protocol::output(&bytes));
                     }
                 }
                 Event::Printed(Printed::Exited(status)) => break End::Exited(status),
@@ -80,9 +80,7 @@ impl Terminal<'_> {
             }
         };
         if let Some(page) = page {
-            let told = page.told.send(Told::End(end.clone()));
-            let _ =
-                tokio::time::timeout(Duration::from_millis(limits::CONSOLE_CLOSE_DEADLINE_MS), told).await;
+            close(page, end.clone());
         }
         self.shell.leave();
         end
@@ -93,7 +91,7 @@ impl Terminal<'_> {
         let replay = scrollback.replay();
         if !replay.is_empty() {
             // A fresh channel has room.
-            let _ = page.told.try_send(Told::Message(protocol::output(&replay)));
+            let _ = page.told.try_send(protocol::output(&replay));
         }
         // A shell that takes nothing just now keeps its old size until the page changes it.
         let _ = self.shell.input.try_send(Said::Resize(page.size));
@@ -132,7 +130,7 @@ async fn next_said(said: Option<&mut mpsc::Receiver<Said>>, input: &mpsc::Sender
 }
 
 /// What the shell prints next, once the page has room for it.
-async fn next_printed(shell: &mut Shell, told: Option<&mpsc::Sender<Told>>) -> Printed {
+async fn next_printed(shell: &mut Shell, told: Option<&mpsc::Sender<Bytes>>) -> Printed {
     if let Some(told) = told {
         // A page that is gone shows on its other way.
         drop(told.reserve().await);
@@ -140,9 +138,9 @@ async fn next_printed(shell: &mut Shell, told: Option<&mpsc::Sender<Told>>) -> P
     shell.next().await
 }
 
-fn tell(page: &Attachment, end: End) {
-    // Who has no room to be told sees the connection end.
-    let _ = page.told.try_send(Told::End(end));
+fn close(page: Attachment, end: End) {
+    // A page that is gone needs no reason.
+    let _ = page.end.send(end);
 }
 
 const fn size_of_said(said: &Said) -> u64 {
