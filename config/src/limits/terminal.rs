@@ -21,6 +21,12 @@ pub const TERMINAL_OPEN_DEADLINE_MS: u64 = 20_000;
 pub const TERMINAL_WINDOW_BYTES: u32 = 256 * 1024;
 /// What is kept of a terminal for a page that comes back, in bytes (DESIGN D13).
 pub const TERMINAL_SCROLLBACK_BYTES: usize = 256 * 1024;
+/// How far into what is kept the beginning of a line is looked for, in bytes: a few lines. A screen that a program draws
+/// has none.
+pub const TERMINAL_LINE_SOUGHT_BYTES: usize = 4 * 1024;
+/// How long a terminal has another size when its page comes back, in milliseconds: a program that was told of two sizes
+/// at once would see no change, and not draw its screen again.
+pub const TERMINAL_NUDGE_MS: u64 = 100;
 /// How long a terminal waits for its page to come back, in milliseconds: a change of network, a lid closed by mistake.
 pub const TERMINAL_REATTACH_MS: u64 = 60_000;
 /// How long after its end a ticket may name a terminal that is still open, in milliseconds: as long as a tunnel may be

@@ -34,6 +34,12 @@ impl Size {
         let bounded = |value: u32| value.clamp(1, limits::TERMINAL_SIDE_MAX);
         Self { columns: bounded(self.columns), rows: bounded(self.rows) }
     }
+
+    /// Another size, nearly the same.
+    pub(super) const fn nudged(self) -> Self {
+        let rows = if self.rows > 1 { self.rows - 1 } else { 2 };
+        Self { columns: self.columns, rows }
+    }
 }
 
 /// What a page says.

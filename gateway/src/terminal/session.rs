@@ -12,7 +12,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, sleep_until};
 
 use super::end::End;
-use super::protocol::{self, Said};
+use super::protocol::{self, Said, Size};
 use super::registry::Attachment;
 use super::scrollback::Scrollback;
 use super::shell::{Printed, Shell};
@@ -26,6 +26,8 @@ pub(super) struct Terminal<'a> {
     pub(super) session: &'a SessionHandle,
     /// Longest silence.
     pub(super) idle: Duration,
+    /// The size that a nudge takes back, and when.
+    pub(super) nudged: Option<(Instant, Size)>,
 }
 
 /// What happened next.
@@ -33,6 +35,8 @@ enum Event {
     Page(Attachment),
     Said(Option<Said>),
     Printed(Printed),
+    /// The time of a nudge is over.
+    Nudged(Size),
     End(End),
 }
 
@@ -44,8 +48,7 @@ impl Terminal<'_> {
         let mut alone_since = Instant::now();
         let mut moved = Instant::now();
         let end = loop {
-            let event = self.event(page.as_mut(), (alone_since, moved)).await;
-            match event {
+            match self.event(page.as_mut(), (alone_since, moved)).await {
                 Event::Page(new) => {
                     if let Some(old) = page.take() {
                         close(old, End::Elsewhere);
@@ -55,9 +58,7 @@ impl Terminal<'_> {
                 }
                 Event::Said(Some(said)) => {
                     moved = Instant::now();
-                    self.session.carried(size_of_said(&said), 0);
-                    // There is room: `event` waited for it.
-                    if let Err(TrySendError::Closed(_)) = self.shell.input.try_send(said) {
+                    if self.said(said).is_err() {
                         break End::Lost;
                     }
                 }
@@ -76,6 +77,7 @@ impl Terminal<'_> {
                 }
                 Event::Printed(Printed::Exited(status)) => break End::Exited(status),
                 Event::Printed(Printed::Lost) => break End::Lost,
+                Event::Nudged(size) => self.resize(size),
                 Event::End(end) => break end,
             }
         };
@@ -86,15 +88,42 @@ impl Terminal<'_> {
         end
     }
 
-    /// What a page that comes is told first: all that is remembered, in one message, and a new size for the shell.
-    fn welcome(&self, page: &Attachment, scrollback: &Scrollback) {
-        let replay = scrollback.replay();
-        if !replay.is_empty() {
-            // A fresh channel has room.
-            let _ = page.told.try_send(protocol::output(&replay));
+    /// Hands on what a page said.
+    ///
+    /// Errors: the shell is gone.
+    fn said(&mut self, said: Said) -> Result<(), ()> {
+        match said {
+            Said::Input(bytes) => {
+                self.session.carried(bytes.len() as u64, 0);
+                // There is room: `event` waited for it.
+                if let Err(TrySendError::Closed(_)) = self.shell.input.try_send(bytes) {
+                    return Err(());
+                }
+            }
+            Said::Resize(size) => self.resize(size),
+            Said::Pause | Said::Resume => {}
         }
-        // A shell that takes nothing just now keeps its old size until the page changes it.
-        let _ = self.shell.input.try_send(Said::Resize(page.size));
+        Ok(())
+    }
+
+    fn resize(&mut self, size: Size) {
+        self.nudged = None;
+        self.shell.size.send_replace(size);
+    }
+
+    /// What a page that comes is told first: all that is remembered, in one message. A program that fills its screen
+    /// draws it again for another size, so there is one for a moment where the page is as large as the last.
+    fn welcome(&mut self, page: &Attachment, scrollback: &Scrollback) {
+        let replay = scrollback.replay();
+        if replay.is_empty() {
+            return self.resize(page.size);
+        }
+        // A fresh channel has room.
+        let _ = page.told.try_send(protocol::output(&replay));
+        let is_same = *self.shell.size.borrow() == page.size;
+        self.resize(if is_same { page.size.nudged() } else { page.size });
+        let back = Instant::now() + Duration::from_millis(limits::TERMINAL_NUDGE_MS);
+        self.nudged = is_same.then_some((back, page.size));
     }
 
     async fn event(
@@ -102,7 +131,7 @@ impl Terminal<'_> {
         page: Option<&mut Attachment>,
         (alone_since, moved): (Instant, Instant),
     ) -> Event {
-        let Self { shell, knocks, session, idle } = self;
+        let Self { shell, knocks, session, idle, nudged } = self;
         let is_alone = page.is_none();
         let input = shell.input.clone();
         let (told, said) = page.map(|page| (page.told.clone(), &mut page.said)).unzip();
@@ -111,6 +140,7 @@ impl Terminal<'_> {
             biased;
             reason = session.ended() => Event::End(End::Ordered(reason)),
             Some(new) = knocks.recv() => Event::Page(new),
+            size = nudge_over(*nudged) => Event::Nudged(size),
             said = next_said(said, &input) => Event::Said(said),
             printed = next_printed(shell, told.as_ref()) => Event::Printed(printed),
             () = sleep_until(alone_until), if is_alone => Event::End(End::PageLeft),
@@ -121,8 +151,15 @@ impl Terminal<'_> {
     }
 }
 
+/// The size that comes back when the time of a nudge is over.
+async fn nudge_over(nudged: Option<(Instant, Size)>) -> Size {
+    let Some((at, size)) = nudged else { return std::future::pending().await };
+    sleep_until(at).await;
+    size
+}
+
 /// What the page says next, once the shell has room for it.
-async fn next_said(said: Option<&mut mpsc::Receiver<Said>>, input: &mpsc::Sender<Said>) -> Option<Said> {
+async fn next_said(said: Option<&mut mpsc::Receiver<Said>>, input: &mpsc::Sender<Bytes>) -> Option<Said> {
     let Some(said) = said else { return std::future::pending().await };
     // Without a permit nothing is taken out of the page's queue. A closed input shows when it is used.
     drop(input.reserve().await);
@@ -141,11 +178,4 @@ async fn next_printed(shell: &mut Shell, told: Option<&mpsc::Sender<Bytes>>) -> 
 fn close(page: Attachment, end: End) {
     // A page that is gone needs no reason.
     let _ = page.end.send(end);
-}
-
-const fn size_of_said(said: &Said) -> u64 {
-    match said {
-        Said::Input(bytes) => Bytes::len(bytes) as u64,
-        Said::Resize(_) | Said::Pause | Said::Resume => 0,
-    }
 }

@@ -15,10 +15,10 @@ use russh::keys::{
 };
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, Preferred, SshId, cipher};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::protocol::{Said, Size};
+use super::protocol::Size;
 
 /// Who decides about a VM's host key.
 pub(super) trait HostKeys: Send + 'static {
@@ -84,7 +84,9 @@ pub(super) struct Shell {
     read: ChannelReadHalf,
     status: Option<u32>,
     /// What goes to the shell, in the order it came.
-    pub(super) input: mpsc::Sender<Said>,
+    pub(super) input: mpsc::Sender<Bytes>,
+    /// The size of its terminal. Only the newest counts, and it waits for no input.
+    pub(super) size: watch::Sender<Size>,
 }
 
 /// Opens a shell for `login`, on a connection to a VM, in a terminal of this size.
@@ -107,8 +109,9 @@ where
     let (handle, channel) = timeout(deadline, opening).await.map_err(|_| ShellError::Late)??;
     let (read, write) = channel.split();
     let (input, typed) = mpsc::channel(limits::TERMINAL_SAID_QUEUED_MAX);
-    tokio::task::spawn_local(feed(write, typed));
-    Ok(Shell { end: Box::new(move || leave(handle)), read, status: None, input })
+    let (size, sizes) = watch::channel(size);
+    tokio::task::spawn_local(feed(write, typed, sizes));
+    Ok(Shell { end: Box::new(move || leave(handle)), read, status: None, input, size })
 }
 
 /// Asks for a terminal and a shell in it, and waits for both answers.
@@ -133,17 +136,32 @@ async fn answered(channel: &mut Channel<Msg>, name: &str) -> Result<(), ShellErr
     }
 }
 
-/// Hands a shell what was typed, until nobody types any more.
-async fn feed(write: ChannelWriteHalf<Msg>, mut typed: mpsc::Receiver<Said>) {
-    while let Some(said) = typed.recv().await {
-        let handed = match said {
-            Said::Input(bytes) => write.data_bytes(bytes).await,
-            Said::Resize(Size { columns, rows }) => write.window_change(columns, rows, 0, 0).await,
-            Said::Pause | Said::Resume => Ok(()),
-        };
-        if handed.is_err() {
-            break;
+/// Hands a shell what was typed and the sizes of its terminal, until nobody types any more. A shell that takes no input
+/// hears of a new size all the same.
+async fn feed(
+    write: ChannelWriteHalf<Msg>,
+    mut typed: mpsc::Receiver<Bytes>,
+    mut sizes: watch::Receiver<Size>,
+) {
+    let keys = async {
+        while let Some(bytes) = typed.recv().await {
+            if write.data_bytes(bytes).await.is_err() {
+                break;
+            }
         }
+    };
+    let resizes = async {
+        while sizes.changed().await.is_ok() {
+            let Size { columns, rows } = *sizes.borrow_and_update();
+            if write.window_change(columns, rows, 0, 0).await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = keys => {}
+        () = resizes => {}
     }
     // The connection is ended by whoever holds it; this is only politeness.
     let _ = write.close().await;

@@ -98,7 +98,7 @@ where
     let New { session, permit, idle, .. } = new;
     tokio::task::spawn_local(async move {
         let id = session.id();
-        let end = Terminal { shell, knocks, session: &session, idle }.serve().await;
+        let end = Terminal { shell, knocks, session: &session, idle, nudged: None }.serve().await;
         session.ended_because(end.words());
         drop(session);
         shared.terminals.closed(ticket);

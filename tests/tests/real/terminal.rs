@@ -57,7 +57,15 @@ impl World {
 
     /// Opens a terminal, once the gateway has heard of the console: a refused ticket is not used up.
     async fn open(&self, ticket: &str) -> Page {
-        wait_for("the terminal opens", || async { Page::open(self.stack.ttyd(0), ticket).await.ok() }).await
+        self.open_as(ticket, (100, 30)).await
+    }
+
+    /// The same with a window of so many columns and rows.
+    async fn open_as(&self, ticket: &str, size: (u32, u32)) -> Page {
+        wait_for("the terminal opens", || async {
+            Page::open_as(self.stack.ttyd(0), ticket, size).await.ok()
+        })
+        .await
     }
 }
 
@@ -74,6 +82,10 @@ struct Page {
 
 impl Page {
     async fn open(address: SocketAddr, ticket: &str) -> Result<Self, Error> {
+        Self::open_as(address, ticket, (100, 30)).await
+    }
+
+    async fn open_as(address: SocketAddr, ticket: &str, (columns, rows): (u32, u32)) -> Result<Self, Error> {
         let url = format!("ws://{address}/ws?token={ticket}");
         let mut request = url.into_client_request()?;
         request.headers_mut().insert("Sec-WebSocket-Protocol", "tty".parse().unwrap());
@@ -81,7 +93,7 @@ impl Page {
         let (mut socket, answer) =
             within("the handshake", tokio_tungstenite::client_async(request, stream)).await?;
         assert_eq!(answer.headers()["sec-websocket-protocol"], "tty");
-        let hello = json!({ "AuthToken": "", "columns": 100, "rows": 30 });
+        let hello = json!({ "AuthToken": "", "columns": columns, "rows": rows });
         socket.send(Message::Binary(hello.to_string().into_bytes().into())).await?;
         Ok(Self { socket, printed: String::new() })
     }
@@ -183,6 +195,36 @@ async fn a_person_types_resizes_loses_the_network_and_finds_the_shell_again() {
         panic!("an ended terminal was opened again")
     };
     assert_eq!(refused.status(), 403);
+}
+
+/// Programs that fill their screen draw it when the size changes, and a page that comes back has an empty one.
+#[tokio::test]
+async fn a_page_that_comes_back_as_large_as_before_makes_programs_draw_their_screen() {
+    let world = World::start().await;
+    let ticket = world.ticket().await;
+    let mut page = world.open(&ticket).await;
+    page.run("trap 'echo drawn-for-$(stty size | tr \" \" x)-' WINCH; echo be''gun; while :; do sleep 1 & wait $!; done").await;
+    page.prints("begun").await;
+    drop(page);
+    let mut page = world.open(&ticket).await;
+    page.prints("drawn-for-29x100-").await;
+    page.prints("drawn-for-30x100-").await;
+}
+
+/// A program that takes no input holds nothing up but its input.
+#[tokio::test]
+async fn the_newest_size_arrives_while_input_is_stuck() {
+    let world = World::start().await;
+    let ticket = world.ticket().await;
+    let mut page = world.open(&ticket).await;
+    // In the background a reader of sizes, in front a program that reads nothing.
+    page.run("(while :; do echo \"size-$(stty size < /dev/tty | tr ' ' x)-\"; sleep 0.2; done) &").await;
+    page.run("stty raw -echo -tostop; exec tail -f /dev/null").await;
+    page.prints("size-30x100-").await;
+    held::stuff(&mut page).await;
+    drop(page);
+    let mut page = world.open_as(&ticket, (132, 50)).await;
+    page.prints("size-50x132-").await;
 }
 
 fn number_after(text: &str, mark: &str) -> Option<u32> {

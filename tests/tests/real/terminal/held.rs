@@ -50,7 +50,7 @@ impl Gate {
 }
 
 /// Sends input until nobody takes any more for a while.
-async fn stuff(page: &mut Page) {
+pub(super) async fn stuff(page: &mut Page) {
     let piece = "x".repeat(64 * 1024 - 1);
     // More than the kernel's buffers, sshd's window and the gate may take together.
     for _ in 0..2_000 {
