@@ -6,6 +6,7 @@
 //! page serves both.
 
 mod end;
+mod modes;
 mod page;
 mod protocol;
 pub(crate) mod registry;

@@ -21,6 +21,9 @@ pub const TERMINAL_OPEN_DEADLINE_MS: u64 = 20_000;
 pub const TERMINAL_WINDOW_BYTES: u32 = 256 * 1024;
 /// What is kept of a terminal for a page that comes back, in bytes (DESIGN D13).
 pub const TERMINAL_SCROLLBACK_BYTES: usize = 256 * 1024;
+/// What of it is sent in one message, in bytes: the whole, with the modes before it, is more than may wait to be written
+/// to one browser.
+pub const TERMINAL_REPLAY_BYTES: usize = 32 * 1024;
 /// How far into what is kept the beginning of a line is looked for, in bytes: a few lines. A screen that a program draws
 /// has none.
 pub const TERMINAL_LINE_SOUGHT_BYTES: usize = 4 * 1024;

@@ -11,7 +11,7 @@ const decoder = new TextDecoder();
 
 /** Commands; the first byte of each message. */
 const INPUT = 0x30, RESIZE = 0x31, PAUSE = 0x32, RESUME = 0x33;
-const OUTPUT = 0x30, TITLE = 0x31, PREFERENCES = 0x32;
+const OUTPUT = 0x30, TITLE = 0x31, PREFERENCES = 0x32, REPLAY = 0x33;
 
 /** Bytes that wait to be drawn when the other end is asked to pause, and when to go on. */
 const WAITING_HIGH = 512 * 1024, WAITING_LOW = 128 * 1024;
@@ -39,6 +39,8 @@ let socket = null;
 let last_sent = 0;
 let waiting = 0;
 let is_paused = false;
+/** Messages of replay that are not drawn yet. What they ask of the terminal was asked of another page. */
+let replaying = 0;
 
 const isOpen = () => socket !== null && socket.readyState === WebSocket.OPEN;
 
@@ -52,6 +54,7 @@ function send(command, bytes) {
 }
 
 function input(bytes) {
+    if (replaying > 0) { return; }
     for (let at = 0; at < bytes.length; at += INPUT_MAX) {
         send(INPUT, bytes.subarray(at, at + INPUT_MAX));
     }
@@ -79,6 +82,13 @@ function output(bytes) {
     });
 }
 
+/** Draws what was printed before, and lets the terminal answer nothing of it. */
+function replay(bytes) {
+    const from = socket;
+    replaying += 1;
+    terminal.write(bytes, () => { if (socket === from) { replaying -= 1; } });
+}
+
 /** What a back end may say about looks, and nothing else. */
 function prefer(text) {
     let wanted;
@@ -96,6 +106,7 @@ function received(event) {
     const rest = bytes.subarray(1);
     switch (bytes[0]) {
         case OUTPUT: return output(rest);
+        case REPLAY: return replay(rest);
         case TITLE: document.title = `${decoder.decode(rest)} · ${session.name}`.slice(0, 200); return;
         case PREFERENCES: return prefer(decoder.decode(rest));
         default:
@@ -110,7 +121,7 @@ function open(url) {
         if (socket !== fresh) { return; }
         // What comes now is a new session, or all of the old one that is still known.
         terminal.reset();
-        [waiting, is_paused] = [0, false];
+        [waiting, is_paused, replaying] = [0, false, 0];
         fit.fit();
         const hello = { AuthToken: '', columns: terminal.cols, rows: terminal.rows };
         fresh.send(encoder.encode(JSON.stringify(hello)));

@@ -13,6 +13,8 @@ const RESUME: u8 = b'3';
 
 const OUTPUT: u8 = b'0';
 const TITLE: u8 = b'1';
+/// Not of ttyd, which has no sessions to come back to; its page ignores what it does not know.
+const REPLAY: u8 = b'3';
 
 /// The size of a terminal in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -104,6 +106,12 @@ pub(super) fn output(bytes: &[u8]) -> Bytes {
     message(OUTPUT, bytes)
 }
 
+/// A message that prints what was printed before, to a page that comes back: whatever asks a terminal in it has been
+/// answered, or is no longer waiting.
+pub(super) fn replay(bytes: &[u8]) -> Bytes {
+    message(REPLAY, bytes)
+}
+
 /// A message that names the window.
 pub(super) fn title(text: &str) -> Bytes {
     message(TITLE, text.as_bytes())
@@ -132,6 +140,7 @@ mod tests {
         assert_eq!(read(Bytes::from_static(b"3")), Ok(Said::Resume));
         assert_eq!(output(b"x\r\n"), Bytes::from_static(b"0x\r\n"));
         assert_eq!(title("web-01"), Bytes::from_static(b"1web-01"));
+        assert_eq!(replay(b"x\r\n"), Bytes::from_static(b"3x\r\n"));
     }
 
     #[test]

@@ -30,6 +30,11 @@ pub(super) struct Terminal<'a> {
     pub(super) nudged: Option<(Instant, Size)>,
 }
 
+/// A replay, with the modes before it, has room in a fresh channel.
+const _: () = assert!(
+    limits::TERMINAL_SCROLLBACK_BYTES / limits::TERMINAL_REPLAY_BYTES + 2 <= limits::TERMINAL_TOLD_QUEUED_MAX
+);
+
 /// What happened next.
 enum Event {
     Page(Attachment),
@@ -111,15 +116,17 @@ impl Terminal<'_> {
         self.shell.size.send_replace(size);
     }
 
-    /// What a page that comes is told first: all that is remembered, in one message. A program that fills its screen
+    /// What a page that comes is told first: all that is remembered. A program that fills its screen
     /// draws it again for another size, so there is one for a moment where the page is as large as the last.
     fn welcome(&mut self, page: &Attachment, scrollback: &Scrollback) {
         let replay = scrollback.replay();
         if replay.is_empty() {
             return self.resize(page.size);
         }
-        // A fresh channel has room.
-        let _ = page.told.try_send(protocol::output(&replay));
+        for piece in replay.chunks(limits::TERMINAL_REPLAY_BYTES) {
+            // A fresh channel has room.
+            let _ = page.told.try_send(protocol::replay(piece));
+        }
         let is_same = *self.shell.size.borrow() == page.size;
         self.resize(if is_same { page.size.nudged() } else { page.size });
         let back = Instant::now() + Duration::from_millis(limits::TERMINAL_NUDGE_MS);

@@ -140,7 +140,7 @@ impl Page {
     async fn next(&mut self) -> Result<String, Option<CloseFrame>> {
         loop {
             match self.socket.next().await {
-                Some(Ok(Message::Binary(bytes))) if bytes.first() == Some(&b'0') => {
+                Some(Ok(Message::Binary(bytes))) if matches!(bytes.first(), Some(b'0' | b'3')) => {
                     return Ok(String::from_utf8_lossy(&bytes[1..]).into_owned());
                 }
                 Some(Ok(Message::Close(frame))) => return Err(frame),
@@ -209,6 +209,22 @@ async fn a_page_that_comes_back_as_large_as_before_makes_programs_draw_their_scr
     let mut page = world.open(&ticket).await;
     page.prints("drawn-for-29x100-").await;
     page.prints("drawn-for-30x100-").await;
+}
+
+/// More than is remembered went by since, and its beginning is a line's.
+#[tokio::test]
+async fn a_page_that_comes_back_is_told_first_which_screen_is_shown() {
+    let world = World::start().await;
+    let ticket = world.ticket().await;
+    let mut page = world.open(&ticket).await;
+    page.run("printf '\\033[?1049h'; seq 100000 199999; echo al''l").await;
+    page.prints("all").await;
+    drop(page);
+    let mut page = world.open(&ticket).await;
+    let replay = page.prints("all").await;
+    let lines = replay.strip_prefix("\u{1b}[?1049h").unwrap_or_else(|| panic!("{:?}", &replay[..40]));
+    let first: u32 = lines.lines().next().unwrap().trim().parse().expect("a whole line");
+    assert!((100_001..=199_999).contains(&first) && lines.len() <= 256 * 1024, "{first}");
 }
 
 /// A program that takes no input holds nothing up but its input.
