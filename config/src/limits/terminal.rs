@@ -7,6 +7,9 @@ pub const TERMINAL_SIDE_MAX: u32 = 2_000;
 pub const TERMINAL_HELLO_DEADLINE_MS: u64 = 10_000;
 /// Largest message of a page to a terminal, in bytes: four times what our page sends in one; a paste is many.
 pub const TERMINAL_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Characters of the secret by which a page is known again, at least and at most: 128 bits in base64, and a digest of any
+/// kind.
+pub const TERMINAL_SECRET_BYTES: (usize, usize) = (22, 128);
 /// Messages of a page that wait for its session, and as many again for the shell. With the longest message in each
 /// this is half a megabyte for a program on the VM that does not read.
 pub const TERMINAL_SAID_QUEUED_MAX: usize = 4;

@@ -44,6 +44,22 @@ let replaying = 0;
 
 const isOpen = () => socket !== null && socket.readyState === WebSocket.OPEN;
 
+/**
+ * What this page is known by when it comes back, and nobody else: the ticket stands in its address, this does not. A
+ * reload keeps it.
+ */
+function secret() {
+    const ticket = session.there.toString().slice(-32);
+    try {
+        const kept = JSON.parse(sessionStorage.getItem('terminal') ?? '{}');
+        if (kept.ticket === ticket) { return kept.secret; }
+    } catch { /* Nothing is kept here. */ }
+    const random = crypto.getRandomValues(new Uint8Array(32));
+    const fresh = Array.from(random, (byte) => byte.toString(16).padStart(2, '0')).join('');
+    try { sessionStorage.setItem('terminal', JSON.stringify({ ticket, secret: fresh })); } catch { /* Until a reload. */ }
+    return fresh;
+}
+
 function send(command, bytes) {
     if (!isOpen()) { return; }
     const message = new Uint8Array(bytes.length + 1);
@@ -123,7 +139,7 @@ function open(url) {
         terminal.reset();
         [waiting, is_paused, replaying] = [0, false, 0];
         fit.fit();
-        const hello = { AuthToken: '', columns: terminal.cols, rows: terminal.rows };
+        const hello = { AuthToken: '', columns: terminal.cols, rows: terminal.rows, secret: known_by };
         fresh.send(encoder.encode(JSON.stringify(hello)));
         last_sent = Date.now();
         session.connected();
@@ -168,4 +184,5 @@ fullscreen('fullscreen', document.documentElement);
 toggle('reader', false, (is_on) => { terminal.options.screenReaderMode = is_on; });
 
 const session = new Session({ plain: 'ws', open });
+const known_by = secret();
 session.begin();

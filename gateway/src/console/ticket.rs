@@ -24,6 +24,8 @@ pub enum Refusal {
     Expired,
     /// Redeemed before.
     Used,
+    /// The same, of a terminal, which its page may come back to.
+    TerminalUsed,
     /// Made before this gateway started: nobody knows any more whether it was redeemed.
     BeforeStart,
     /// Another gateway redeems it.
@@ -59,9 +61,15 @@ impl Refusal {
             Self::Forged => "The ticket was not made for this gate.",
             Self::Expired => "The ticket has expired. Ask for a new one.",
             Self::Used => "The ticket was used already. Ask for a new one.",
+            Self::TerminalUsed => {
+                "The ticket was used already: its terminal has ended, or is open in another page or at another gate. Ask \
+                 for a new one."
+            }
             Self::BeforeStart => "The gate was started again after the ticket was made. Ask for a new one.",
             Self::OtherGateway => "The ticket is for another gate.",
-            Self::OtherAddress => "The ticket is for another address than yours.",
+            Self::OtherAddress => {
+                "The ticket is for another address than the one you come from. Ask for one from here, or for any address."
+            }
             Self::OtherService => "The ticket is for another kind of console than is served at this address.",
             Self::UnknownConsole => "The console of this ticket does not exist any more.",
             Self::OtherVm => "The ticket is for another machine than the console's.",
@@ -76,6 +84,16 @@ impl Refusal {
         }
     }
 
+    /// The same refusal of a ticket for such a console.
+    pub(crate) fn of(self, kind: ConsoleKind) -> Self {
+        if (self, kind) == (Self::Used, ConsoleKind::Ssh) { Self::TerminalUsed } else { self }
+    }
+
+    /// Whether the same ticket may open its console in a moment.
+    pub(crate) const fn is_passing(self) -> bool {
+        matches!(self, Self::NotAsked | Self::Moved | Self::Full)
+    }
+
     /// The rule, for the log.
     pub(crate) const fn rule(self) -> &'static str {
         match self {
@@ -84,6 +102,7 @@ impl Refusal {
             | Self::Forged
             | Self::Expired
             | Self::Used
+            | Self::TerminalUsed
             | Self::BeforeStart
             | Self::OtherGateway
             | Self::OtherAddress
@@ -119,6 +138,9 @@ pub(crate) struct Opening {
     pub(crate) read_only: bool,
     /// Whether another gateway redeems the ticket.
     pub(crate) is_elsewhere: bool,
+    /// Whether it is bound to another address than it was shown from: it is not redeemed then, but a terminal that it
+    /// opened may be come back to by its page, whose network changed.
+    pub(crate) is_other_address: bool,
 }
 
 /// Where a ticket came in.
@@ -139,9 +161,8 @@ pub(crate) fn admit(snapshot: &Snapshot, text: &str, place: &Place<'_>) -> Resul
     let claims = claims_of(snapshot, text, place.now_ms)?;
     // One that is not enrolled has nobody to ask.
     let is_elsewhere = place.gateway.ok_or(Refusal::OtherGateway)? != claims.gateway;
-    if claims.source.is_some_and(|source| source.to_canonical() != place.source.to_canonical()) {
-        return Err(Refusal::OtherAddress);
-    }
+    let is_other = |source: IpAddr| source.to_canonical() != place.source.to_canonical();
+    let is_other_address = claims.source.is_some_and(is_other);
     let console = console(snapshot, &claims)?;
     served(&console, place.service)?;
     let vm = vm(snapshot, &console).ok_or(Refusal::UnknownConsole)?;
@@ -159,7 +180,7 @@ pub(crate) fn admit(snapshot: &Snapshot, text: &str, place: &Place<'_>) -> Resul
     if read_only && (console.kind, &console.wire) != (ConsoleKind::Vnc, &ConsoleWire::Tcp) {
         return Err(Refusal::NotHeldBack);
     }
-    Ok(Opening { claims, console, read_only, is_elsewhere })
+    Ok(Opening { claims, console, read_only, is_elsewhere, is_other_address })
 }
 
 /// What a ticket says, where somebody whom we trust made it.

@@ -9,7 +9,7 @@ mod pages;
 
 use std::time::Duration;
 
-use config::id::{RouteId, SessionId};
+use config::id::{EndpointId, RouteId};
 use config::name::{HostPattern, PathPrefix};
 use config::secret::Secret;
 use config::snapshot::{
@@ -31,15 +31,14 @@ use super::scratch::Scratch;
 use super::serve::Next;
 use super::upgrade::Admission;
 use crate::console::bridge::Bridge;
+use crate::console::entrance::{Entrance, Opened};
 use crate::console::handshake::Offer;
 use crate::console::redeemed::{Browser, now_ms};
 use crate::console::ticket::{self, Opening, Place};
 use crate::console::{Refusal, asked};
 use crate::fault::{Fault, Kind};
-use crate::guard::SessionPermit;
 use crate::listener;
 use crate::live::Pinned;
-use crate::session::{SessionHandle, SessionKind, Subject};
 use crate::terminal::visitor::{New, Visitor};
 
 /// Where consoles are asked for.
@@ -81,13 +80,6 @@ impl<'a> Visit<'a> {
 pub(super) enum Guest {
     Bridge(Bridge),
     Terminal(Visitor),
-}
-
-/// A console that was opened: its session, and room for it.
-struct Opened {
-    opening: Opening,
-    session: SessionHandle,
-    permit: SessionPermit,
 }
 
 const fn refused(refusal: Refusal) -> Fault {
@@ -162,21 +154,27 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         if let (ConsoleKind::Ssh, Some(offer)) = (opening.console.kind, &offer) {
             return self.terminal(scratch, visit, (opening, browser, offer), told).await;
         }
-        let opened = self.open_console(visit, opening, browser).await?;
+        let entrance = self.entrance(visit, opening, browser)?;
+        let opened = entrance.redeem(&self.worker.shared).await.map_err(refused)?;
         match offer {
             Some(offer) => self.bridge(scratch, visit, (opened, offer), told).await,
             None => self.pass_console(scratch, visit, opened, told).await,
         }
     }
 
-    /// Verifies a ticket, which opens something if it is redeemed.
+    /// Verifies a ticket, which opens something if it is redeemed, or has opened something that is open still.
     fn admit_ticket(&self, visit: &Visit<'_>, ticket: Option<&[u8]>) -> Result<Opening, Fault> {
         let ticket = ticket.filter(|ticket| !ticket.is_empty()).ok_or(refused(Refusal::Missing))?;
         let ticket = std::str::from_utf8(ticket).map_err(|_| refused(Refusal::Malformed))?;
         let gateway = self.worker.shared.gateway.load().as_deref().copied();
         let source = visit.client.address;
         let place = Place { gateway, service: visit.door.service, source, now_ms: now_ms() };
-        ticket::admit(&visit.pinned.snapshot, ticket, &place).map_err(|refusal| {
+        let admitted = ticket::admit(&visit.pinned.snapshot, ticket, &place);
+        let admitted = admitted.and_then(|opening| {
+            let may = !opening.is_other_address || self.is_open(&opening);
+            may.then_some(opening).ok_or(Refusal::OtherAddress)
+        });
+        admitted.map_err(|refusal| {
             if visit.asked.upgrade.is_some()
                 && let Ok(claims) = ticket::claims_of(&visit.pinned.snapshot, ticket, place.now_ms)
             {
@@ -186,61 +184,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         })
     }
 
-    /// Redeems the ticket and registers the session: from here a change of the console ends it.
-    async fn open_console(
-        &self,
-        visit: &Visit<'_>,
-        opening: Opening,
-        browser: Browser,
-    ) -> Result<Opened, Fault> {
-        let shared = &self.worker.shared;
-        let permit = shared.guard.admit_session(opening.claims.user).map_err(|full| {
+    /// Takes room for a session of this ticket.
+    fn entrance(&self, visit: &Visit<'_>, opening: Opening, browser: Browser) -> Result<Entrance, Fault> {
+        let permit = self.worker.shared.guard.admit_session(opening.claims.user).map_err(|full| {
             self.worker.counters.full(full);
             Fault::internal(Kind::Overloaded)
         })?;
-        let before = self.redeem(visit, &opening, browser).await.map_err(|refusal| {
-            asked::note_refused(shared, &opening.claims, browser.source, refusal.sentence());
-            refused(refusal)
-        })?;
-        if let Some(before) = before {
-            shared.sessions.end(before);
-        }
-        let subject = Subject {
-            kind: if opening.claims.read_only { SessionKind::Look } else { SessionKind::Console },
+        let text = self.ticket_text(visit, self.link.intake.head()).unwrap_or_default();
+        Ok(Entrance {
+            opening,
+            browser,
+            text: Secret::new(text),
+            pinned: visit.pinned.clone(),
             peer: self.meta.peer,
-            principal: opening.claims.user,
             route: visit.door.route.map(|route| route.id),
-            forward: None,
-            endpoint: Some(opening.console.endpoint.id),
-            vm: Some(opening.console.vm),
-            console: Some(opening.console.id),
-        };
-        let of_ticket = (opening.claims.session, before.is_some());
-        let session =
-            shared.sessions.open_console(of_ticket, subject, &visit.pinned.snapshot, &shared.current);
-        session.tell(asked::told(&opening.claims));
-        shared.consoles.opened(&opening.claims, session.id());
-        tracing::info!(
-            session = %session.id(), console = %opening.console.id, vm = %opening.console.vm,
-            user = ?opening.claims.user, peer = %self.meta.peer, read_only = opening.read_only, "console opened"
-        );
-        Ok(Opened { opening, session, permit })
-    }
-
-    /// Redeems a ticket here, or at the gateway that it names; returns the session that it opened before.
-    async fn redeem(
-        &self,
-        visit: &Visit<'_>,
-        opening: &Opening,
-        browser: Browser,
-    ) -> Result<Option<SessionId>, Refusal> {
-        let consoles = &self.worker.shared.consoles;
-        if !opening.is_elsewhere {
-            return consoles.redeem(&opening.claims, browser, now_ms());
-        }
-        let ticket = Secret::new(self.ticket_text(visit, self.link.intake.head()).unwrap_or_default());
-        asked::redeemed_elsewhere(&self.worker.shared, ticket, browser).await?;
-        Ok(consoles.adopt(&opening.claims, browser, now_ms()))
+            permit,
+        })
     }
 
     /// Answers the handshake; what follows is the bridge's.
@@ -251,15 +210,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         (opened, offer): (Opened, Offer),
         told: &mut Told,
     ) -> Result<Next, Fault> {
-        if !self.upgraded(scratch, &offer, (&opened.opening, told)).await {
+        if !self.upgraded(scratch, &offer, (opened.opening.console.endpoint.id, told)).await {
             return Ok(Next::Abort);
         }
-        let Opened { opening, session, permit } = opened;
+        let Opened { opening, session, permit, .. } = opened;
         let idle = self.idle_of(visit);
         Ok(Next::Console(Box::new(Guest::Bridge(Bridge { opening, session, permit, idle }))))
     }
 
-    /// Answers the handshake of a terminal: a new one, or the browser's own that is open still.
+    /// Answers the handshake of a terminal: a new one, or one that is open still. Whose it is shows when the page speaks;
+    /// until then the ticket is not redeemed.
     async fn terminal(
         &mut self,
         scratch: &mut Scratch,
@@ -267,40 +227,34 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         (opening, browser, offer): (Opening, Browser, &Offer),
         told: &mut Told,
     ) -> Result<Next, Fault> {
-        let ticket = opening.claims.session;
-        if self.is_open(&opening, browser) {
-            let is_answered = self.upgraded(scratch, offer, (&opening, told)).await;
-            let visitor = Visitor { ticket, browser, new: None };
-            return Ok(if is_answered {
-                Next::Console(Box::new(Guest::Terminal(visitor)))
-            } else {
-                Next::Abort
-            });
-        }
-        let bytes = self.link.intake.head();
-        let text = self.ticket_text(visit, bytes).unwrap_or_default();
-        let opened = self.open_console(visit, opening, browser).await?;
-        if !self.upgraded(scratch, offer, (&opened.opening, told)).await {
+        self.check_ticket(&opening, browser)?;
+        let (claims, endpoint) = (opening.claims, opening.console.endpoint.id);
+        let new = if self.is_open(&opening) {
+            None
+        } else {
+            let entrance = self.entrance(visit, opening, browser)?;
+            Some(New { entrance, idle: self.idle_of(visit) })
+        };
+        if !self.upgraded(scratch, offer, (endpoint, told)).await {
             return Ok(Next::Abort);
         }
-        let Opened { opening, session, permit } = opened;
-        let new = New { opening, text: Secret::new(text), session, permit, idle: self.idle_of(visit) };
-        Ok(Next::Console(Box::new(Guest::Terminal(Visitor { ticket, browser, new: Some(new) }))))
+        Ok(Next::Console(Box::new(Guest::Terminal(Visitor { claims, source: browser.source, new }))))
     }
 
-    /// Whether a terminal of this ticket is open for this browser to come back to.
-    fn is_open(&self, opening: &Opening, browser: Browser) -> bool {
+    /// Whether a terminal of this ticket is open for its page to come back to.
+    fn is_open(&self, opening: &Opening) -> bool {
         opening.console.kind == ConsoleKind::Ssh
-            && self.worker.shared.terminals.is_open(opening.claims.session, browser)
+            && self.worker.shared.terminals.is_open(opening.claims.session)
     }
 
     /// Whether the ticket would open something now, or something that it opened is open.
     fn check_ticket(&self, opening: &Opening, browser: Browser) -> Result<(), Fault> {
         // What another gateway would answer is learnt by opening.
-        if opening.is_elsewhere || self.is_open(opening, browser) {
+        if opening.is_elsewhere || self.is_open(opening) {
             return Ok(());
         }
-        self.worker.shared.consoles.check(&opening.claims, browser, now_ms()).map_err(refused)
+        let checked = self.worker.shared.consoles.check(&opening.claims, browser, now_ms());
+        checked.map_err(|refusal| refused(refusal.of(opening.claims.kind)))
     }
 
     /// The ticket of a request as it was shown.
@@ -316,13 +270,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         &mut self,
         scratch: &mut Scratch,
         offer: &Offer,
-        (opening, told): (&Opening, &mut Told),
+        (endpoint, told): (EndpointId, &mut Told),
     ) -> bool {
         let Scratch { to_downstream, request_id, .. } = scratch;
         to_downstream.clear();
         offer.answer(to_downstream, request_id);
         told.status = 101;
-        told.endpoint = Some(opening.console.endpoint.id);
+        told.endpoint = Some(endpoint);
         self.worker.counters.response(101);
         self.write(to_downstream).await.is_ok()
     }
@@ -335,7 +289,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         opened: Opened,
         told: &mut Told,
     ) -> Result<Next, Fault> {
-        let Opened { opening, session, permit } = opened;
+        let Opened { opening, session, permit, .. } = opened;
         let ConsoleWire::WebSocket { path } = &opening.console.wire else { return Ok(Next::Abort) };
         let Visit { asked, client, pinned, .. } = *visit;
         let Scratch { request, request_id, trace, to_upstream, .. } = &mut *scratch;

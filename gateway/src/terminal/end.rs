@@ -4,6 +4,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::protocol::ProtocolError;
+use crate::console::Refusal;
 use crate::session::EndReason;
 
 /// Why a page is told to close.
@@ -15,6 +16,8 @@ pub(super) enum End {
     Lost,
     /// No shell was opened, and why.
     NotOpened(String),
+    /// The ticket opens nothing.
+    Refused(Refusal),
     /// The page broke the protocol.
     Wrong(ProtocolError),
     /// A message is longer than a terminal takes.
@@ -44,7 +47,9 @@ impl End {
             Self::Wrong(_) | Self::Silent => CloseCode::Protocol,
             Self::TooLarge => CloseCode::Size,
             Self::Ordered(EndReason::Stopping) => CloseCode::Away,
-            Self::Elsewhere
+            Self::Refused(refusal) if refusal.is_passing() => CloseCode::Again,
+            Self::Refused(_)
+            | Self::Elsewhere
             | Self::Gone
             | Self::Ordered(EndReason::Cut | EndReason::Finished | EndReason::Broken) => CloseCode::Policy,
         };
@@ -61,6 +66,7 @@ impl End {
             Self::Exited(Some(status)) => format!("the shell ended with status {status}"),
             Self::Lost => "the VM closed the connection".to_owned(),
             Self::NotOpened(why) => why.clone(),
+            Self::Refused(refusal) => refusal.sentence().to_owned(),
             Self::Wrong(error) => error.to_string(),
             Self::TooLarge => "a message is larger than a terminal takes".to_owned(),
             Self::Silent => "the page said nothing".to_owned(),

@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::end::End;
-use super::protocol::{self, Said, Size};
+use super::protocol::{self, Hello, Said, Size};
 use super::registry::Attachment;
 
 type Sink<IO> = SplitSink<WebSocketStream<IO>, Message>;
@@ -41,28 +41,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Page<IO> {
         Self { sink, stream, ping: Duration::from_millis(limits::CONSOLE_PING_MS) }
     }
 
-    /// Waits for the first message, which says how large the window is.
-    pub(super) async fn hello(&mut self) -> Result<Size, End> {
+    /// Waits for the first message, which says how large the window is, and who comes back.
+    pub(super) async fn hello(&mut self) -> Result<Hello, End> {
         let first =
             timeout(Duration::from_millis(limits::TERMINAL_HELLO_DEADLINE_MS), next(&mut self.stream));
         let message = first.await.map_err(|_| End::Silent)??;
         protocol::hello(&message).map_err(End::Wrong)
-    }
-
-    /// Names the window.
-    pub(super) async fn name(&mut self, title: &str) -> Result<(), End> {
-        self.send(protocol::title(title)).await
-    }
-
-    async fn send(&mut self, message: Bytes) -> Result<(), End> {
-        let sent = timeout(
-            Duration::from_millis(limits::TERMINAL_HELLO_DEADLINE_MS),
-            self.sink.send(Message::Binary(message)),
-        );
-        match sent.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(End::PageLeft),
-        }
     }
 
     /// Attaches to a terminal and relays until either ends. What the page said before is in the socket still: it was not

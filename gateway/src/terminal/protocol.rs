@@ -2,9 +2,11 @@
 //!
 //! Each message begins with a byte that says what it is. The first message of a page is JSON and begins with its brace.
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use config::limits;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 
 const INPUT: u8 = b'0';
 const RESIZE: u8 = b'1';
@@ -62,27 +64,56 @@ pub(super) enum Said {
 pub(super) enum ProtocolError {
     #[error("the first message of a terminal is a JSON object with columns and rows")]
     Hello,
+    #[error("the secret of a page has 22 to 128 characters")]
+    Secret,
     #[error("a size of a terminal is a JSON object with columns and rows")]
     Size,
     #[error("a message of a terminal begins with 0, 1, 2 or 3")]
     Kind,
 }
 
-/// What the first message may say beside a size.
-#[derive(Deserialize)]
-struct Hello {
-    columns: Option<u32>,
-    rows: Option<u32>,
+/// By what a page that comes back is known. A digest of what it said, so that all are of one length.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct PageSecret([u8; 32]);
+
+impl PageSecret {
+    fn of(text: &str) -> Result<Self, ProtocolError> {
+        let (least, most) = limits::TERMINAL_SECRET_BYTES;
+        if !(least..=most).contains(&text.len()) {
+            return Err(ProtocolError::Secret);
+        }
+        Ok(Self(Sha256::digest(text).into()))
+    }
+
+    /// Whether both are one, in a time that says nothing of where they differ.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        verify_slices_are_equal(&self.0, &other.0).is_ok()
+    }
 }
 
-/// Reads the first message. Who sends no size gets the usual one; the token in it is ttyd's own affair: here the ticket
-/// stood in the address.
-pub(super) fn hello(bytes: &[u8]) -> Result<Size, ProtocolError> {
-    let hello: Hello = serde_json::from_slice(bytes).map_err(|_| ProtocolError::Hello)?;
+/// What a page says first.
+#[derive(Clone, Copy)]
+pub(super) struct Hello {
+    pub(super) size: Size,
+    /// `None` never comes back.
+    pub(super) secret: Option<PageSecret>,
+}
+
+/// What the first message may say. The token in it is ttyd's own affair: here the ticket stood in the address.
+#[derive(Deserialize)]
+struct FirstMessage {
+    columns: Option<u32>,
+    rows: Option<u32>,
+    secret: Option<String>,
+}
+
+/// Reads the first message. Who sends no size gets the usual one.
+pub(super) fn hello(bytes: &[u8]) -> Result<Hello, ProtocolError> {
+    let said: FirstMessage = serde_json::from_slice(bytes).map_err(|_| ProtocolError::Hello)?;
     let usual = Size::default();
-    let size =
-        Size { columns: hello.columns.unwrap_or(usual.columns), rows: hello.rows.unwrap_or(usual.rows) };
-    Ok(size.bounded())
+    let size = Size { columns: said.columns.unwrap_or(usual.columns), rows: said.rows.unwrap_or(usual.rows) };
+    let secret = said.secret.as_deref().map(PageSecret::of).transpose()?;
+    Ok(Hello { size: size.bounded(), secret })
 }
 
 /// Reads any later message.
@@ -131,8 +162,9 @@ mod tests {
     #[test]
     fn a_page_of_ttyd_is_understood() {
         let asked = br#"{"AuthToken":"","columns":120,"rows":40}"#;
-        assert_eq!(hello(asked), Ok(Size { columns: 120, rows: 40 }));
-        assert_eq!(hello(br#"{"AuthToken":"x"}"#), Ok(Size::default()));
+        assert_eq!(hello(asked).unwrap().size, Size { columns: 120, rows: 40 });
+        let bare = hello(br#"{"AuthToken":"x"}"#).unwrap();
+        assert_eq!((bare.size, bare.secret.is_none()), (Size::default(), true));
         assert_eq!(read(Bytes::from_static(b"0ls\r")), Ok(Said::Input(Bytes::from_static(b"ls\r"))));
         let resize = Bytes::from_static(br#"1{"columns":100,"rows":30}"#);
         assert_eq!(read(resize), Ok(Said::Resize(Size { columns: 100, rows: 30 })));
@@ -144,9 +176,21 @@ mod tests {
     }
 
     #[test]
+    fn a_page_is_known_by_its_secret_alone_and_a_short_one_is_none() {
+        let of = |secret: &str| hello(format!(r#"{{"columns":1,"rows":1,"secret":"{secret}"}}"#).as_bytes());
+        let known = |length: usize| of(&"s".repeat(length)).map(|hello| hello.secret.unwrap());
+        assert!(known(22).unwrap().is(&known(22).unwrap()));
+        assert!(!known(22).unwrap().is(&known(23).unwrap()));
+        assert!(known(128).is_ok());
+        for length in [0, 21, 129] {
+            assert_eq!(known(length).err(), Some(ProtocolError::Secret), "{length}");
+        }
+    }
+
+    #[test]
     fn what_is_no_message_is_named_and_no_size_is_out_of_bounds() {
         for wrong in [&b""[..], b"hello", b"[]x", b"{\"columns\":-1}", b"{\"columns\":\"a\"}"] {
-            assert_eq!(hello(wrong), Err(ProtocolError::Hello), "{wrong:?}");
+            assert_eq!(hello(wrong).err(), Some(ProtocolError::Hello), "{wrong:?}");
         }
         for (wrong, error) in [
             (&b""[..], ProtocolError::Kind),

@@ -11,8 +11,7 @@ use config::id::SessionId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::end::End;
-use super::protocol::{Said, Size};
-use crate::console::redeemed::Browser;
+use super::protocol::{PageSecret, Said, Size};
 
 /// A page, as its session sees it.
 pub(super) struct Attachment {
@@ -26,37 +25,53 @@ pub(super) struct Attachment {
     pub(super) end: oneshot::Sender<End>,
 }
 
-/// The open terminals of one gateway process.
+/// The terminals of one gateway process that pages may come back to.
 #[derive(Default)]
 pub struct Terminals {
     open: Mutex<HashMap<SessionId, Open>>,
 }
 
 struct Open {
-    browser: Browser,
+    /// Of the page that opened it; `None` lets nobody come back.
+    secret: Option<PageSecret>,
     door: mpsc::Sender<Attachment>,
 }
 
+/// What a page finds that shows a ticket.
+pub(super) enum Entered {
+    /// Its own terminal.
+    Its(mpsc::Sender<Attachment>),
+    /// The terminal of another page.
+    Another,
+    /// Nothing: it is the first, and its terminal is to be opened.
+    First { door: mpsc::Sender<Attachment>, knocks: mpsc::Receiver<Attachment> },
+    /// Nothing, and it came back to something.
+    Gone,
+}
+
 impl Terminals {
-    /// Where a page of this browser attaches to the terminal that `ticket` opened, if that is still open.
-    pub(super) fn door(&self, ticket: SessionId, browser: Browser) -> Option<mpsc::Sender<Attachment>> {
-        let open = self.lock();
-        open.get(&ticket).filter(|open| open.browser == browser).map(|open| open.door.clone())
-    }
-
-    /// Whether a page of this browser could attach.
-    pub(crate) fn is_open(&self, ticket: SessionId, browser: Browser) -> bool {
-        self.door(ticket, browser).is_some_and(|door| !door.is_closed())
-    }
-
-    /// Notes a terminal; the sessions themselves are bounded by the guard.
-    pub(super) fn opened(&self, ticket: SessionId, browser: Browser) -> mpsc::Receiver<Attachment> {
+    /// Looks for the terminal that `ticket` opened, and notes one to be opened where there is none and it is new: of
+    /// several pages that show one ticket at once one is the first. The sessions themselves are bounded by the guard.
+    pub(super) fn enter(&self, ticket: SessionId, (secret, is_new): (Option<PageSecret>, bool)) -> Entered {
+        let mut open = self.lock();
+        if let Some(there) = open.get(&ticket) {
+            let is_its = there.secret.zip(secret).is_some_and(|(one, other)| one.is(&other));
+            return if is_its { Entered::Its(there.door.clone()) } else { Entered::Another };
+        }
+        if !is_new {
+            return Entered::Gone;
+        }
         let (door, knocks) = mpsc::channel(1);
-        self.lock().insert(ticket, Open { browser, door });
-        knocks
+        open.insert(ticket, Open { secret, door: door.clone() });
+        Entered::First { door, knocks }
     }
 
-    /// Forgets a terminal that ended.
+    /// Whether a terminal of this ticket is there; whose it is shows once the page has spoken.
+    pub(crate) fn is_open(&self, ticket: SessionId) -> bool {
+        self.lock().contains_key(&ticket)
+    }
+
+    /// Forgets a terminal that ended, and one that was not opened.
     pub(super) fn closed(&self, ticket: SessionId) {
         self.lock().remove(&ticket);
     }
@@ -68,21 +83,34 @@ impl Terminals {
 
 #[cfg(test)]
 mod tests {
+    use super::super::protocol::hello;
     use super::*;
 
+    fn secret(byte: char) -> Option<PageSecret> {
+        let text = byte.to_string().repeat(32);
+        hello(format!(r#"{{"secret":"{text}"}}"#).as_bytes()).unwrap().secret
+    }
+
     #[test]
-    fn only_the_same_browser_finds_its_terminal_and_only_while_it_is_open() {
+    fn only_the_page_that_opened_a_terminal_finds_it_and_only_while_it_is_open() {
         let terminals = Terminals::default();
         let ticket = SessionId::from_bytes([1; 16]);
-        let here = Browser { source: std::net::Ipv4Addr::LOCALHOST.into(), agent: 1 };
-        let other = Browser { agent: 2, ..here };
-        assert!(!terminals.is_open(ticket, here));
-        let knocks = terminals.opened(ticket, here);
-        assert!(terminals.is_open(ticket, here));
-        assert!(!terminals.is_open(ticket, other));
+        assert!(!terminals.is_open(ticket));
+        let Entered::First { knocks, .. } = terminals.enter(ticket, (secret('a'), true)) else {
+            panic!("not the first")
+        };
+        assert!(terminals.is_open(ticket));
+        assert!(matches!(terminals.enter(ticket, (secret('a'), true)), Entered::Its(_)));
+        assert!(matches!(terminals.enter(ticket, (secret('b'), true)), Entered::Another));
+        assert!(matches!(terminals.enter(ticket, (None, true)), Entered::Another));
         drop(knocks);
-        assert!(!terminals.is_open(ticket, here), "its session is on its way out");
         terminals.closed(ticket);
-        assert!(terminals.lock().is_empty());
+        assert!(!terminals.is_open(ticket));
+        assert!(matches!(terminals.enter(ticket, (secret('a'), false)), Entered::Gone));
+        assert!(matches!(terminals.enter(ticket, (None, true)), Entered::First { .. }));
+        assert!(
+            matches!(terminals.enter(ticket, (None, true)), Entered::Another),
+            "who has no secret never comes back"
+        );
     }
 }

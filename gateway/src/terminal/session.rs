@@ -12,27 +12,34 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::{Instant, sleep_until};
 
 use super::end::End;
+use super::pages::Pages;
 use super::protocol::{self, Said, Size};
 use super::registry::Attachment;
 use super::scrollback::Scrollback;
 use super::shell::{Printed, Shell};
-use crate::session::SessionHandle;
+use crate::session::{EndReason, SessionHandle};
 
-/// A terminal that is open.
+/// A terminal whose shell is open.
 pub(super) struct Terminal<'a> {
-    pub(super) shell: Shell,
-    /// Where pages attach.
-    pub(super) knocks: mpsc::Receiver<Attachment>,
-    pub(super) session: &'a SessionHandle,
-    /// Longest silence.
-    pub(super) idle: Duration,
+    shell: &'a mut Shell,
+    pages: &'a mut Pages,
+    session: &'a SessionHandle,
+    /// What its window is called.
+    title: String,
+    scrollback: Scrollback,
+    /// Whether a page was ever told of what was printed.
+    is_seen: bool,
     /// The size that a nudge takes back, and when.
-    pub(super) nudged: Option<(Instant, Size)>,
+    nudged: Option<(Instant, Size)>,
+    /// When anything moved last.
+    moved: Instant,
+    /// Longest silence.
+    idle: Duration,
 }
 
-/// A replay, with the modes before it, has room in a fresh channel.
+/// A title and a replay, with the modes before it, have room in a fresh channel.
 const _: () = assert!(
-    limits::TERMINAL_SCROLLBACK_BYTES / limits::TERMINAL_REPLAY_BYTES + 2 <= limits::TERMINAL_TOLD_QUEUED_MAX
+    limits::TERMINAL_SCROLLBACK_BYTES / limits::TERMINAL_REPLAY_BYTES + 3 <= limits::TERMINAL_TOLD_QUEUED_MAX
 );
 
 /// What happened next.
@@ -45,52 +52,51 @@ enum Event {
     End(End),
 }
 
-impl Terminal<'_> {
-    /// Serves it until the shell ends, it is told to, or nobody came back.
+impl<'a> Terminal<'a> {
+    /// A shell that was just opened.
+    pub(super) fn new(
+        shell: &'a mut Shell,
+        pages: &'a mut Pages,
+        (session, idle): (&'a SessionHandle, Duration),
+        title: String,
+    ) -> Self {
+        let scrollback = Scrollback::new(limits::TERMINAL_SCROLLBACK_BYTES);
+        let moved = Instant::now();
+        Self { shell, pages, session, title, scrollback, is_seen: false, nudged: None, moved, idle }
+    }
+
+    /// Serves it until the shell ends, nothing moves any more, or nobody came back.
     pub(super) async fn serve(mut self) -> End {
-        let mut page: Option<Attachment> = None;
-        let mut scrollback = Scrollback::new(limits::TERMINAL_SCROLLBACK_BYTES);
-        let mut alone_since = Instant::now();
-        let mut moved = Instant::now();
-        let end = loop {
-            match self.event(page.as_mut(), (alone_since, moved)).await {
-                Event::Page(new) => {
-                    if let Some(old) = page.take() {
-                        close(old, End::Elsewhere);
-                    }
-                    self.welcome(&new, &scrollback);
-                    page = Some(new);
-                }
-                Event::Said(Some(said)) => {
-                    moved = Instant::now();
-                    if self.said(said).is_err() {
-                        break End::Lost;
-                    }
-                }
-                Event::Said(None) => {
-                    page = None;
-                    alone_since = Instant::now();
-                }
-                Event::Printed(Printed::Bytes(bytes)) => {
-                    moved = Instant::now();
-                    self.session.carried(0, bytes.len() as u64);
-                    scrollback.push(&bytes);
-                    if let Some(page) = &page {
-                        // There is room: `event` waited for it.
-                        let _ = page.told.try_send(protocol::output(&bytes));
-                    }
-                }
-                Event::Printed(Printed::Exited(status)) => break End::Exited(status),
-                Event::Printed(Printed::Lost) => break End::Lost,
-                Event::Nudged(size) => self.resize(size),
-                Event::End(end) => break end,
-            }
-        };
-        if let Some(page) = page {
-            close(page, end.clone());
+        if let Some(page) = self.pages.there.take() {
+            self.welcome(page);
         }
-        self.shell.leave();
-        end
+        loop {
+            match self.event().await {
+                Event::Page(page) => self.welcome(page),
+                Event::Said(Some(said)) => {
+                    self.moved = Instant::now();
+                    if self.said(said).is_err() {
+                        return End::Lost;
+                    }
+                }
+                Event::Said(None) => self.pages.left(),
+                Event::Printed(Printed::Bytes(bytes)) => self.printed(&bytes),
+                Event::Printed(Printed::Exited(status)) => return End::Exited(status),
+                Event::Printed(Printed::Lost) => return End::Lost,
+                Event::Nudged(size) => self.resize(size),
+                Event::End(end) => return end,
+            }
+        }
+    }
+
+    fn printed(&mut self, bytes: &[u8]) {
+        self.moved = Instant::now();
+        self.session.carried(0, bytes.len() as u64);
+        self.scrollback.push(bytes);
+        if let Some(page) = &self.pages.there {
+            // There is room: `event` waited for it.
+            let _ = page.told.try_send(protocol::output(bytes));
+        }
     }
 
     /// Hands on what a page said.
@@ -113,47 +119,42 @@ impl Terminal<'_> {
 
     fn resize(&mut self, size: Size) {
         self.nudged = None;
-        self.shell.size.send_replace(size);
+        self.shell.size.send_if_modified(|held| std::mem::replace(held, size) != size);
     }
 
-    /// What a page that comes is told first: all that is remembered. A program that fills its screen
-    /// draws it again for another size, so there is one for a moment where the page is as large as the last.
-    fn welcome(&mut self, page: &Attachment, scrollback: &Scrollback) {
-        let replay = scrollback.replay();
-        if replay.is_empty() {
-            return self.resize(page.size);
+    /// What a page that comes is told first: a title, by which it knows that there is a shell, and all that is
+    /// remembered. A program that fills its screen draws it again for another size, so there is one for a moment where
+    /// the page is as large as the last. The first page is told of what was printed as of something new.
+    fn welcome(&mut self, page: Attachment) {
+        // A fresh channel has room.
+        let _ = page.told.try_send(protocol::title(&self.title));
+        let is_again = std::mem::replace(&mut self.is_seen, true);
+        for piece in self.scrollback.replay().chunks(limits::TERMINAL_REPLAY_BYTES) {
+            let message = if is_again { protocol::replay(piece) } else { protocol::output(piece) };
+            let _ = page.told.try_send(message);
         }
-        for piece in replay.chunks(limits::TERMINAL_REPLAY_BYTES) {
-            // A fresh channel has room.
-            let _ = page.told.try_send(protocol::replay(piece));
-        }
-        let is_same = *self.shell.size.borrow() == page.size;
-        self.resize(if is_same { page.size.nudged() } else { page.size });
+        let size = page.size;
+        let is_nudge = is_again && *self.shell.size.borrow() == size;
+        self.resize(if is_nudge { size.nudged() } else { size });
         let back = Instant::now() + Duration::from_millis(limits::TERMINAL_NUDGE_MS);
-        self.nudged = is_same.then_some((back, page.size));
+        self.nudged = is_nudge.then_some((back, size));
+        self.pages.enters(page);
     }
 
-    async fn event(
-        &mut self,
-        page: Option<&mut Attachment>,
-        (alone_since, moved): (Instant, Instant),
-    ) -> Event {
-        let Self { shell, knocks, session, idle, nudged } = self;
-        let is_alone = page.is_none();
+    async fn event(&mut self) -> Event {
+        let Self { shell, pages, nudged, moved, idle, .. } = self;
         let input = shell.input.clone();
-        let (told, said) = page.map(|page| (page.told.clone(), &mut page.said)).unzip();
-        let alone_until = alone_since + Duration::from_millis(limits::TERMINAL_REATTACH_MS);
+        let (alone_until, is_alone) = (pages.alone_until(), pages.there.is_none());
+        let (knocks, there) = pages.parts();
+        let (told, said) = there.map(|page| (page.told.clone(), &mut page.said)).unzip();
         tokio::select! {
             biased;
-            reason = session.ended() => Event::End(End::Ordered(reason)),
-            Some(new) = knocks.recv() => Event::Page(new),
+            Some(page) = knocks.recv() => Event::Page(page),
             size = nudge_over(*nudged) => Event::Nudged(size),
             said = next_said(said, &input) => Event::Said(said),
             printed = next_printed(shell, told.as_ref()) => Event::Printed(printed),
             () = sleep_until(alone_until), if is_alone => Event::End(End::PageLeft),
-            () = sleep_until(moved + *idle) => {
-                Event::End(End::Ordered(crate::session::EndReason::Idle))
-            }
+            () = sleep_until(*moved + *idle) => Event::End(End::Ordered(EndReason::Idle)),
         }
     }
 }
@@ -180,9 +181,4 @@ async fn next_printed(shell: &mut Shell, told: Option<&mpsc::Sender<Bytes>>) -> 
         drop(told.reserve().await);
     }
     shell.next().await
-}
-
-fn close(page: Attachment, end: End) {
-    // A page that is gone needs no reason.
-    let _ = page.end.send(end);
 }

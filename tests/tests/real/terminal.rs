@@ -41,8 +41,11 @@ impl World {
     }
 
     async fn ticket(&self) -> String {
-        let made =
-            self.stack.api.post(&format!("/api/v1/consoles/{}/tickets", self.console), json!({})).await;
+        self.ticket_with(json!({})).await
+    }
+
+    async fn ticket_with(&self, body: Value) -> String {
+        let made = self.stack.api.post(&format!("/api/v1/consoles/{}/tickets", self.console), body).await;
         made["ticket"].as_str().unwrap().to_owned()
     }
 
@@ -74,6 +77,9 @@ async fn authority(stack: &Stack) -> String {
     keys["user_authority"].as_str().expect("there is an authority").to_owned()
 }
 
+/// What our page keeps for itself.
+const SECRET: &str = "a secret of forty-three characters, as a page";
+
 /// What the page does.
 struct Page {
     socket: WebSocketStream<TcpStream>,
@@ -85,17 +91,30 @@ impl Page {
         Self::open_as(address, ticket, (100, 30)).await
     }
 
-    async fn open_as(address: SocketAddr, ticket: &str, (columns, rows): (u32, u32)) -> Result<Self, Error> {
+    async fn open_as(address: SocketAddr, ticket: &str, size: (u32, u32)) -> Result<Self, Error> {
+        let mut page = Self::shown(address, ticket, "127.0.0.1").await?;
+        page.hello(size, SECRET).await;
+        Ok(page)
+    }
+
+    /// A page whose handshake was answered, from this address; it has said nothing yet.
+    async fn shown(address: SocketAddr, ticket: &str, from: &str) -> Result<Self, Error> {
         let url = format!("ws://{address}/ws?token={ticket}");
         let mut request = url.into_client_request()?;
         request.headers_mut().insert("Sec-WebSocket-Protocol", "tty".parse().unwrap());
-        let stream = TcpStream::connect(address).await.unwrap();
-        let (mut socket, answer) =
+        let from = SocketAddr::new(from.parse().unwrap(), 0);
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(from).unwrap();
+        let stream = socket.connect(address).await.unwrap();
+        let (socket, answer) =
             within("the handshake", tokio_tungstenite::client_async(request, stream)).await?;
         assert_eq!(answer.headers()["sec-websocket-protocol"], "tty");
-        let hello = json!({ "AuthToken": "", "columns": columns, "rows": rows });
-        socket.send(Message::Binary(hello.to_string().into_bytes().into())).await?;
         Ok(Self { socket, printed: String::new() })
+    }
+
+    async fn hello(&mut self, (columns, rows): (u32, u32), secret: &str) {
+        let hello = json!({ "AuthToken": "", "columns": columns, "rows": rows, "secret": secret });
+        self.socket.send(Message::Binary(hello.to_string().into_bytes().into())).await.unwrap();
     }
 
     async fn send(&mut self, kind: char, rest: &str) {
@@ -209,6 +228,82 @@ async fn a_page_that_comes_back_as_large_as_before_makes_programs_draw_their_scr
     let mut page = world.open(&ticket).await;
     page.prints("drawn-for-29x100-").await;
     page.prints("drawn-for-30x100-").await;
+}
+
+/// By the secret a page is known again, and by nothing else: people behind one address have one address.
+#[tokio::test]
+async fn a_page_is_known_by_its_secret_wherever_it_comes_from_and_nobody_else_is() {
+    let world = World::start().await;
+    let bound = json!({ "source": "127.0.0.1" });
+    let ticket = world.ticket_with(bound).await;
+    let mut page = world.open(&ticket).await;
+    page.run("echo mine-$((40 + 2))").await;
+    page.prints("mine-42").await;
+
+    let gate = world.stack.ttyd(0);
+    for secret in ["another secret of forty-three characters ...", ""] {
+        let mut neighbour = Page::shown(gate, &ticket, "127.0.0.1").await.unwrap();
+        if secret.is_empty() {
+            neighbour.socket.send(Message::binary(&b"{}"[..])).await.unwrap();
+        } else {
+            neighbour.hello((80, 24), secret).await;
+        }
+        let end = neighbour.ends().await;
+        assert_eq!((u16::from(end.code), end.reason.contains("used already")), (1008, true), "{end:?}");
+    }
+    page.run("echo still-$((40 + 3))").await;
+    page.prints("still-43").await;
+
+    // Another network, and the same page.
+    let mut moved = Page::shown(gate, &ticket, "127.0.0.2").await.expect("it is answered while it is open");
+    moved.hello((80, 24), SECRET).await;
+    moved.prints("still-43").await;
+    assert_eq!(page.ends().await.reason.as_str(), "this terminal was opened in another page");
+    moved.run("exit").await;
+    assert_eq!(moved.ends().await.reason.as_str(), "the shell ended");
+
+    let unused = world.ticket_with(json!({ "source": "127.0.0.1" })).await;
+    let Err(Error::Http(refused)) = Page::shown(gate, &unused, "127.0.0.2").await else {
+        panic!("a ticket for one address opened a terminal at another")
+    };
+    let body = String::from_utf8(refused.into_body().unwrap()).unwrap();
+    assert!(body.contains("another address"), "{body}");
+}
+
+/// A network that breaks at the worst moment costs a person nothing but patience.
+#[tokio::test]
+async fn a_page_that_is_lost_before_its_shell_is_open_has_lost_nothing() {
+    let world = World::start().await;
+    let ticket = world.ticket().await;
+    wait_for("the gateway has heard of the console", || async {
+        Page::shown(world.stack.ttyd(0), &ticket, "127.0.0.1").await.ok().map(drop)
+    })
+    .await;
+    // After its first message, while the gate logs in.
+    drop(world.open(&ticket).await);
+    let mut page = world.open(&ticket).await;
+    page.run("echo shells-$((40 + 2))").await;
+    page.prints("shells-42").await;
+    let sessions = world.stack.api.get("/api/v1/sessions").await;
+    assert_eq!(sessions["items"].as_array().unwrap().len(), 1, "{sessions}");
+}
+
+/// Nobody saw it end, so whoever comes back is told how.
+#[tokio::test]
+async fn a_page_that_comes_back_after_the_end_is_told_how_it_ended() {
+    let world = World::start().await;
+    let ticket = world.ticket().await;
+    let mut page = world.open(&ticket).await;
+    page.run("echo go''ne; sleep 1; exit 7").await;
+    page.prints("gone").await;
+    drop(page);
+    wait_for("the terminal has ended", || async {
+        let sessions = world.stack.api.get("/api/v1/sessions").await;
+        sessions["items"].as_array().unwrap().is_empty().then_some(())
+    })
+    .await;
+    let end = world.open(&ticket).await.ends().await;
+    assert_eq!(end.reason.as_str(), "the shell ended with status 7");
 }
 
 /// More than is remembered went by since, and its beginning is a line's.

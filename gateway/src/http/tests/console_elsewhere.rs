@@ -3,11 +3,16 @@
 use std::sync::Arc;
 
 use config::id::{GatewayId, SessionId};
+use config::snapshot::ConsoleKind;
 use config::sync::asking::{Answer, Question, Redemption, Told};
-use config::sync::message::Message;
+use config::sync::message;
 use config::ticket::Claims;
+use futures_util::SinkExt as _;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::consoles::{GATEWAY, NOVNC, World, browser, closed, show, upgrade, with_console};
+use super::consoles::{GATEWAY, NOVNC, TTYD, World, browser, closed, show, upgrade, with_console};
 use super::stage::{Stage, on_a_worker, status, within};
 use crate::console::asked;
 
@@ -24,7 +29,9 @@ async fn another(world: &World) -> Stage {
 /// What control does: carries the questions of one gateway to the other, and the answers back.
 async fn carry(from: &Stage, to: &Stage) {
     loop {
-        let Message::Ask(ask) = from.worker.shared.asking.next().await else { panic!("another message") };
+        let message::Message::Ask(ask) = from.worker.shared.asking.next().await else {
+            panic!("another message")
+        };
         if let Some(told) = asked::answer(&to.worker.shared, &ask) {
             from.worker.shared.asking.told(told);
         }
@@ -96,7 +103,7 @@ fn why_the_other_gateway_refuses_is_told_here() {
         ] {
             let answered = async {
                 loop {
-                    let Message::Ask(ask) = here.worker.shared.asking.next().await else { panic!() };
+                    let message::Message::Ask(ask) = here.worker.shared.asking.next().await else { panic!() };
                     if let Question::Redeem { ticket: asked, .. } = &ask.question {
                         assert_eq!(asked.expose(), &ticket);
                         let answer = Answer::Redeemed(what);
@@ -130,6 +137,50 @@ fn without_an_answer_of_control_in_time_nothing_opens() {
     });
 }
 
+/// Why a terminal of this ticket ends at this gateway.
+async fn terminal(stage: &Stage, ticket: &str) -> (u16, String) {
+    let mut client = stage.connect_by(TTYD, "127.0.0.1").await;
+    client.send(upgrade(&format!("/console/{ticket}"), "Sec-WebSocket-Protocol: tty\r\n")).await;
+    assert_eq!(status(&client.until("\r\n\r\n").await), 101);
+    let mut page = WebSocketStream::from_raw_socket(client.io, Role::Client, None).await;
+    within(page.send(Message::binary(&br#"{"columns":80,"rows":24}"#[..]))).await.unwrap();
+    closed(&mut page).await
+}
+
+#[test]
+fn a_terminals_ticket_is_redeemed_where_it_says_when_its_page_has_spoken_elsewhere() {
+    on_a_worker(async |named| {
+        let world = with_console(&named, |console| console.kind = ConsoleKind::Ssh);
+        let other = another(&world).await;
+        let ticket = world.ticket(&world.claims(1));
+        carried(&other, &named, async {
+            // Redeemed: what is missing is control, which certifies nothing here.
+            let (code, reason) = terminal(&other, &ticket).await;
+            assert!(reason.contains("control is away"), "{code} {reason}");
+            let mut client = named.connect_by(TTYD, "127.0.0.1").await;
+            let (head, body) = client.ask(&upgrade(&format!("/console/{ticket}"), "")).await;
+            assert_eq!(status(&head), 403, "{body}");
+            assert!(body.contains("used already") && body.contains("at another gate"), "{body}");
+            let (code, reason) = terminal(&other, &ticket).await;
+            assert_eq!((code, reason.contains("used already")), (1008, true), "{reason}");
+            assert!(other.worker.shared.sessions.is_empty() && named.worker.shared.sessions.is_empty());
+        })
+        .await;
+    });
+}
+
+#[test]
+fn a_terminals_ticket_that_nobody_can_redeem_just_now_may_be_shown_again() {
+    on_a_worker(async |here| {
+        let world = with_console(&here, |console| console.kind = ConsoleKind::Ssh);
+        let ticket = world.ticket(&Claims { gateway: OTHER, ..world.claims(1) });
+        for _ in 0..2 {
+            let (code, reason) = terminal(&here, &ticket).await;
+            assert_eq!((code, reason.contains("cannot be asked right now")), (1013, true), "{reason}");
+        }
+    });
+}
+
 #[test]
 fn a_gateway_redeems_only_what_names_it_and_tells_of_its_sessions() {
     on_a_worker(async |named| {
@@ -145,7 +196,7 @@ fn a_gateway_redeems_only_what_names_it_and_tells_of_its_sessions() {
         let theirs = Claims { gateway: OTHER, ..world.claims(1) };
         assert_eq!(ask(redeem(&theirs)), told(Answer::Redeemed(Redemption::Forged)));
         assert_eq!(ask(redeem(&world.claims(2))), told(Answer::Redeemed(Redemption::Yours)));
-        let again = Claims { kind: config::snapshot::ConsoleKind::Ttyd, ..world.claims(2) };
+        let again = Claims { kind: ConsoleKind::Ttyd, ..world.claims(2) };
         assert_eq!(ask(redeem(&again)), told(Answer::Redeemed(Redemption::Used)));
 
         let claims = world.claims(3);
