@@ -195,19 +195,24 @@ impl Sessions {
         self.open_as(SessionId::from_uuid(uuid::Uuid::now_v7()), subject)
     }
 
-    /// Registers a session whose id is known already: nobody else may have it.
-    fn open_as(self: &Arc<Self>, id: SessionId, subject: Subject) -> SessionHandle {
-        let entry = Arc::new(Entry {
-            id,
-            subject,
-            started: SystemTime::now(),
-            counts: Counts::default(),
-            order: Mutex::new(None),
-            told: OnceLock::new(),
-            ordered: Notify::new(),
-        });
-        self.open.insert(entry.id, Arc::clone(&entry));
-        SessionHandle { sessions: Arc::clone(self), entry }
+    /// Registers a session with this id, or another if it is taken.
+    fn open_as(self: &Arc<Self>, mut id: SessionId, subject: Subject) -> SessionHandle {
+        loop {
+            if let dashmap::Entry::Vacant(free) = self.open.entry(id) {
+                let entry = Arc::new(Entry {
+                    id,
+                    subject,
+                    started: SystemTime::now(),
+                    counts: Counts::default(),
+                    order: Mutex::new(None),
+                    told: OnceLock::new(),
+                    ordered: Notify::new(),
+                });
+                free.insert(Arc::clone(&entry));
+                return SessionHandle { sessions: Arc::clone(self), entry };
+            }
+            id = SessionId::from_uuid(uuid::Uuid::now_v7());
+        }
     }
 
     /// Registers a session that was admitted under `pinned`.
@@ -224,18 +229,16 @@ impl Sessions {
         self.held_against(self.open(subject), pinned, current)
     }
 
-    /// Registers the console that a ticket opens: the session is the ticket's, as audit rows name it. A browser that
-    /// comes again gets another, while its first one ends.
+    /// Registers the console that a ticket opens, as the session that its redemption took for it. Were that one open
+    /// already, it would get another: each can be listed and ended.
     pub fn open_console(
         self: &Arc<Self>,
-        (ticket, is_again): (SessionId, bool),
+        id: SessionId,
         subject: Subject,
         pinned: &Snapshot,
         current: &Current,
     ) -> SessionHandle {
-        let is_free = !is_again && !self.open.contains_key(&ticket);
-        let handle = if is_free { self.open_as(ticket, subject) } else { self.open(subject) };
-        self.held_against(handle, pinned, current)
+        self.held_against(self.open_as(id, subject), pinned, current)
     }
 
     #[expect(clippy::unused_self, reason = "reads as a step of the two above")]
@@ -491,7 +494,7 @@ impl SessionHandle {
 
 impl Drop for SessionHandle {
     fn drop(&mut self) {
-        self.sessions.open.remove(&self.entry.id);
+        self.sessions.open.remove_if(&self.entry.id, |_, open| Arc::ptr_eq(open, &self.entry));
         let Some(told) = self.entry.told.get() else { return };
         let said = told.end.lock().unwrap_or_else(PoisonError::into_inner).take();
         let ordered = || self.entry.order().map(|order| order.reason);

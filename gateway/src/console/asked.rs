@@ -1,6 +1,7 @@
 //! Consoles and sessions over the stream to control: what control asks of this gateway, and what this one asks and tells.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use config::limits;
 use config::secret::Secret;
@@ -8,13 +9,13 @@ use config::sync::asking::{Answer, Ask, Question, Redemption, Told};
 use config::sync::audit::{On, What, Who};
 use config::ticket::{Claims, TicketError};
 
-use super::redeemed::{Browser, now_ms};
+use super::redeemed::{Browser, Granted, now_ms};
 use super::ticket::{self, Refusal};
 use crate::audit::Happened;
 use crate::worker::Shared;
 
 /// Answers a question of control; nothing is said to one that is not known here.
-pub(crate) fn answer(shared: &Shared, ask: &Ask) -> Option<Told> {
+pub(crate) fn answer(shared: &Arc<Shared>, ask: &Ask) -> Option<Told> {
     let answer = match &ask.question {
         Question::Sessions { only: Some(id), .. } => {
             Answer::Sessions { items: shared.sessions.one(*id).into_iter().collect(), more: false }
@@ -36,8 +37,19 @@ pub(crate) fn answer(shared: &Shared, ask: &Ask) -> Option<Told> {
     Some(Told { number: ask.number, answer })
 }
 
+/// Ends the session that a ticket opened before, in this process or in one that drains.
+pub(crate) fn end_before(shared: &Arc<Shared>, granted: &Granted) {
+    let Some(before) = granted.before else { return };
+    if shared.sessions.end(before) {
+        return;
+    }
+    let again = Arc::clone(shared);
+    // It speaks to other processes, which may take a moment.
+    drop(tokio::task::spawn_blocking(move || again.upgrade.end_in_draining(before)));
+}
+
 /// Redeems a ticket of this gateway that was shown at another one.
-fn redeem(shared: &Shared, ticket: &Secret<String>, browser: Browser) -> Redemption {
+fn redeem(shared: &Arc<Shared>, ticket: &Secret<String>, browser: Browser) -> Redemption {
     let Some(live) = shared.current.pin() else { return Redemption::Unanswered };
     let claims = match ticket::claims_of(&live.snapshot, ticket.expose(), now_ms()) {
         Ok(claims) => claims,
@@ -48,8 +60,11 @@ fn redeem(shared: &Shared, ticket: &Secret<String>, browser: Browser) -> Redempt
         return Redemption::Forged;
     }
     match shared.consoles.redeem(&claims, browser, now_ms()) {
-        // A session that it opened is the other gateway's to end.
-        Ok(_) => Redemption::Yours,
+        Ok(granted) => {
+            // A session that it opened here; one that it opened at the other gateway is that one's to end.
+            end_before(shared, &granted);
+            Redemption::Yours
+        }
         Err(Refusal::Used) => Redemption::Used,
         Err(Refusal::Expired) => Redemption::Expired,
         Err(Refusal::BeforeStart) => Redemption::BeforeStart,

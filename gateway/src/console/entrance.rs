@@ -1,13 +1,14 @@
 //! From a ticket that was admitted to a session: it is redeemed, and the session is registered.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use config::id::{RouteId, SessionId};
+use config::id::RouteId;
 use config::secret::Secret;
 
 use super::Refusal;
 use super::asked;
-use super::redeemed::{Browser, now_ms};
+use super::redeemed::{Browser, Granted, now_ms};
 use super::ticket::Opening;
 use crate::guard::SessionPermit;
 use crate::live::Pinned;
@@ -39,15 +40,13 @@ pub(crate) struct Opened {
 
 impl Entrance {
     /// Redeems the ticket and registers the session: from here a change of the console ends it.
-    pub(crate) async fn redeem(self, shared: &Shared) -> Result<Opened, Refusal> {
-        let before = self.redeemed(shared).await.map_err(|refusal| {
+    pub(crate) async fn redeem(self, shared: &Arc<Shared>) -> Result<Opened, Refusal> {
+        let granted = self.redeemed(shared).await.map_err(|refusal| {
             let refusal = refusal.of(self.opening.claims.kind);
             asked::note_refused(shared, &self.opening.claims, self.browser.source, refusal.sentence());
             refusal
         })?;
-        if let Some(before) = before {
-            shared.sessions.end(before);
-        }
+        asked::end_before(shared, &granted);
         let Self { opening, text, pinned, peer, route, permit, .. } = self;
         let claims = &opening.claims;
         let subject = Subject {
@@ -60,10 +59,13 @@ impl Entrance {
             vm: Some(opening.console.vm),
             console: Some(opening.console.id),
         };
-        let of_ticket = (claims.session, before.is_some());
-        let session = shared.sessions.open_console(of_ticket, subject, &pinned.snapshot, &shared.current);
+        let pinned = &pinned.snapshot;
+        let session = shared.sessions.open_console(granted.session, subject, pinned, &shared.current);
         session.tell(asked::told(claims));
-        shared.consoles.opened(claims, session.id());
+        if !shared.consoles.opened(claims, &granted, session.id()) {
+            // The browser came again between redeeming and here, and could not end what was not open yet.
+            shared.sessions.end(session.id());
+        }
         tracing::info!(
             session = %session.id(), console = %opening.console.id, vm = %opening.console.vm,
             user = ?claims.user, %peer, read_only = opening.read_only, "console opened"
@@ -71,8 +73,8 @@ impl Entrance {
         Ok(Opened { opening, text, session, permit })
     }
 
-    /// Redeems the ticket here, or at the gateway that it names; the session that it opened before.
-    async fn redeemed(&self, shared: &Shared) -> Result<Option<SessionId>, Refusal> {
+    /// Redeems the ticket here, or at the gateway that it names.
+    async fn redeemed(&self, shared: &Arc<Shared>) -> Result<Granted, Refusal> {
         let Self { opening, browser, .. } = self;
         // Where it opened something the address does not matter any more; that is over.
         if opening.is_other_address {

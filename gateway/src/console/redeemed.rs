@@ -48,8 +48,17 @@ struct Used {
     by: Browser,
     at_ms: u64,
     forget_ms: u64,
-    /// The session in the registry that it opened last.
-    session: Option<SessionId>,
+    /// The session that it opened last, or is about to open.
+    session: SessionId,
+}
+
+/// What a ticket opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Granted {
+    /// The session that it opens: the ticket's own at its first show, as audit rows name it. Nobody else gets this one.
+    pub(crate) session: SessionId,
+    /// The session that it opened before, which has to end.
+    pub(crate) before: Option<SessionId>,
 }
 
 /// Least number of tickets between two sweeps.
@@ -94,6 +103,7 @@ impl Redeemed {
             agent: used.by.agent,
             at_ms: used.at_ms,
             forget_ms: used.forget_ms,
+            opened: Some(used.session.to_string()),
         });
         Tickets { since_ms: table.since_ms, key: table.key, used: used.collect() }
     }
@@ -114,7 +124,8 @@ impl Redeemed {
                 continue;
             };
             let by = Browser { source: one.source, agent: one.agent };
-            let used = Used { by, at_ms: one.at_ms, forget_ms: one.forget_ms, session: None };
+            let opened = one.opened.as_ref().and_then(|opened| opened.parse().ok()).unwrap_or(session);
+            let used = Used { by, at_ms: one.at_ms, forget_ms: one.forget_ms, session: opened };
             table.used.insert(session, used);
         }
     }
@@ -124,78 +135,91 @@ impl Redeemed {
     }
 
     /// Redeems a ticket that was verified: of several who show it at once, one gets it. A VNC ticket may be shown again
-    /// for a short time by the same browser; the session that it opened before is returned, to be ended.
-    pub(crate) fn redeem(
-        &self,
-        claims: &Claims,
-        by: Browser,
-        now_ms: u64,
-    ) -> Result<Option<SessionId>, Refusal> {
+    /// for a short time by the same browser.
+    ///
+    /// The session is taken here, before it is open: who comes again meanwhile learns of it, and [`Redeemed::opened`]
+    /// tells the first.
+    pub(crate) fn redeem(&self, claims: &Claims, by: Browser, now_ms: u64) -> Result<Granted, Refusal> {
         let mut table = self.table();
         table.sweep(now_ms);
+        table.check(claims, by, now_ms)?;
         let len = table.used.len();
-        let unused = table.check_unused(claims, now_ms);
         match table.used.entry(claims.session) {
-            Entry::Occupied(entry) => {
-                let used = entry.get();
-                let is_again = claims.kind == ConsoleKind::Vnc
-                    && used.by == by
-                    && now_ms.saturating_sub(used.at_ms) < limits::TICKET_AGAIN_MS;
-                if is_again { Ok(used.session) } else { Err(Refusal::Used) }
-            }
+            Entry::Occupied(mut entry) => Ok(entry.get_mut().again()),
+            // Never by forgetting one that could be shown again.
+            Entry::Vacant(_) if len >= self.max => Err(Refusal::Full),
             Entry::Vacant(entry) => {
-                unused?;
-                // Never by forgetting one that could be shown again.
-                if len >= self.max {
-                    return Err(Refusal::Full);
-                }
                 let forget_ms = claims.expires_ms.max(now_ms.saturating_add(limits::TICKET_AGAIN_MS));
-                entry.insert(Used { by, at_ms: now_ms, forget_ms, session: None });
-                Ok(None)
+                entry.insert(Used { by, at_ms: now_ms, forget_ms, session: claims.session });
+                Ok(Granted { session: claims.session, before: None })
             }
         }
     }
 
-    /// Notes a ticket that another gateway redeemed for this browser; the session that it opened here before is
-    /// returned, to be ended.
-    pub(crate) fn adopt(&self, claims: &Claims, by: Browser, now_ms: u64) -> Option<SessionId> {
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Notes a ticket that another gateway redeemed for this browser.
+    pub(crate) fn adopt(&self, claims: &Claims, by: Browser, now_ms: u64) -> Granted {
+        let mut table = self.table();
         table.sweep(now_ms);
-        // The other gateway is the judge: without room here, a browser that comes again keeps two sessions for a while.
-        if table.used.len() >= self.max {
-            return None;
+        let len = table.used.len();
+        match table.used.entry(claims.session) {
+            Entry::Occupied(mut entry) => entry.get_mut().again(),
+            // The other gateway is the judge: without room here, a browser that comes again keeps two sessions for a
+            // while.
+            Entry::Vacant(_) if len >= self.max => Granted { session: new_session(), before: None },
+            Entry::Vacant(entry) => {
+                let forget_ms = claims.expires_ms.max(now_ms).saturating_add(limits::TICKET_AGAIN_MS);
+                entry.insert(Used { by, at_ms: now_ms, forget_ms, session: claims.session });
+                Granted { session: claims.session, before: None }
+            }
         }
-        let forget_ms = claims.expires_ms.max(now_ms).saturating_add(limits::TICKET_AGAIN_MS);
-        let fresh = Used { by, at_ms: now_ms, forget_ms, session: None };
-        table.used.entry(claims.session).or_insert(fresh).session
     }
 
     /// What redeeming would answer, without doing it.
     pub(crate) fn check(&self, claims: &Claims, by: Browser, now_ms: u64) -> Result<(), Refusal> {
-        let table = self.table();
-        match table.used.get(&claims.session) {
-            None => table.check_unused(claims, now_ms),
-            Some(used)
-                if claims.kind == ConsoleKind::Vnc
-                    && used.by == by
-                    && now_ms.saturating_sub(used.at_ms) < limits::TICKET_AGAIN_MS =>
-            {
-                Ok(())
-            }
-            Some(_) => Err(Refusal::Used),
-        }
+        self.table().check(claims, by, now_ms)
     }
 
-    /// Notes the session that a redeemed ticket opened.
-    pub(crate) fn opened(&self, claims: &Claims, session: SessionId) {
-        let mut table = self.table();
-        if let Some(used) = table.used.get_mut(&claims.session) {
-            used.session = Some(session);
+    /// Says that what a ticket was granted is open, as this session. `false` if its browser came again meanwhile: then
+    /// the session is over before it began.
+    pub(crate) fn opened(&self, claims: &Claims, granted: &Granted, session: SessionId) -> bool {
+        match self.table().used.get_mut(&claims.session) {
+            Some(used) if used.session == granted.session => {
+                used.session = session;
+                true
+            }
+            Some(_) => false,
+            // There was no room to note it.
+            None => true,
         }
     }
 }
 
+fn new_session() -> SessionId {
+    SessionId::from_uuid(uuid::Uuid::now_v7())
+}
+
+impl Used {
+    /// Gives the ticket another session: the browser came again.
+    fn again(&mut self) -> Granted {
+        let session = new_session();
+        Granted { session, before: Some(std::mem::replace(&mut self.session, session)) }
+    }
+}
+
 impl Table {
+    fn check(&self, claims: &Claims, by: Browser, now_ms: u64) -> Result<(), Refusal> {
+        let Some(used) = self.used.get(&claims.session) else { return self.check_unused(claims, now_ms) };
+        let is_again = claims.kind == ConsoleKind::Vnc
+            && used.by == by
+            && now_ms.saturating_sub(used.at_ms) < limits::TICKET_AGAIN_MS;
+        match is_again {
+            // Here nobody would learn of it who judges from now on.
+            true if self.handed => Err(Refusal::Moved),
+            true => Ok(()),
+            false => Err(Refusal::Used),
+        }
+    }
+
     const fn check_unused(&self, claims: &Claims, now_ms: u64) -> Result<(), Refusal> {
         if claims.expires_ms <= now_ms {
             return Err(Refusal::Expired);
@@ -273,11 +297,12 @@ mod tests {
     fn a_vnc_ticket_serves_the_same_browser_again_for_a_while_and_ends_its_first_session() {
         let redeemed = redeemed();
         let claims = claims(1, ConsoleKind::Vnc);
-        assert_eq!(redeemed.redeem(&claims, HERE, NOW + 59_000), Ok(None));
-        redeemed.opened(&claims, SessionId::from_bytes([7; 16]));
+        let first = redeemed.redeem(&claims, HERE, NOW + 59_000).unwrap();
+        assert_eq!(first, Granted { session: claims.session, before: None });
+        assert!(redeemed.opened(&claims, &first, SessionId::from_bytes([7; 16])));
 
-        let again = redeemed.redeem(&claims, HERE, NOW + 59_000 + limits::TICKET_AGAIN_MS - 1);
-        assert_eq!(again, Ok(Some(SessionId::from_bytes([7; 16]))));
+        let again = redeemed.redeem(&claims, HERE, NOW + 59_000 + limits::TICKET_AGAIN_MS - 1).unwrap();
+        assert_eq!(again.before, Some(SessionId::from_bytes([7; 16])));
         let late = redeemed.redeem(&claims, HERE, NOW + 59_000 + limits::TICKET_AGAIN_MS);
         assert_eq!(late, Err(Refusal::Used));
         for other in [Browser { agent: 2, ..HERE }, Browser { source: [10, 0, 0, 1].into(), ..HERE }] {
@@ -286,11 +311,28 @@ mod tests {
     }
 
     #[test]
+    fn of_two_shows_before_either_is_open_the_later_one_stays() {
+        let redeemed = redeemed();
+        let claims = claims(1, ConsoleKind::Vnc);
+        for grant in [Redeemed::redeem, |redeemed: &Redeemed, claims: &Claims, by, now| {
+            Ok(redeemed.adopt(claims, by, now))
+        }] {
+            let first = grant(&redeemed, &claims, HERE, NOW).unwrap();
+            let second = grant(&redeemed, &claims, HERE, NOW).unwrap();
+
+            assert_ne!(first.session, second.session);
+            assert_eq!(second.before, Some(first.session));
+            assert!(!redeemed.opened(&claims, &first, first.session), "it is over before it began");
+            assert!(redeemed.opened(&claims, &second, second.session));
+        }
+    }
+
+    #[test]
     fn a_terminals_ticket_serves_once() {
         let redeemed = redeemed();
         let claims = claims(1, ConsoleKind::Ttyd);
         assert_eq!(redeemed.check(&claims, HERE, NOW), Ok(()));
-        assert_eq!(redeemed.redeem(&claims, HERE, NOW), Ok(None));
+        assert!(redeemed.redeem(&claims, HERE, NOW).is_ok());
         assert_eq!(redeemed.check(&claims, HERE, NOW), Err(Refusal::Used));
         assert_eq!(redeemed.redeem(&claims, HERE, NOW), Err(Refusal::Used));
     }
@@ -310,21 +352,29 @@ mod tests {
         let agent = old.digest([&b"a browser"[..]].into_iter());
         let by = Browser { agent, ..HERE };
         let (vnc, ttyd) = (claims(1, ConsoleKind::Vnc), claims(2, ConsoleKind::Ttyd));
-        old.redeem(&vnc, by, NOW).unwrap();
+        let opened = SessionId::from_bytes([7; 16]);
+        assert!(old.opened(&vnc, &old.redeem(&vnc, by, NOW).unwrap(), opened));
         old.redeem(&ttyd, by, NOW).unwrap();
 
         new.inherit(&old.hand_over());
 
         assert_eq!(new.digest([&b"a browser"[..]].into_iter()), agent);
-        assert_eq!(new.redeem(&vnc, by, NOW + 1), Ok(None));
+        // Its session is the old process's, which has to be told.
+        assert_eq!(new.redeem(&vnc, by, NOW + 1).unwrap().before, Some(opened));
         assert_eq!(new.redeem(&vnc, HERE, NOW + 1), Err(Refusal::Used));
         assert_eq!(new.redeem(&ttyd, by, NOW + 1), Err(Refusal::Used));
         // Made before the new process started, and shown to it for the first time.
-        assert_eq!(new.redeem(&claims(3, ConsoleKind::Ttyd), by, NOW + 1), Ok(None));
+        assert!(new.redeem(&claims(3, ConsoleKind::Ttyd), by, NOW + 1).is_ok());
         let late = claims(4, ConsoleKind::Ttyd);
-        assert_eq!(old.redeem(&late, by, NOW + 1), Err(Refusal::Moved));
+        for moved in [late, vnc] {
+            assert_eq!(old.redeem(&moved, by, NOW + 1), Err(Refusal::Moved));
+            assert_eq!(old.check(&moved, by, NOW + 1), Err(Refusal::Moved));
+        }
+        assert_eq!(old.redeem(&ttyd, by, NOW + 1), Err(Refusal::Used));
         old.take_back();
-        assert_eq!(old.redeem(&late, by, NOW + 1), Ok(None));
+        for back in [late, vnc] {
+            assert!(old.redeem(&back, by, NOW + 1).is_ok());
+        }
     }
 
     #[test]

@@ -269,3 +269,33 @@ async fn the_list_shows_bytes_while_they_pass() {
 
     assert_eq!(totals, Totals { up: 4, down: 0, reason: EndReason::Stopping });
 }
+
+/// A gateway in force, for sessions that are admitted under it.
+fn in_force(values: Vec<Value>) -> (Arc<Snapshot>, Current) {
+    let snapshot = Arc::new(generation(1, values));
+    let current = Current::default();
+    let (live, _) = crate::live::Live::compile(Arc::clone(&snapshot)).unwrap();
+    current.replace(Arc::new(live));
+    (snapshot, current)
+}
+
+#[test]
+fn two_consoles_with_one_id_are_both_listed_and_each_leaves_alone() {
+    let (snapshot, current) = in_force(everything());
+    let ticket = SessionId::from_bytes([7; 16]);
+    for _ in 0..2_000 {
+        let sessions = Arc::new(Sessions::default());
+        let at_once = std::sync::Barrier::new(2);
+        let open = || {
+            at_once.wait();
+            sessions.open_console(ticket, jump(), &snapshot, &current)
+        };
+        let (one, two) = std::thread::scope(|scope| {
+            let other = scope.spawn(open);
+            (open(), other.join().unwrap())
+        });
+        assert_eq!(sessions.len(), 2);
+        drop(one);
+        assert!(sessions.end(two.id()), "the other one can still be ended");
+    }
+}

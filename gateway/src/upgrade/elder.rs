@@ -314,9 +314,17 @@ impl Successor {
             loop {
                 match link.receive::<ToElder>(follow) {
                     Ok((ToElder::Stop, _)) => stop.cancel(),
+                    Ok((ToElder::End { session }, _)) => {
+                        // One that is none of ours is another process's.
+                        let _ = session.parse().map(|session| shared.sessions.end(session));
+                    }
+                    // What a later program says beyond what this one knows is passed over.
+                    Err(LinkError::Malformed(what)) => {
+                        tracing::debug!(what, "the new process is not understood")
+                    }
                     // Control may be away; it is told in any case, after a while.
                     Ok(_) | Err(LinkError::Late) => shared.upgrade.step_back(),
-                    Err(_) => return shared.upgrade.step_back(),
+                    Err(LinkError::Ended | LinkError::Io(_)) => return shared.upgrade.step_back(),
                 }
             }
         };

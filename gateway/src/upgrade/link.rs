@@ -6,6 +6,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use config::limits;
@@ -53,11 +54,13 @@ impl From<io::Error> for LinkError {
 #[derive(Debug)]
 pub(crate) struct Link {
     socket: UnixStream,
+    /// Held while a message is written: workers and the main thread speak.
+    speaking: Mutex<()>,
 }
 
 impl From<OwnedFd> for Link {
     fn from(descriptor: OwnedFd) -> Self {
-        Self { socket: descriptor.into() }
+        Self { socket: descriptor.into(), speaking: Mutex::default() }
     }
 }
 
@@ -71,7 +74,7 @@ impl Link {
     /// Both ends; neither is inherited by a program that is started.
     pub(crate) fn pair() -> io::Result<(Self, OwnedFd)> {
         let (ours, theirs) = UnixStream::pair()?;
-        Ok((Self { socket: ours }, theirs.into()))
+        Ok((Self { socket: ours, speaking: Mutex::default() }, theirs.into()))
     }
 
     /// Sends a message and what belongs to it.
@@ -83,6 +86,7 @@ impl Link {
         let text = serde_json::to_vec(message).map_err(io::Error::from)?;
         let length = u32::try_from(text.len()).map_err(io::Error::other)?;
         let count = u32::try_from(descriptors.len()).map_err(io::Error::other)?;
+        let _speaking = self.speaking.lock().unwrap_or_else(PoisonError::into_inner);
         let mut socket = &self.socket;
         socket.set_write_timeout(Some(Duration::from_millis(limits::UPGRADE_SERVING_MS)))?;
         socket.write_all(&length.to_be_bytes())?;

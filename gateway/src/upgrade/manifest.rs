@@ -40,6 +40,8 @@ pub(crate) enum ToElder {
     Failed(String),
     /// To every elder that still drains: the gateway stops.
     Stop,
+    /// To the same: end this session, if it is yours.
+    End { session: String },
 }
 
 /// What the elder has.
@@ -155,6 +157,9 @@ pub(crate) struct Used {
     pub(crate) agent: u64,
     pub(crate) at_ms: u64,
     pub(crate) forget_ms: u64,
+    /// The session that it opened last, which the process before has.
+    #[serde(default)]
+    pub(crate) opened: Option<String>,
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use config::id::SessionId;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedMutexGuard, mpsc, watch};
 use tokio_util::task::TaskTracker;
@@ -159,9 +160,18 @@ impl State {
 
     /// Tells them that the gateway stops.
     pub(crate) fn stop_draining(&self) {
+        self.tell_draining(&ToElder::Stop);
+    }
+
+    /// Has the one that has this session end it. Blocking.
+    pub(crate) fn end_in_draining(&self, session: SessionId) {
+        self.tell_draining(&ToElder::End { session: session.to_string() });
+    }
+
+    fn tell_draining(&self, what: &ToElder) {
         for one in self.draining() {
-            if let Err(cause) = one.link.send(&ToElder::Stop, &[]) {
-                tracing::debug!(pid = one.pid, %cause, "a process that drains cannot be told to stop");
+            if let Err(cause) = one.link.send(what, &[]) {
+                tracing::debug!(pid = one.pid, ?what, %cause, "a process that drains cannot be told");
             }
         }
     }
