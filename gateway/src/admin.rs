@@ -132,7 +132,7 @@ fn generation(shared: &Shared) -> Value {
         "control_connected": shared.gauges.control_connected(),
         "control_away_because": shared.gauges.link_down(),
         "snapshot_age_seconds": shared.gauges.snapshot_age().map(|age| age.as_secs()),
-        "degraded": *shared.gauges.degraded(),
+        "degraded": shared.degraded(),
         "draining": shared.drain.is_draining(),
     })
 }

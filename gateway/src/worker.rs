@@ -136,6 +136,19 @@ impl Shared {
             upgrade: upgrade::State::default(),
         })
     }
+
+    /// What of the generation in force is not as it should be, each part named: objects that cannot be used, ports that
+    /// cannot be had, and ports that should be closed. Each is asked of where it is known, so that what mends itself
+    /// between two generations is not told any more.
+    pub fn degraded(&self) -> Vec<String> {
+        let mut all = Vec::clone(&self.gauges.faults());
+        let listeners = self.listeners.load();
+        all.extend(
+            listeners.iter().filter_map(|one| Some(format!("{}: {}", one.kind, one.paused.as_ref()?))),
+        );
+        all.extend(self.forwards.degraded());
+        all
+    }
 }
 
 /// One worker thread's own.
@@ -338,7 +351,9 @@ pub(crate) mod testing {
 
     use config::settings::{Gateway, Level, Log, LogFormat, Mode, Retention, Rotation};
 
-    use super::{Shared, Worker};
+    use tokio::sync::mpsc;
+
+    use super::{Command, Handle, Shared, Worker};
 
     /// Settings of a gateway on `dir` that listens nowhere and knows no control.
     pub(crate) fn settings(dir: &Path) -> Gateway {
@@ -368,6 +383,12 @@ pub(crate) mod testing {
             },
             mode: Mode::Development,
         }
+    }
+
+    /// A worker that does nothing of what it is told, and what it was told.
+    pub(crate) fn deaf_worker() -> (Handle, mpsc::Receiver<Command>) {
+        let (commands, orders) = mpsc::channel(config::limits::WORKER_COMMANDS_MAX);
+        (Handle { index: 0, commands }, orders)
     }
 
     /// A worker of its own for one test, with nothing in force.

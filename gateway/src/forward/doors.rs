@@ -48,6 +48,10 @@ pub(crate) struct Doors {
     leaving: Vec<(Spot, ForwardId)>,
     /// Forwards that are gone with it.
     gone: Vec<ForwardId>,
+    /// Told to close, and not closed yet.
+    closing: Vec<Closing>,
+    /// How long that is waited for.
+    pub(super) closes_within: Duration,
     /// The generation that `applied` is of.
     at: Option<(Lineage, Generation)>,
     sockets: usize,
@@ -62,6 +66,13 @@ struct Opened {
     close: CancellationToken,
     loops: TaskTracker,
     sockets: usize,
+}
+
+/// Sockets that a worker is too busy to close.
+struct Closing {
+    spot: Spot,
+    owner: ForwardId,
+    loops: TaskTracker,
 }
 
 struct Applied {
@@ -85,6 +96,8 @@ impl Doors {
             applied: BTreeMap::new(),
             leaving: Vec::new(),
             gone: Vec::new(),
+            closing: Vec::new(),
+            closes_within: Duration::from_millis(limits::FORWARD_CLOSE_DEADLINE_MS),
             at: None,
             sockets: 0,
             has_started: false,
@@ -105,29 +118,20 @@ impl Doors {
         }
     }
 
-    /// Opens the forwards of what is in force, if anything is; the gateway's own listeners come first. Returns what is
-    /// paused.
-    pub(crate) async fn start(&mut self) -> Vec<String> {
+    /// Opens the forwards of what is in force, if anything is; the gateway's own listeners come first.
+    pub(crate) async fn start(&mut self) {
         self.has_started = true;
-        let paused = match self.shared.current.pin() {
-            Some(live) => self.open(&live.forwards, &live.snapshot, Instant::now()).await,
-            None => Vec::new(),
-        };
+        if let Some(live) = self.shared.current.pin() {
+            self.open(&live.forwards, &live.snapshot, Instant::now()).await;
+        }
         self.inherited.clear();
         self.flows.clear();
-        paused
     }
 
-    /// Opens what `forwards` want and is not there, before they come into force. Returns what is paused, also where
-    /// nothing changed.
-    pub(crate) async fn open(
-        &mut self,
-        forwards: &Forwards,
-        snapshot: &Snapshot,
-        now: Instant,
-    ) -> Vec<String> {
+    /// Opens what `forwards` want and is not there, before they come into force. What cannot be had is paused.
+    pub(crate) async fn open(&mut self, forwards: &Forwards, snapshot: &Snapshot, now: Instant) {
         if !self.has_started {
-            return Vec::new();
+            return;
         }
         let step = forwards.step();
         let touched: BTreeSet<ForwardId> = if step.base.is_some() && step.base == self.at {
@@ -145,11 +149,9 @@ impl Doors {
         if !touched.is_empty() {
             self.publish();
         }
-        let paused = self.shared.forwards.paused.load();
-        paused.iter().map(|(id, why)| format!("forward {id}: {why}")).collect()
     }
 
-    /// Closes what is no forward's any more, after the swap. Done when the sockets are closed.
+    /// Closes what is no forward's any more, after the swap. Done when the sockets are closed, or named as not closed.
     pub(crate) async fn close(&mut self) {
         let mut ending = Vec::new();
         for (spot, owner) in std::mem::take(&mut self.leaving) {
@@ -159,10 +161,15 @@ impl Doors {
                 tracing::info!(forward = %owner, %spot, "a forward's port closes");
                 opened.close.cancel();
                 self.sockets = self.sockets.saturating_sub(opened.sockets);
-                ending.push(opened.loops);
+                ending.push(Closing { spot, owner, loops: opened.loops });
             }
         }
-        wait_for(ending).await;
+        wait_for(ending.iter().map(|one| one.loops.clone()).collect(), self.closes_within).await;
+        for one in ending.iter().filter(|one| !one.loops.is_empty()) {
+            tracing::error!(forward = %one.owner, spot = %one.spot, "a worker is too busy to close a forward's port");
+        }
+        self.closing.append(&mut ending);
+        self.look_at_closing();
         for id in std::mem::take(&mut self.gone) {
             self.shared.forwards.retire(id);
         }
@@ -179,11 +186,26 @@ impl Doors {
             opened.close.cancel();
             opened.loops
         });
-        wait_for(ending.collect()).await;
+        if !wait_for(ending.collect(), self.closes_within).await {
+            tracing::error!("a worker is too busy to close the ports of forwards");
+        }
+    }
+
+    /// Forgets those that are closed, and says which are not.
+    fn look_at_closing(&mut self) {
+        let before = self.closing.len();
+        self.closing.retain(|one| !one.loops.is_empty());
+        if before > 0 {
+            let told = |one: &Closing| {
+                (one.owner, format!("{} is still open: a worker is too busy to close it", one.spot))
+            };
+            self.shared.forwards.closing.store(Arc::new(self.closing.iter().map(told).collect()));
+        }
     }
 
     /// Tries what is paused and due.
     pub(crate) async fn retry(&mut self, now: Instant) {
+        self.look_at_closing();
         let is_due = |applied: &&Applied| {
             applied.paused.as_ref().and_then(|paused| paused.again).is_some_and(|(at, _)| at <= now)
         };
@@ -304,14 +326,16 @@ impl Doors {
     }
 
     /// Whether a socket of ours that is about to go is in the way: a wildcard that becomes one address or the other way
-    /// round, or a UDP session that outlives its forward.
+    /// round, one that a busy worker has not closed yet, or a UDP session that outlives its forward.
     fn is_ours(&self, spot: Spot) -> bool {
         let is_parted =
             spot.transport == Transport::Udp && self.shared.forwards.parted.contains_key(&spot.port);
         let is_near = |there: &Spot| {
             there.transport == spot.transport && there.port == spot.port && meets(there.ip, spot.ip)
         };
-        is_parted || self.leaving.iter().any(|(there, _)| is_near(there) && self.open.contains_key(there))
+        is_parted
+            || self.leaving.iter().any(|(there, _)| is_near(there) && self.open.contains_key(there))
+            || self.closing.iter().any(|one| is_near(&one.spot))
     }
 
     async fn hand_out(&mut self, spot: Spot, owner: ForwardId, sockets: Vec<Open>) {
@@ -360,16 +384,14 @@ pub(crate) async fn supervise(doors: Arc<Mutex<Doors>>) {
     }
 }
 
-async fn wait_for(loops: Vec<TaskTracker>) {
+/// Waits a while until all of these have closed; whether they have.
+async fn wait_for(loops: Vec<TaskTracker>, within: Duration) -> bool {
     let ended = async {
         for one in loops {
             one.wait().await;
         }
     };
-    let deadline = Duration::from_millis(limits::FORWARD_CLOSE_DEADLINE_MS);
-    if tokio::time::timeout(deadline, ended).await.is_err() {
-        tracing::error!("a worker is too busy to close the port of a forward");
-    }
+    tokio::time::timeout(within, ended).await.is_ok()
 }
 
 /// The sockets that a forward wants.

@@ -83,6 +83,8 @@ pub struct State {
     pub(crate) parted: DashMap<u16, usize>,
     /// Why forwards are paused, for people to see.
     pub(crate) paused: ArcSwap<BTreeMap<ForwardId, String>>,
+    /// Ports that should be closed and are not: whose they were, and which.
+    pub(crate) closing: ArcSwap<Vec<(ForwardId, String)>>,
 }
 
 /// The flows of one forward.
@@ -119,7 +121,16 @@ impl State {
             sockets_max: bounds.forward_sockets_max,
             parted: DashMap::new(),
             paused: ArcSwap::default(),
+            closing: ArcSwap::default(),
         }
+    }
+
+    /// What is not as the generation in force wants it, each forward named.
+    pub(crate) fn degraded(&self) -> Vec<String> {
+        let (paused, closing) = (self.paused.load(), self.closing.load());
+        let paused = paused.iter().map(|(id, why)| (id, why));
+        let all = paused.chain(closing.iter().map(|(id, why)| (id, why)));
+        all.map(|(id, why)| format!("forward {id}: {why}")).collect()
     }
 
     /// The flows of a forward.

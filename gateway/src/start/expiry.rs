@@ -27,13 +27,13 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
 /// Names what is closed and was not named yet. Returns how long nothing more closes; `None`: ever.
 fn look(shared: &Shared) -> Option<Duration> {
     let live = shared.current.pin()?;
-    let known = shared.gauges.degraded();
+    let known = shared.gauges.faults();
     let mut more = live.tls.degraded();
     more.retain(|what| !known.contains(what));
     for what in &more {
         tracing::warn!(generation = %live.snapshot.generation(), what, "degraded");
     }
-    shared.gauges.degrade(&more);
+    shared.gauges.add_faults(&more);
     let now = clients::now();
     let end = live.tls.next_end(now)?;
     Some(Duration::from_secs(end.saturating_sub(now).unsigned_abs()))

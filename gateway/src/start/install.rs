@@ -43,7 +43,7 @@ impl Installer for Install {
     }
 
     fn degraded(&self) -> Option<Vec<String>> {
-        Some(Vec::clone(&self.shared.gauges.degraded()))
+        Some(self.shared.degraded())
     }
 
     async fn turn(&self) -> Option<tokio::sync::OwnedMutexGuard<()>> {
@@ -128,7 +128,7 @@ impl Installer for Install {
 impl Install {
     /// Puts `snapshot` in force; `delta` is what made it of the one in force, if it came as a delta.
     ///
-    /// Returns what is paused in it, each part named.
+    /// Returns what of it is not as it should be, each part named.
     ///
     /// Errors: it does not compile. The one before stays in force.
     pub(crate) async fn put_in_force(
@@ -137,11 +137,11 @@ impl Install {
         delta: Option<&Delta>,
     ) -> Result<Vec<String>, Conflicts> {
         let began = Instant::now();
-        let (live, mut degraded) = self.compile(Arc::clone(&snapshot), delta).await?;
+        let (live, faults) = self.compile(Arc::clone(&snapshot), delta).await?;
         // Bind before the swap: a request routed by the new generation must find its port open.
-        degraded.extend(self.bind().await);
+        self.bind().await;
         let mut doors = self.doors.lock().await;
-        degraded.extend(doors.open(&live.forwards, &snapshot, Instant::now()).await);
+        doors.open(&live.forwards, &snapshot, Instant::now()).await;
         let live = Arc::new(live);
         match self.shared.current.replace(Arc::clone(&live)) {
             Some(before) => {
@@ -153,12 +153,13 @@ impl Install {
         // After open flows heard what becomes of them: those of UDP stand on these sockets.
         doors.close().await;
         drop(doors);
+        self.shared.gauges.applied(began.elapsed(), faults);
+        let degraded = self.shared.degraded();
         let (generation, objects, took) = (snapshot.generation(), snapshot.len(), began.elapsed());
         tracing::info!(%generation, objects, degraded = degraded.len(), ?took, "in force");
         for what in &degraded {
             tracing::warn!(%generation, what, "degraded");
         }
-        self.shared.gauges.applied(took, degraded.clone());
         Ok(degraded)
     }
 
@@ -193,19 +194,15 @@ impl Install {
         }
     }
 
-    /// Brings the listeners to what is wanted; names those that are paused.
-    async fn bind(&self) -> Vec<String> {
+    /// Brings the listeners to what is wanted.
+    async fn bind(&self) {
         let mut supervisor = self.listeners.lock().await;
         if !supervisor.has_started() {
             // The checkpoint comes before the listeners, and they are all or nothing at the start.
-            return Vec::new();
+            return;
         }
         supervisor.apply(&Wanted::from_settings(&self.shared.settings), Instant::now()).await;
-        let listed = supervisor.list();
-        let paused = listed.iter().filter_map(|one| Some(format!("{}: {}", one.kind, one.paused.as_ref()?)));
-        let paused = paused.collect();
         super::run::publish(&self.shared, &supervisor);
-        paused
     }
 }
 

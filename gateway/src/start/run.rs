@@ -195,9 +195,8 @@ impl Up {
         publish(shared, &supervisor);
         drop(supervisor);
         // The gateway's own listeners first: a forward that wants the port of one is paused, and nothing else.
-        let paused = self.doors.lock().await.start().await;
-        shared.gauges.degrade(&paused);
-        restored.1.degraded.extend(paused);
+        self.doors.lock().await.start().await;
+        restored.1.degraded = shared.degraded();
         if let Some(succession) = succession {
             // Before it is told: whoever hears of it looks there for the one that serves.
             directory.sign();

@@ -17,7 +17,7 @@ pub struct Gauges {
     applied_at_ms: AtomicU64,
     apply_micros: AtomicU64,
     fresh_at_ms: AtomicU64,
-    degraded: ArcSwap<Vec<String>>,
+    faults: ArcSwap<Vec<String>>,
     applied: Notify,
 }
 
@@ -42,21 +42,21 @@ impl Gauges {
         self.control_connected.load(Relaxed)
     }
 
-    /// A generation came into force, and this took so long; `degraded` names what is paused in it.
-    pub fn applied(&self, took: Duration, degraded: Vec<String>) {
+    /// A generation came into force, and this took so long; `faults` names the objects in it that cannot be used.
+    pub fn applied(&self, took: Duration, faults: Vec<String>) {
         self.applied_at_ms.store(now_ms(), Relaxed);
         self.apply_micros.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
         self.refused.store(false, Relaxed);
-        self.degraded.store(degraded.into());
+        self.faults.store(faults.into());
         self.applied.notify_waiters();
     }
 
-    /// More of the generation in force turned out to be paused.
-    pub fn degrade(&self, more: &[String]) {
+    /// More of the generation in force turned out to be of no use.
+    pub fn add_faults(&self, more: &[String]) {
         if !more.is_empty() {
-            let mut degraded = Vec::clone(&self.degraded.load());
-            degraded.extend_from_slice(more);
-            self.degraded.store(degraded.into());
+            let mut faults = Vec::clone(&self.faults.load());
+            faults.extend_from_slice(more);
+            self.faults.store(faults.into());
         }
     }
 
@@ -90,9 +90,10 @@ impl Gauges {
         (fresh_at > 0).then(|| Duration::from_millis(now_ms().saturating_sub(fresh_at)))
     }
 
-    /// What is paused in the generation in force.
-    pub fn degraded(&self) -> Arc<Vec<String>> {
-        self.degraded.load_full()
+    /// The objects of the generation in force that cannot be used. What its ports lack is asked of whoever binds them:
+    /// [`Shared::degraded`](crate::worker::Shared::degraded) has it all.
+    pub fn faults(&self) -> Arc<Vec<String>> {
+        self.faults.load_full()
     }
 
     /// The next [`Gauges::applied`] after this call.

@@ -181,7 +181,7 @@ fn state(page: &mut Page, shared: &Shared) {
     let name = "gatehouse_config_apply_duration_seconds";
     page.gauge(name, "How long that took.", gauges.apply_duration().as_secs_f64());
     let name = "gatehouse_config_degraded";
-    page.gauge(name, "Parts of the generation in force that are paused.", gauges.degraded().len());
+    page.gauge(name, "Parts of the generation in force that are paused.", shared.degraded().len());
     let name = "gatehouse_control_connected";
     page.gauge(name, "Whether the stream to control is up.", u8::from(gauges.control_connected()));
     let name = "gatehouse_snapshot_age_seconds";

@@ -1,16 +1,19 @@
 use std::net::{SocketAddr, TcpListener as StdListener, UdpSocket as StdUdp};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use config::id::ForwardId;
 use config::limits;
-use config::snapshot::{Forward, Ports, Transport};
+use config::snapshot::{Forward, Generation, Lineage, Object, Ports, Snapshot, Transport, Value};
 use tokio::net::TcpStream;
 
 use super::stage::{Client, LOCAL, Stage, connect, echo, free_port, free_ports, say, tcp, udp, udp_echo};
+use crate::forward::{Doors, Forwards};
 use crate::guard::Bounds;
 use crate::listener::Kind;
 use crate::listener::supervisor::Listed;
+use crate::sync::Installer as _;
+use crate::worker::{Shared, testing};
 
 fn id(id: u8) -> ForwardId {
     ForwardId::from_bytes([id; 16])
@@ -64,6 +67,8 @@ async fn a_port_that_another_program_has_pauses_alone_and_comes_back() {
         drop(theirs);
         doors.retry(Instant::now() + limits::LISTENER_RETRY.1).await;
         assert!(doors.retry_at().is_none() && stage.shared.forwards.paused.load().is_empty());
+        // What control hears and what metrics count does not wait for the next generation.
+        assert_eq!(stage.install.degraded(), Some(Vec::new()));
         drop(doors);
         match transport {
             Transport::Tcp => drop(say(&mut connect(first).await, b"x").await.unwrap()),
@@ -164,4 +169,39 @@ async fn a_forward_that_comes_and_goes_a_hundred_times_leaves_nothing() {
     }
     assert!(StdListener::bind((LOCAL, port)).is_ok());
     assert!(stage.shared.forwards.all().is_empty());
+}
+
+#[tokio::test]
+async fn a_port_that_a_busy_worker_does_not_close_is_told_until_it_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = Shared::new(testing::settings(dir.path()), 1);
+    let (worker, mut orders) = testing::deaf_worker();
+    let mut doors = Doors::new(Arc::clone(&shared), vec![worker].into());
+    doors.closes_within = Duration::from_millis(1);
+    doors.start().await;
+    let port = free_port();
+    let forwards = |generation, values: Vec<Forward>| {
+        let objects = values.into_iter().map(|one| Object::encode(&Value::Forward(one)).unwrap());
+        let snapshot = Snapshot::of(Lineage([1; 16]), Generation(generation), objects);
+        (Forwards::compile(&snapshot), snapshot)
+    };
+    let (one, snapshot) = forwards(1, vec![tcp(1, port, (LOCAL, 9).into())]);
+    doors.open(&one, &snapshot, Instant::now()).await;
+    let held = orders.recv().await.unwrap();
+
+    let (none, snapshot) = forwards(2, Vec::new());
+    doors.open(&none, &snapshot, Instant::now()).await;
+    doors.close().await;
+
+    let told =
+        format!("forward {}: 127.0.0.1:{port}/tcp is still open: a worker is too busy to close it", id(1));
+    assert_eq!(shared.degraded(), [told]);
+    // It is ours all the same, and whoever comes next may have it.
+    let (two, snapshot) = forwards(3, vec![tcp(2, port, (LOCAL, 9).into())]);
+    doors.open(&two, &snapshot, Instant::now()).await;
+    assert_eq!(shared.degraded().len(), 1, "{:?}", shared.degraded());
+
+    drop(held);
+    doors.retry(Instant::now()).await;
+    assert_eq!(shared.degraded(), Vec::<String>::new());
 }

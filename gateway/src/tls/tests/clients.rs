@@ -267,13 +267,13 @@ fn a_list_that_expires_shuts_its_route_and_is_named_without_a_new_generation() {
         let client = Arc::new(site.client_with(BOTH, Some(&ours.person(1))));
         let mut stream = site.connect(&client, "app.example").await.unwrap();
         assert_eq!(get(&mut stream, "app.example", "/ours").await.unwrap().0, 200);
-        assert!(shared.gauges.degraded().is_empty());
+        assert!(shared.gauges.faults().is_empty());
 
         // Watched from the generation's side: the wait ends when it is named, and by the test's own deadline else.
-        while shared.gauges.degraded().is_empty() {
+        while shared.gauges.faults().is_empty() {
             tokio::task::yield_now().await;
         }
-        let named = shared.gauges.degraded();
+        let named = shared.gauges.faults();
         assert_eq!(named.len(), 1, "{named:?}");
         assert!(named[0].ends_with("list 1 of revoked client certificates has expired"), "{named:?}");
         assert!(crate::telemetry::page::render(&shared).contains("gatehouse_config_degraded 1"));
