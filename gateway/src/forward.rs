@@ -57,7 +57,7 @@ pub(crate) const fn name(transport: Transport) -> &'static str {
 
 /// Serves a socket until it is to be closed.
 pub(crate) fn serve(worker: &Rc<Worker>, door: Door) {
-    let Door { spot, socket, close, alive, flows } = door;
+    let Door { spot, socket, close, alive, flows, turned } = door;
     let started = match socket {
         Open::Tcp(listener) => tokio::net::TcpListener::from_std(listener).map(|listener| {
             let listener = Rc::new(listener);
@@ -65,7 +65,7 @@ pub(crate) fn serve(worker: &Rc<Worker>, door: Door) {
             let accept = tcp::Loop { spot, listener, close, _alive: alive };
             drop(tokio::task::spawn_local(tcp::run(Rc::clone(worker), accept)));
         }),
-        Open::Udp(socket) => udp::Hall::open(worker, spot, socket).map(|hall| {
+        Open::Udp(socket) => udp::Hall::open(worker, spot, socket, turned).map(|hall| {
             // Before the first datagram is taken: it may be of one of them.
             hall.inherit(flows);
             drop(tokio::task::spawn_local(udp::run(hall, close, alive)));

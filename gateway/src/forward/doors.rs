@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use config::id::ForwardId;
 use config::limits;
 use config::snapshot::{Forward, Generation, Lineage, Snapshot, Transport};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -34,6 +34,8 @@ pub(crate) struct Door {
     pub(crate) close: CancellationToken,
     /// Held until it is closed.
     pub(crate) alive: TaskTrackerToken,
+    /// Told when the forward that it is of has changed.
+    pub(crate) turned: Arc<Notify>,
     /// The sessions that the process before had there.
     pub(crate) flows: Vec<(Flow, OwnedFd)>,
 }
@@ -48,6 +50,8 @@ pub(crate) struct Doors {
     leaving: Vec<(Spot, ForwardId)>,
     /// Forwards that are gone with it.
     gone: Vec<ForwardId>,
+    /// Those that it has, as they are now.
+    changed: Vec<Arc<Forward>>,
     /// Told to close, and not closed yet.
     closing: Vec<Closing>,
     /// How long that is waited for.
@@ -66,6 +70,8 @@ struct Opened {
     close: CancellationToken,
     loops: TaskTracker,
     sockets: usize,
+    /// One for each socket of UDP: sessions that are open hear of a change.
+    turned: Vec<Arc<Notify>>,
 }
 
 /// Sockets that a worker is too busy to close.
@@ -96,6 +102,7 @@ impl Doors {
             applied: BTreeMap::new(),
             leaving: Vec::new(),
             gone: Vec::new(),
+            changed: Vec::new(),
             closing: Vec::new(),
             closes_within: Duration::from_millis(limits::FORWARD_CLOSE_DEADLINE_MS),
             at: None,
@@ -145,6 +152,7 @@ impl Doors {
         }
         for forward in touched.iter().filter_map(|id| forwards.get(*id)) {
             self.enter(forward, forwards, now).await;
+            self.changed.push(Arc::clone(forward));
         }
         if !touched.is_empty() {
             self.publish();
@@ -170,6 +178,10 @@ impl Doors {
         }
         self.closing.append(&mut ending);
         self.look_at_closing();
+        for forward in std::mem::take(&mut self.changed) {
+            let open = spots(&forward).filter_map(|spot| self.open.get(&spot));
+            open.flat_map(|opened| &opened.turned).for_each(|turned| turned.notify_one());
+        }
         for id in std::mem::take(&mut self.gone) {
             self.shared.forwards.retire(id);
         }
@@ -341,17 +353,22 @@ impl Doors {
     async fn hand_out(&mut self, spot: Spot, owner: ForwardId, sockets: Vec<Open>) {
         let (close, loops) = (CancellationToken::new(), TaskTracker::new());
         let count = sockets.len();
+        let mut all_turned = Vec::new();
         // One alone goes to a worker by its port, so that the ports of a row are spread over them.
         let first = if count == 1 { usize::from(spot.port) % self.workers.len().max(1) } else { 0 };
         for (worker, socket) in self.workers.iter().cycle().skip(first).zip(sockets) {
             let flows = socket.cookie().and_then(|cookie| self.flows.remove(&cookie)).unwrap_or_default();
-            let door = Door { spot, socket, close: close.clone(), alive: loops.token(), flows };
+            let turned = Arc::new(Notify::new());
+            if spot.transport == Transport::Udp {
+                all_turned.push(Arc::clone(&turned));
+            }
+            let door = Door { spot, socket, close: close.clone(), alive: loops.token(), turned, flows };
             worker.send(Command::Door(Box::new(door))).await;
         }
         loops.close();
         tracing::info!(forward = %owner, %spot, "a forward listens");
         self.sockets += count;
-        self.open.insert(spot, Opened { owner, close, loops, sockets: count });
+        self.open.insert(spot, Opened { owner, close, loops, sockets: count, turned: all_turned });
     }
 
     fn publish(&self) {

@@ -61,17 +61,25 @@ pub(crate) struct Hall {
     /// `None` once the spot is closed.
     gate: RefCell<Option<Rc<Gate>>>,
     table: RefCell<Table>,
-    /// Of the forward as it was when a session last began.
+    /// Of the forward that it belongs to.
     idle: Cell<Duration>,
     forward: Cell<Option<ForwardId>>,
     /// Whether another process is about to take over: datagrams stay in their sockets.
     frozen: Cell<bool>,
-    turned: Notify,
+    /// Told when that changes, and when the forward does.
+    turned: Arc<Notify>,
 }
 
 impl Hall {
     /// Opens the hall of a socket.
-    pub(super) fn open(worker: &Rc<Worker>, spot: Spot, socket: std::net::UdpSocket) -> io::Result<Rc<Self>> {
+    ///
+    /// `turned` is told when its forward changed.
+    pub(super) fn open(
+        worker: &Rc<Worker>,
+        spot: Spot,
+        socket: std::net::UdpSocket,
+        turned: Arc<Notify>,
+    ) -> io::Result<Rc<Self>> {
         let gate = Gate::new(socket, spot.ip)?;
         let hall = Rc::new(Self {
             worker: Rc::clone(worker),
@@ -81,7 +89,7 @@ impl Hall {
             idle: Cell::new(Duration::from_millis(limits::FORWARD_UDP_IDLE_MS)),
             forward: Cell::new(None),
             frozen: Cell::new(false),
-            turned: Notify::new(),
+            turned,
         });
         let mut halls = worker.forwards.halls.borrow_mut();
         halls.retain(|hall| hall.strong_count() > 0);
@@ -190,6 +198,15 @@ impl Hall {
         })
     }
 
+    /// Learns whose the spot is now: how long silence may last is for those that are open, too, which have no other end.
+    fn look_up(&self) {
+        let Some(pinned) = self.worker.pin() else { return };
+        if let Some(forward) = pinned.forwards.at(Transport::Udp, self.spot.ip, self.spot.port) {
+            self.idle.set(flows::idle(forward));
+            self.forward.set(Some(forward.id));
+        }
+    }
+
     /// Ends the sessions that were silent too long. Returns when to look again.
     fn expire(&self, now: Instant) -> Instant {
         let idle = self.idle.get();
@@ -224,7 +241,10 @@ pub(super) async fn run(hall: Rc<Hall>, close: CancellationToken, alive: TaskTra
         tokio::select! {
             biased;
             () = &mut closing => break,
-            () = hall.turned.notified() => {}
+            () = hall.turned.notified() => {
+                hall.look_up();
+                look.as_mut().reset(hall.expire(Instant::now()));
+            }
             () = &mut look => {
                 let next = hall.expire(Instant::now());
                 look.as_mut().reset(next);

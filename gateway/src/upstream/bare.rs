@@ -3,7 +3,7 @@
 //! The same rules as for requests, and one more: the ports of forwards are our own, too, so that no chain of them comes
 //! back to where it began.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -68,6 +68,15 @@ impl Named {
     }
 }
 
+/// Where a name led in the process before, to be held against where it leads now.
+///
+/// Returns `None` where nobody can say; an address leads nowhere else.
+pub(crate) async fn recall(worker: &Rc<Worker>, target: &Target, ip: IpAddr) -> Option<Named> {
+    let Target::Name { host, .. } = target else { return None };
+    let (name, _) = resolve::addresses(worker, host).await.ok()?;
+    Some(Named(Place { name, ip }))
+}
+
 /// The addresses of an endpoint with a name, best first.
 ///
 /// Errors: an upstream fault.
@@ -80,8 +89,7 @@ pub(crate) async fn resolve(
         Target::Name { host, port } => (host, *port),
     };
     let (name, ips) = resolve::addresses(worker, host).await?;
-    let named = |ip: &std::net::IpAddr| {
-        (SocketAddr::new(*ip, port), Some(Named(Place { name: Rc::clone(&name), ip: *ip })))
-    };
+    let named =
+        |ip: &IpAddr| (SocketAddr::new(*ip, port), Some(Named(Place { name: Rc::clone(&name), ip: *ip })));
     Ok(ips.iter().map(named).collect())
 }

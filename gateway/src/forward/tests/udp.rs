@@ -1,12 +1,17 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use config::snapshot::{FlowPolicy, Forward, Ports};
+use config::snapshot::{FlowPolicy, Forward, Generation, Lineage, Object, Ports, Snapshot, Transport, Value};
 use tokio::net::UdpSocket;
 
 use super::stage::{Client, LOCAL, Stage, free_port, free_ports, udp, udp_echo, until, within};
-use crate::forward::Refused;
+use crate::forward::udp::Hall;
+use crate::forward::{Refused, Spot};
 use crate::guard::Bounds;
+use crate::live::Live;
+use crate::upgrade::manifest::Flow;
+use crate::worker::testing;
 
 #[tokio::test]
 async fn both_families_are_forwarded_by_one_forward() {
@@ -181,6 +186,19 @@ async fn a_silent_session_ends() {
 }
 
 #[tokio::test]
+async fn another_idle_time_holds_for_sessions_that_are_open() {
+    let (stage, port) = (Stage::new().await, free_port());
+    let forward = udp(1, port, udp_echo(LOCAL, b"").await);
+    stage.forwards([Forward { idle_ms: Some(3_600_000), ..forward.clone() }]).await;
+    Client::of((LOCAL, port)).await.ask(b"x").await.unwrap();
+    assert_eq!(stage.flows(1).open(), 1);
+
+    stage.forwards([Forward { idle_ms: Some(1_000), ..forward }]).await;
+
+    until(|| stage.flows(1).open() == 0 && stage.shared.sessions.is_empty()).await;
+}
+
+#[tokio::test]
 async fn a_machine_that_is_not_there_ends_the_session_and_may_come_back() {
     let (stage, port) = (Stage::new().await, free_port());
     let target = SocketAddr::from((LOCAL, free_port()));
@@ -207,6 +225,57 @@ async fn a_new_target_ends_old_sessions_and_the_next_datagram_goes_there() {
     until(|| stage.shared.sessions.is_empty()).await;
 
     assert_eq!(client.ask(b"x").await.unwrap(), b"two x");
+}
+
+#[tokio::test]
+async fn a_session_of_the_process_before_follows_its_targets_name() {
+    tokio::task::LocalSet::new()
+        .run_until(async {
+            let dir = tempfile::tempdir().unwrap();
+            let worker = testing::worker(dir.path());
+            // The name has come to mean 127.0.0.1 while the session goes to where it led before.
+            let now = udp_echo(LOCAL, b"now ").await;
+            let before = SocketAddr::from(([127, 0, 0, 9], now.port()));
+            let there = UdpSocket::bind(before).await.unwrap();
+            let mut forward = udp(1, free_port(), now);
+            let host = config::name::HostName::parse("localhost").unwrap();
+            forward.endpoint.target = config::target::Target::Name { host, port: now.port() };
+            let spot = Spot { transport: Transport::Udp, ip: LOCAL, port: forward.ports.first };
+            let value = Object::encode(&Value::Forward(forward.clone())).unwrap();
+            let (live, _) =
+                Live::compile(Arc::new(Snapshot::of(Lineage([1; 16]), Generation(1), [value]))).unwrap();
+            worker.shared.current.replace(Arc::new(live));
+            let client = Client::of((LOCAL, spot.port)).await;
+            let gate = std::net::UdpSocket::bind((LOCAL, spot.port)).unwrap();
+            gate.set_nonblocking(true).unwrap();
+            let upstream = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            upstream.connect(before).unwrap();
+
+            let hall = Hall::open(&worker, spot, gate, Arc::default()).unwrap();
+            let flow = Flow {
+                gate: 0,
+                client: client.0.local_addr().unwrap(),
+                local: None,
+                forward: forward.id.to_string(),
+            };
+            hall.inherit(vec![(flow, upstream.into())]);
+            let alive = tokio_util::task::TaskTracker::new();
+            tokio::task::spawn_local(crate::forward::udp::run(hall, Default::default(), alive.token()));
+
+            within(async {
+                loop {
+                    client.0.send(b"x").await.unwrap();
+                    let mut buffer = [0; 16];
+                    tokio::select! {
+                        // Until the name is looked up it goes on as it was, which nobody can tell from a wrong one.
+                        _ = there.recv(&mut buffer) => {}
+                        heard = client.hear() => return assert_eq!(heard.unwrap(), b"now x"),
+                    }
+                }
+            })
+            .await;
+        })
+        .await;
 }
 
 #[tokio::test]

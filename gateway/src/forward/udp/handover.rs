@@ -3,12 +3,15 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::net::UdpSocket as StdSocket;
+use std::net::{IpAddr, UdpSocket as StdSocket};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::time::Duration;
 
+use config::limits;
 use config::snapshot::Transport;
+use config::target::Target;
 use tokio::net::UdpSocket;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -19,6 +22,7 @@ use super::{Hall, Halls, Key};
 use crate::session::{EndReason, SessionKind, Subject};
 use crate::upgrade::manifest::Flow;
 use crate::upgrade::{Lent, Whose};
+use crate::upstream::bare;
 
 impl Halls {
     /// A second descriptor of each socket that clients send to.
@@ -106,6 +110,7 @@ impl Hall {
         let upstream = StdSocket::from(upstream);
         upstream.set_nonblocking(true).map_err(|_| "its socket cannot be used")?;
         let upstream = UdpSocket::from_std(upstream).map_err(|_| "its socket cannot be used")?;
+        let leads_to = upstream.peer_addr().map_err(|_| "its socket cannot be used")?;
         let subject = Subject {
             kind: SessionKind::Forward,
             peer: key.client,
@@ -135,7 +140,20 @@ impl Hall {
         self.idle.set(flows::idle(forward));
         self.forward.set(Some(forward.id));
         self.table.borrow_mut().insert(Rc::clone(&session), now);
+        if matches!(session.forward.endpoint.target, Target::Name { .. }) {
+            let (hall, session) = (Rc::clone(self), Rc::clone(&session));
+            tokio::task::spawn_local(async move { hall.recall(&session, leads_to.ip()).await });
+        }
         tokio::task::spawn_local(session::run(Rc::clone(self), session, None));
         Ok(())
+    }
+
+    /// Notes where the name of a session's target led, so that it ends once that leads elsewhere.
+    async fn recall(&self, session: &Session, ip: IpAddr) {
+        let named = bare::recall(&self.worker, &session.forward.endpoint.target, ip.to_canonical());
+        let deadline = Duration::from_millis(limits::CONNECT_DEADLINE_MS);
+        if let Ok(Some(named)) = tokio::time::timeout(deadline, named).await {
+            let _ = session.named.set(Box::new(named));
+        }
     }
 }

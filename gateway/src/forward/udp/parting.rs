@@ -9,7 +9,7 @@ use config::limits;
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
-use super::super::{bind, flows};
+use super::super::bind;
 use super::gate::{self, Gate};
 use super::session::{Session, heard};
 use super::{Hall, Key};
@@ -72,7 +72,7 @@ pub(super) async fn serve(
     upstream: &UdpSocket,
     parted: &Parted,
 ) -> EndReason {
-    let idle = flows::idle(&session.forward);
+    let idle = hall.idle.get();
     let mut ended = std::pin::pin!(session.handle.ended());
     let mut silent = std::pin::pin!(sleep_until(Instant::now() + idle));
     loop {
