@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use config::id::{ConsoleId, EndpointId, ForwardId, RouteId, SessionId, UserId, VmId};
 use config::snapshot::{FlowPolicy, Snapshot};
-use config::sync::asking::SessionSeen;
+use config::sync::asking::{SessionSeen, source_text};
 use config::sync::audit::{Carried, On, What, Who};
 use dashmap::DashMap;
 use serde::Serialize;
@@ -32,7 +32,7 @@ use reconcile::Step;
 pub struct Subject {
     /// What kind of flow.
     pub kind: SessionKind,
-    /// Who it comes from.
+    /// Who it comes from: the client, also behind trusted proxies, which do not say its port; that is 0 then.
     pub peer: SocketAddr,
     /// Who authenticated, on SSH.
     pub principal: Option<UserId>,
@@ -115,7 +115,7 @@ pub struct SessionInfo {
     pub id: String,
     /// What kind of flow.
     pub kind: SessionKind,
-    /// Who it comes from, as `IP:port`.
+    /// Who it comes from, as `IP:port`; without the port where a proxy keeps that to itself.
     pub peer: String,
     /// Id of the user who authenticated, on SSH.
     pub principal: Option<String>,
@@ -389,7 +389,7 @@ impl Entry {
         SessionInfo {
             id: self.id.to_string(),
             kind: self.subject.kind,
-            peer: self.subject.peer.to_string(),
+            peer: source_text(self.subject.peer),
             principal: self.subject.principal.map(|id| id.to_string()),
             route: self.subject.route.map(|id| id.to_string()),
             forward: self.subject.forward.map(|id| id.to_string()),

@@ -129,7 +129,7 @@ pub struct SessionSeen {
     pub id: SessionId,
     /// The gateway's word for its kind.
     pub kind: String,
-    /// Who it comes from.
+    /// Who it comes from: the client, also behind trusted proxies, which do not say its port; that is 0 then.
     pub peer: SocketAddr,
     /// Who authenticated.
     pub principal: Option<UserId>,
@@ -149,4 +149,9 @@ pub struct SessionSeen {
     pub bytes_up: u64,
     /// Bytes towards the user so far.
     pub bytes_down: u64,
+}
+
+/// Where a session comes from, for people: `IP:port`, or the address alone where the port is not known.
+pub fn source_text(peer: SocketAddr) -> String {
+    if peer.port() == 0 { peer.ip().to_string() } else { peer.to_string() }
 }

@@ -71,6 +71,9 @@ struct Said {
     up_to: Option<SessionId>,
 }
 
+const NOT_CONNECTED: &str = "it is not connected";
+const NO_ANSWER: &str = "it did not answer in time";
+
 const WITHIN: Duration = Duration::from_millis(ASKED_DEADLINE_MS);
 
 /// A page of the sessions that the caller may see.
@@ -153,6 +156,9 @@ async fn found(app: &App, caller: &Caller, id: &str) -> Result<Found, Error> {
     let mut away = Vec::new();
     for (gateway, name) in gateways(app, None).await? {
         let answers = app.gateways.lines.ask_each(gateway, &question, WITHIN).await;
+        if answers.is_empty() {
+            away.push((name.clone(), NOT_CONNECTED));
+        }
         for (key, answer) in answers {
             match answer {
                 Some(Answer::Sessions { items, .. }) => {
@@ -162,14 +168,20 @@ async fn found(app: &App, caller: &Caller, id: &str) -> Result<Found, Error> {
                         return if sees(caller, &found.view) { Ok(found) } else { Err(nothing(id)) };
                     }
                 }
-                _ => away.push(name.clone()),
+                _ => away.push((name.clone(), NO_ANSWER)),
             }
         }
     }
-    if away.is_empty() || !caller.actor.is_root() {
+    if away.is_empty() {
         return Err(nothing(id));
     }
-    let message = format!("no gateway that answered has it, and {} did not answer", away.join(", "));
+    let why = if caller.actor.is_root() {
+        let said: Vec<_> = away.iter().map(|(name, why)| format!("of {name}, {why}")).collect();
+        said.join("; ")
+    } else {
+        "not all gateways can be asked right now".to_owned()
+    };
+    let message = format!("no gateway that answered has session {session}: {why}; look again");
     Err(Error::Conflict { field: "gateway", message })
 }
 
@@ -204,13 +216,13 @@ async fn ask_all(
         let first = Question::Sessions { after: wanted.0, only: None, limit: told_max() };
         let answers = app.gateways.lines.ask_each(gateway, &first, WITHIN).await;
         if answers.is_empty() {
-            return (name, Err("it is not connected"));
+            return (name, Err(NOT_CONNECTED));
         }
         let mut said = Vec::new();
         for (key, answer) in answers {
             match rest(app, ((gateway, key), name.as_str()), (answer, wanted.1), names, shows).await {
                 Some(one) => said.push(one),
-                None => return (name, Err("it did not answer in time")),
+                None => return (name, Err(NO_ANSWER)),
             }
         }
         (name, Ok(said))

@@ -72,11 +72,14 @@ impl Client {
         Self { peer, address, is_trusted: true, is_secured }
     }
 
-    /// Who asks and where, for endpoints that are told by a PROXY header. A trusted proxy does not say by which port it
-    /// was asked.
+    /// Who asks and where, for endpoints that are told by a PROXY header.
     pub(super) const fn ends(&self, peer: SocketAddr, local: SocketAddr) -> Ends {
-        let port = if self.is_trusted { 0 } else { peer.port() };
-        Ends { client: SocketAddr::new(self.address, port), local }
+        Ends { client: self.behind(peer), local }
+    }
+
+    /// Who asks. A trusted proxy does not say by which port it was asked: that is 0.
+    pub(super) const fn behind(&self, peer: SocketAddr) -> SocketAddr {
+        SocketAddr::new(self.address, if self.is_trusted { 0 } else { peer.port() })
     }
 }
 

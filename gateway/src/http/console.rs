@@ -196,7 +196,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
             browser,
             text: Secret::new(text),
             pinned: visit.pinned.clone(),
-            peer: self.meta.peer,
+            peer: visit.client.behind(self.meta.peer),
             route: visit.door.route.map(|route| route.id),
             permit,
         })

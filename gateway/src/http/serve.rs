@@ -400,6 +400,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
                 let deadlines = self.worker.http.deadlines().of_route(route.timeouts.as_deref());
                 let idle_ms = deadlines.tunnel_ms;
                 let admission = Admission {
+                    client: scratch.client.map_or(self.meta.peer, |client| client.behind(self.meta.peer)),
                     route: route.id,
                     pinned: pinned.clone(),
                     permit,

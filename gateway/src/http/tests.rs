@@ -4,6 +4,7 @@ mod balancing;
 mod bodies;
 mod checks;
 mod console_elsewhere;
+mod console_ends;
 mod console_log;
 mod console_pages;
 mod consoles;

@@ -1,5 +1,6 @@
 //! After a `101`: two connections relayed as bytes, registered as a session.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(super) struct Tunnel {
 
 /// What an upgrade was admitted by.
 pub(super) struct Admission {
+    /// Who asked.
+    pub(super) client: SocketAddr,
     pub(super) route: RouteId,
     /// The generation that was asked. A change that came while the origin thought about it counts all the same.
     pub(super) pinned: Pinned,
@@ -64,10 +67,10 @@ pub(super) async fn join<IO: AsyncRead + AsyncWrite + Unpin + 'static>(
     mut tunnel: Box<Tunnel>,
     admission: Box<Admission>,
 ) -> Option<Box<Joined<IO>>> {
-    let Admission { route, pinned, permit, in_flight, idle_ms, session } = *admission;
+    let Admission { client, route, pinned, permit, in_flight, idle_ms, session } = *admission;
     let subject = Subject {
         kind: SessionKind::Upgrade,
-        peer: connection.meta.peer,
+        peer: client,
         principal: None,
         route: Some(route),
         forward: None,

@@ -33,7 +33,7 @@ impl<'a> Step<'a> {
         let by_vm = subject.vm.map_or(FlowPolicy::Keep, |id| self.vm(id));
         let by_principal = subject.principal.map_or(FlowPolicy::Keep, |id| self.principal(id, subject));
         let by_forward = subject.forward.map_or(FlowPolicy::Keep, |id| self.forward(id));
-        let by_console = subject.console.map_or(FlowPolicy::Keep, |id| self.console(id));
+        let by_console = subject.console.map_or(FlowPolicy::Keep, |id| self.console(id, subject.kind));
         let by_object = strictest(by_route, strictest(by_forward, by_console));
         strictest(by_object, strictest(by_vm, by_principal))
     }
@@ -82,14 +82,17 @@ impl<'a> Step<'a> {
         })
     }
 
-    fn console(&self, id: ConsoleId) -> FlowPolicy {
+    fn console(&self, id: ConsoleId, kind: SessionKind) -> FlowPolicy {
         let key = ObjectKey { kind: Kind::CONSOLE, id: id.to_bytes() };
         match (self.old.get(key), self.new.get(key)) {
             (None, _) => FlowPolicy::Keep,
             (Some(before), Some(after)) if before == after => FlowPolicy::Keep,
-            (Some(_), Some(after)) => {
-                read_console(after).map_or(FlowPolicy::Cut, |console| console.on_change)
-            }
+            (Some(before), Some(after)) => read_console(after).map_or(FlowPolicy::Cut, |console| {
+                let was_free = read_console(before).is_none_or(|before| !before.read_only);
+                // Whoever keeps it open would keep what was taken from everybody.
+                let is_taken = console.read_only && was_free && kind != SessionKind::Look;
+                if is_taken { FlowPolicy::Cut } else { console.on_change }
+            }),
             (Some(before), None) => read_console(before).map_or(FlowPolicy::Cut, |console| console.on_delete),
         }
     }

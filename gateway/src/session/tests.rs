@@ -1,7 +1,8 @@
 use config::id::IdentityId;
 use config::name::{HostName, HostPattern, Namespace, NetworkName, PathPrefix, UserName, VmName};
 use config::snapshot::{
-    Action, Endpoint, Generation, Lineage, Object, Principal, Route, TlsMode, Upstream, Value, Vm,
+    Action, Console, ConsoleKind, ConsoleWire, Endpoint, Generation, Lineage, Object, Principal, Route,
+    TlsMode, Upstream, Value, Vm,
 };
 use config::target::Target;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
@@ -12,6 +13,7 @@ const ROUTE: RouteId = RouteId::from_bytes([1; 16]);
 const VM: VmId = VmId::from_bytes([2; 16]);
 const USER: UserId = UserId::from_bytes([3; 16]);
 const ENDPOINT: EndpointId = EndpointId::from_bytes([4; 16]);
+const CONSOLE: ConsoleId = ConsoleId::from_bytes([5; 16]);
 
 fn route() -> Route {
     Route {
@@ -191,6 +193,63 @@ fn a_jump_to_a_literal_address_stays_only_with_root() {
     let literal = Subject { vm: None, ..jump() };
     assert_eq!(policy(&literal, with_principal("admin")), FlowPolicy::Cut);
     assert_eq!(policy(&literal, with_principal("root")), FlowPolicy::Keep);
+}
+
+fn console(change: impl FnOnce(&mut Console)) -> Value {
+    let mut console = Console {
+        id: CONSOLE,
+        namespace: Namespace::parse("ns1").unwrap(),
+        vm: VM,
+        kind: ConsoleKind::Vnc,
+        endpoint: Endpoint {
+            id: ENDPOINT,
+            target: Target::Address("10.0.0.5:5900".parse().unwrap()),
+            loopback_ok: false,
+            vm: Some(VM),
+            weight: 1,
+            draining: false,
+        },
+        wire: ConsoleWire::Tcp,
+        secret: None,
+        read_only: false,
+        on_change: FlowPolicy::Keep,
+        on_delete: FlowPolicy::Cut,
+    };
+    change(&mut console);
+    Value::Console(console)
+}
+
+#[test]
+fn a_console_says_what_a_change_and_its_end_do_and_a_restriction_cuts() {
+    let shown =
+        |kind| Subject { kind, vm: Some(VM), console: Some(CONSOLE), principal: Some(USER), ..upgrade() };
+    let step = |kind, before: Option<Value>, after: Option<Value>| {
+        let with = |value: Option<Value>| generation(1, everything().into_iter().chain(value));
+        Step::new(&with(before), &with(after)).policy(&shown(kind))
+    };
+    let drain = FlowPolicy::Drain { ms: 5 };
+    for kind in [SessionKind::Console, SessionKind::Look] {
+        for wanted in [FlowPolicy::Keep, drain, FlowPolicy::Cut] {
+            let before = console(|console| console.on_change = FlowPolicy::Keep);
+            let changed = console(|console| (console.on_change, console.endpoint.weight) = (wanted, 2));
+            assert_eq!(
+                step(kind, Some(before.clone()), Some(changed)),
+                wanted,
+                "the newer one's word counts"
+            );
+            let deleted = console(|console| console.on_delete = wanted);
+            assert_eq!(step(kind, Some(deleted), None), wanted);
+            assert_eq!(step(kind, Some(before.clone()), Some(before.clone())), FlowPolicy::Keep);
+            assert_eq!(step(kind, None, Some(before)), FlowPolicy::Keep);
+        }
+    }
+    let free = || Some(console(|_| {}));
+    let held = || Some(console(|console| console.read_only = true));
+    assert_eq!(step(SessionKind::Console, free(), held()), FlowPolicy::Cut);
+    assert_eq!(step(SessionKind::Look, free(), held()), FlowPolicy::Keep, "it only looks already");
+    for kind in [SessionKind::Console, SessionKind::Look] {
+        assert_eq!(step(kind, held(), free()), FlowPolicy::Keep);
+    }
 }
 
 #[test]

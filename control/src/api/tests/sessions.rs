@@ -173,6 +173,27 @@ async fn a_tenant_sees_and_ends_only_its_own() {
 }
 
 #[tokio::test]
+async fn a_session_of_a_gateway_that_is_away_is_not_said_to_be_gone() {
+    let fixture = Fixture::new().await;
+    let vm = fixture.vm("web01", "ns1", "10.0.0.5").await;
+    let fake = gateway(&fixture, 1, "gw1", vec![seen(1, &vm)]).await;
+    let operator = fixture.user("usr-o", "operator:ns1").await;
+    enrolled(&fixture, 2, "gw2").await;
+    for method in ["GET", "DELETE"] {
+        let elsewhere = format!("{SESSIONS}/{}", id(2));
+        let told = fixture.call(LOCAL, method, &elsewhere, Value::Null).await.expect(409).json().to_string();
+        assert!(told.contains("of gw2, it is not connected"), "{told}");
+        let told = fixture.call(token(&operator), method, &elsewhere, Value::Null).await.expect(409).json();
+        let told = told.to_string();
+        assert!(told.contains("not all gateways can be asked") && !told.contains("gw2"), "{told}");
+    }
+    // One that is found is shown and ended all the same.
+    fixture.get(LOCAL, &format!("{SESSIONS}/{}", id(1))).await.expect(200);
+    fixture.call(LOCAL, "DELETE", &format!("{SESSIONS}/{}", id(1)), Value::Null).await.expect(204);
+    drop(fake);
+}
+
+#[tokio::test]
 async fn a_ticket_is_redeemed_by_the_gateway_that_it_names_or_nobody_says_yes() {
     let fixture = Fixture::new().await;
     fixture.vm("web01", "ns1", "10.0.0.5").await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use config::id::{ConsoleId, ForwardId, RouteId, UserId, VmId};
 use config::name::Namespace;
 use config::snapshot::{Kind, ObjectKey, Snapshot, Transport, Value};
-use config::sync::asking::SessionSeen;
+use config::sync::asking::{SessionSeen, source_text};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -22,7 +22,7 @@ pub struct SessionView {
     pub kind: String,
     /// The gateway that carries it.
     pub gateway: String,
-    /// Where it comes from.
+    /// Where it comes from: the client as `IP:port`, also behind trusted proxies, which keep its port to themselves.
     pub from: String,
     /// The person, where one is known.
     pub user: Option<String>,
@@ -148,7 +148,7 @@ impl Names {
             id: seen.id.to_string(),
             kind: kind.to_owned(),
             gateway: gateway.to_owned(),
-            from: seen.peer.to_string(),
+            from: source_text(seen.peer),
             user: seen.principal.and_then(|id| self.user(id)),
             user_id: seen.principal.map(|id| id.to_string()),
             to,

@@ -32,7 +32,7 @@ const KEY: KeyId = KeyId::from_bytes([9; 16]);
 /// What stands in force, and who signs.
 pub(super) struct World {
     pair: Ed25519KeyPair,
-    console: Console,
+    pub(super) console: Console,
     is_enabled: bool,
     has_vm: bool,
 }
@@ -144,7 +144,7 @@ pub(super) async fn browser(stage: &Stage, ticket: &str) -> WebSocketStream<TcpS
     WebSocketStream::from_raw_socket(client.io, Role::Client, None).await
 }
 
-async fn bytes(socket: &mut WebSocketStream<TcpStream>, count: usize) -> Vec<u8> {
+pub(super) async fn bytes(socket: &mut WebSocketStream<TcpStream>, count: usize) -> Vec<u8> {
     let mut all = Vec::new();
     while all.len() < count {
         match within(socket.next()).await.unwrap().unwrap() {
