@@ -16,7 +16,7 @@ use super::respond::{Answer, created, gone, shown};
 use super::schema::{ForwardInput, ForwardPatch};
 use crate::app::forward::diagnose::{self, Diagnosis};
 use crate::app::forward::import::{self, ImportView};
-use crate::app::forward::{self, ForwardView};
+use crate::app::forward::{self, ForwardView, GatewayState};
 use crate::app::page::Page;
 use crate::app::{App, Caller, Error, Violation};
 use crate::store::forward::Filter;
@@ -27,6 +27,7 @@ pub(super) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(import_csv))
         .routes(routes!(export_csv))
         .routes(routes!(show, update, delete))
+        .routes(routes!(gateways))
         .routes(routes!(diagnose_one))
 }
 
@@ -98,6 +99,16 @@ async fn create(State(app): State<Arc<App>>, caller: Caller, Body(body): Body) -
 async fn show(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Answer {
     let view = forward::show(&app, &caller, &id).await?;
     Ok(shown(&view, view.revision))
+}
+
+/// What each gateway says of a forward: whether its ports are open, and after its deletion whether they are closed.
+#[utoipa::path(
+    get, path = "/api/v1/forwards/{id}/gateways", tag = "forwards", operation_id = "listForwardGateways",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Page<GatewayState>), (status = "4XX", body = Problem, content_type = "application/problem+json"))
+)]
+async fn gateways(State(app): State<Arc<App>>, caller: Caller, Path(id): Path<String>) -> Answer {
+    Ok(Json(forward::gateways(&app, &caller, &id).await?).into_response())
 }
 
 /// Merges a change into a forward.

@@ -20,6 +20,7 @@ use config::name::Namespace;
 use config::snapshot::{FlowPolicy, Kind, Ports, Transport, Value};
 
 use self::input::{Draft, Wanted};
+pub use self::state::GatewayState;
 pub use self::view::ForwardView;
 use super::change::{Change, Note, Scope};
 use super::input::{Input, Members, Said};
@@ -66,8 +67,29 @@ pub async fn show(app: &App, caller: &Caller, id: &str) -> Result<ForwardView, E
     let mut conn = app.db.read().await?;
     let row = found(&mut conn, caller, id).await?;
     let mut view = view::of(&row);
-    view.gateways = Some(state::of(app, &mut conn, &row).await?);
+    view.gateways = Some(state::of(app, &mut conn, row.id, state::Wanted::of(row.enabled)).await?);
     Ok(view)
+}
+
+/// What the gateways say of a forward that the caller may see, or could before it was deleted.
+pub async fn gateways(app: &App, caller: &Caller, id: &str) -> Result<Page<GatewayState>, Error> {
+    caller.allow(Action::Read, Resource::Whoami)?;
+    let mut conn = app.db.read().await?;
+    let (id, wanted) = match found(&mut conn, caller, id).await {
+        Ok(row) => (row.id, state::Wanted::of(row.enabled)),
+        Err(absent @ Error::NotFound { .. }) => {
+            let Ok(parsed) = id.parse() else { return Err(absent) };
+            let namespace = store::forward::deleted(&mut conn, parsed).await?;
+            let sees =
+                |namespace: &Namespace| caller.allow(Action::Read, Resource::Forward(namespace)).is_ok();
+            if !namespace.as_ref().is_some_and(sees) {
+                return Err(absent);
+            }
+            (parsed, state::Wanted::Gone)
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Page { items: state::of(app, &mut conn, id, wanted).await?, next: None })
 }
 
 /// A page of the forwards that the caller may see.

@@ -126,6 +126,20 @@ impl Client {
         }
     }
 
+    /// What gateways say of an object, at the latest when the wait is over: read until none of them is about to take the
+    /// last change.
+    pub async fn settled(&self, path: &str) -> Result<Vec<Value>, Failure> {
+        let started = tokio::time::Instant::now();
+        loop {
+            let said = self.list(path, &[]).await?;
+            let waits = |one: &Value| one.get("state").and_then(Value::as_str) == Some("waiting");
+            if !said.iter().any(waits) || started.elapsed() >= SETTLE_DEADLINE {
+                return Ok(said);
+            }
+            tokio::time::sleep(SETTLE_STEP).await;
+        }
+    }
+
     /// Every item of a list, page by page.
     pub async fn list(&self, path: &str, filters: &[(&str, &str)]) -> Result<Vec<Value>, Failure> {
         self.list_seeing(path, filters, |_| {}).await

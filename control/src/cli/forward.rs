@@ -1,5 +1,6 @@
 //! `gatehouse forward …` and `gatehouse diagnose forward`.
 
+mod settled;
 mod words;
 
 use std::process::ExitCode;
@@ -45,7 +46,8 @@ pub(super) async fn run(client: &Client, printer: &Printer, command: ForwardComm
             let mut body = words::body(&words, preset.as_deref(), &fields)?;
             put(&mut body, "namespace", namespace);
             let made = client.post(LIST, &body).await?.body;
-            told(printer, &made, &format!("forward {} added: {}", text(&made, "id"), sentence(&made)));
+            let sentence = format!("forward {} added: {}", text(&made, "id"), sentence(&made));
+            settled::tell(client, printer, made, &sentence).await?;
         }
         ForwardCommand::List { namespace, protocol, vm } => {
             let asked = [("namespace", &namespace), ("protocol", &protocol), ("vm", &vm)];
@@ -65,11 +67,15 @@ pub(super) async fn run(client: &Client, printer: &Printer, command: ForwardComm
                 return Err(Failure::usage("nothing to change was given"));
             }
             let changed = client.patch(&path(client, &forward).await?, &body).await?.body;
-            told(printer, &changed, &format!("forward {} changed: {}", forward.forward, sentence(&changed)));
+            let sentence = format!("forward {} changed: {}", forward.forward, sentence(&changed));
+            settled::tell(client, printer, changed, &sentence).await?;
         }
         ForwardCommand::Rm(forward) => {
-            let gone = client.delete(&path(client, &forward).await?).await?.body;
-            printer.done(&gone, &format!("forward {} deleted", forward.forward));
+            let path = path(client, &forward).await?;
+            client.delete(&path).await?;
+            let id = path.rsplit('/').next().unwrap_or_default();
+            let gone = json!({ "id": id, "deleted": true });
+            settled::tell(client, printer, gone, &format!("forward {} deleted", forward.forward)).await?;
         }
         ForwardCommand::Enable(forward) => switch(client, printer, &forward, true).await?,
         ForwardCommand::Disable(forward) => switch(client, printer, &forward, false).await?,
@@ -107,8 +113,7 @@ async fn show(client: &Client, printer: &Printer, forward: &ForwardName) -> Resu
 async fn switch(client: &Client, printer: &Printer, forward: &ForwardName, on: bool) -> Result<(), Failure> {
     let changed = client.patch(&path(client, forward).await?, &json!({ "enabled": on })).await?.body;
     let how = if on { "enabled" } else { "disabled" };
-    told(printer, &changed, &format!("forward {} {how}", forward.forward));
-    Ok(())
+    settled::tell(client, printer, changed, &format!("forward {} {how}", forward.forward)).await
 }
 
 async fn import(
@@ -184,12 +189,6 @@ async fn path(client: &Client, name: &ForwardName) -> Result<String, Failure> {
             Err(Failure::failed(message))
         }
     }
-}
-
-/// Says that something was done, and what somebody should look at.
-fn told(printer: &Printer, object: &Value, sentence: &str) {
-    warn(object);
-    printer.done(object, sentence);
 }
 
 fn warn(object: &Value) {

@@ -265,6 +265,13 @@ pub async fn by_id(conn: &mut Conn, id: ForwardId) -> Result<Option<ForwardRow>,
     row.map(|row| read(&row)).transpose()
 }
 
+/// The tenant that a forward was of before it was deleted.
+pub async fn deleted(conn: &mut Conn, id: ForwardId) -> Result<Option<Namespace>, Error> {
+    let sql = "SELECT id, namespace FROM forwards WHERE id = $1 AND deleted_at IS NOT NULL";
+    let row = conn.row(sql, &args![id.to_string()]).await?;
+    row.map(|row| text::parsed(&row, TABLE, "namespace", Namespace::parse)).transpose()
+}
+
 /// The forwards that lead to a VM.
 pub async fn by_vm(conn: &mut Conn, vm: VmId) -> Result<Vec<ForwardRow>, Error> {
     let sql = concat!(columns!(), " AND vm_id = $1 ORDER BY id");

@@ -446,6 +446,39 @@ async fn a_forward_shows_what_each_gateway_says_of_it() {
 }
 
 #[tokio::test]
+async fn a_forward_that_was_deleted_or_disabled_shows_where_its_port_is_closed() {
+    let fixture = Fixture::new().await;
+    let gateway = fixture.gateway(&[]).await;
+    let (one, two) =
+        (fixture.forward(ssh()).await, fixture.forward(with(ssh(), json!({"host_port": 10023}))).await);
+    let guest = fixture.user("usr-g", "guest:ns2").await;
+    let state = async |view: &Value| {
+        let said = fixture.get(LOCAL, &format!("{}/gateways", place(view))).await.expect(200).json();
+        assert_eq!(said["next"], Value::Null);
+        said["items"][0]["state"].as_str().unwrap().to_owned()
+    };
+    fixture.acked(gateway, &[]);
+    assert_eq!(state(&one).await, "listening");
+
+    fixture.call(LOCAL, "DELETE", &place(&one), Value::Null).await.expect(204);
+    let anyhow = As { if_match: Some("*"), ..LOCAL };
+    fixture.call(anyhow, "PATCH", &place(&two), json!({"enabled": false})).await.expect(200);
+
+    assert_eq!((state(&one).await, state(&two).await), ("waiting".into(), "waiting".into()));
+    let open = |view: &Value| format!("forward {}: its port is still open", view["id"].as_str().unwrap());
+    fixture.acked(gateway, &[open(&one), open(&two)]);
+    assert_eq!((state(&one).await, state(&two).await), ("closing".into(), "closing".into()));
+    fixture.acked(gateway, &[]);
+    assert_eq!((state(&one).await, state(&two).await), ("closed".into(), "off".into()));
+    fixture.app.gateways.closed(gateway, 0);
+    assert_eq!(state(&one).await, "away");
+    fixture.get(LOCAL, &place(&one)).await.expect(404);
+    for nothing in [place(&one), format!("{LIST}/{}", ForwardId::from_bytes([1; 16])), format!("{LIST}/x")] {
+        fixture.get(token(&guest), &format!("{nothing}/gateways")).await.expect(404);
+    }
+}
+
+#[tokio::test]
 async fn a_database_that_is_open_to_everybody_is_warned_of() {
     let fixture = Fixture::new().await;
     let open = fixture.forward(with(ssh(), json!({"vm_port": 3306}))).await;

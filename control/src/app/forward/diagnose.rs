@@ -67,7 +67,7 @@ pub async fn diagnose(app: &App, caller: &Caller, id: &str) -> Result<Diagnosis,
         let mut conn = app.db.read().await?;
         let row = found(&mut conn, caller, id).await?;
         caller.allow(Action::Use, Resource::Forward(&row.namespace))?;
-        let gateways = state::of(app, &mut conn, &row).await?;
+        let gateways = state::of(app, &mut conn, row.id, state::Wanted::of(row.enabled)).await?;
         let conflict = ports::conflict(&mut conn, caller, &row, &ports::own(app)).await?;
         (row, gateways, conflict)
     };
@@ -107,6 +107,9 @@ fn listening(gateways: &[GatewayState]) -> Vec<Check> {
         match gateway.state {
             "listening" => Check::new(check, "ok", format!("it listens, in generation {generation}")),
             "off" => Check::new(check, "ok", "it does not listen, as the forward is disabled"),
+            "closing" => Check::new(check, "failed", why).advise(
+                "look again in a moment; a worker that stays busy is a fault of ours, see the gateway's log",
+            ),
             "away" => {
                 Check::new(check, "warning", why).advise("see `gatehouse status` and the gateway's log")
             }

@@ -1,12 +1,12 @@
 //! What the gateways say of a forward.
 
+use config::id::ForwardId;
 use config::snapshot::{Generation, Kind, ObjectKey};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::gateway::Said;
 use super::super::{App, Error};
-use crate::store::forward::ForwardRow;
 use crate::store::{self, Conn, Slice};
 
 /// One gateway's part in a forward.
@@ -14,7 +14,8 @@ use crate::store::{self, Conn, Slice};
 pub struct GatewayState {
     /// Its name.
     pub gateway: String,
-    /// `listening`; `off` when the forward is disabled there; `paused`, `refused`, `waiting` or `away`, and `why` says more.
+    /// `listening`; `off` when the forward is disabled there, `closed` when it was deleted; `paused`, `closing`, `refused`,
+    /// `waiting` or `away`, and `why` says more.
     pub state: &'static str,
     /// What is wrong, if anything is.
     pub why: Option<String>,
@@ -25,22 +26,49 @@ pub struct GatewayState {
 /// Gateways that are looked at.
 const GATEWAYS: usize = 500;
 
+/// What a forward is to be at the gateways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Its ports are open.
+    Open,
+    /// It is disabled.
+    Off,
+    /// It was deleted.
+    Gone,
+}
+
+impl Wanted {
+    /// Of a forward that is there.
+    pub const fn of(enabled: bool) -> Self {
+        if enabled { Self::Open } else { Self::Off }
+    }
+}
+
 /// The state of a forward at each gateway, in the order of their ids.
-pub async fn of(app: &App, conn: &mut Conn, row: &ForwardRow) -> Result<Vec<GatewayState>, Error> {
-    let key = ObjectKey { kind: Kind::FORWARD, id: row.id.to_bytes() };
+pub async fn of(
+    app: &App,
+    conn: &mut Conn,
+    id: ForwardId,
+    wanted: Wanted,
+) -> Result<Vec<GatewayState>, Error> {
+    let key = ObjectKey { kind: Kind::FORWARD, id: id.to_bytes() };
     let changed = store::meta::changed_at(conn, key).await?;
     let slice = Slice { after: None, limit: GATEWAYS, namespaces: None };
     let gateways = store::gateway::list(conn, &slice).await?;
     let state = |gateway: store::gateway::GatewayRow| {
         let said = app.gateways.said(gateway.id).unwrap_or_default();
-        let (state, why) = judge(row, &said, changed);
+        let (state, why) = judge((id, wanted), &said, changed);
         let generation = said.acked.map(|generation| generation.0);
         GatewayState { gateway: gateway.name.to_string(), state, why, generation }
     };
     Ok(gateways.into_iter().map(state).collect())
 }
 
-fn judge(row: &ForwardRow, said: &Said, changed: Option<Generation>) -> (&'static str, Option<String>) {
+fn judge(
+    (id, wanted): (ForwardId, Wanted),
+    said: &Said,
+    changed: Option<Generation>,
+) -> (&'static str, Option<String>) {
     if said.streams == 0 {
         let why = "it is not connected; what it has it serves on, and it takes the rest when it is back";
         return ("away", Some(why.into()));
@@ -53,13 +81,15 @@ fn judge(row: &ForwardRow, said: &Said, changed: Option<Generation>) -> (&'stati
             None => ("waiting", Some("it has not taken the latest change yet".into())),
         };
     }
-    if !row.enabled {
-        return ("off", None);
-    }
-    let begins = format!("forward {}", row.id);
-    let paused = said.degraded.iter().find_map(|line| line.strip_prefix(&begins));
-    match paused {
-        Some(why) => ("paused", Some(why.trim_start_matches([':', ' ']).to_owned())),
-        None => ("listening", None),
-    }
+    let begins = format!("forward {id}");
+    let told = said.degraded.iter().find_map(|line| line.strip_prefix(&begins));
+    let why = told.map(|why| why.trim_start_matches([':', ' ']).to_owned());
+    let state = match (wanted, &why) {
+        (Wanted::Open, None) => "listening",
+        (Wanted::Open, Some(_)) => "paused",
+        (Wanted::Off, None) => "off",
+        (Wanted::Gone, None) => "closed",
+        (Wanted::Off | Wanted::Gone, Some(_)) => "closing",
+    };
+    (state, why)
 }
