@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -26,7 +27,8 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
             Problem::new(StatusCode::BAD_REQUEST, "the path or query has a NUL").into_response()
         }
         Ok(actor) => {
-            let caller = Caller { actor, origin, request_id: id.clone() };
+            let reached = reached(&request, origin);
+            let caller = Caller { actor, origin, reached, request_id: id.clone() };
             request.extensions_mut().insert(caller.clone());
             handle(app, caller, request, next).await
         }
@@ -47,6 +49,16 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
 /// PostgreSQL compares no text that has a NUL: it would look like a database that fails.
 fn has_nul(uri: &Uri) -> bool {
     uri.path().contains("%00") || uri.query().is_some_and(|query| query.contains("%00"))
+}
+
+/// The host that a request over the network was sent to.
+fn reached(request: &Request, origin: Origin) -> Option<String> {
+    if origin == Origin::Socket {
+        return None;
+    }
+    let field = || request.headers().get(header::HOST)?.to_str().ok()?.parse().ok();
+    let authority: Authority = request.uri().authority().cloned().or_else(field)?;
+    Some(authority.host().to_owned())
 }
 
 async fn handle(app: Arc<App>, caller: Caller, request: Request, next: Next) -> Response {

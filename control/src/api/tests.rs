@@ -4,6 +4,7 @@ mod acme;
 mod authority;
 mod certificates;
 mod certificates_routes;
+mod console_places;
 mod consoles;
 mod forwards;
 mod forwards_csv;

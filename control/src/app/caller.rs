@@ -13,6 +13,8 @@ pub struct Caller {
     pub actor: Actor,
     /// From where.
     pub origin: Origin,
+    /// The host by which control was reached over the network, as the request names it.
+    pub reached: Option<String>,
     /// In which request.
     pub request_id: String,
 }
@@ -20,7 +22,7 @@ pub struct Caller {
 impl Caller {
     /// Control itself, on its own account: the start, `gatehouse up`.
     pub fn ourselves(what: &str) -> Self {
-        Self { actor: Actor::Local, origin: Origin::Socket, request_id: what.to_owned() }
+        Self { actor: Actor::Local, origin: Origin::Socket, reached: None, request_id: what.to_owned() }
     }
 
     /// Whether it may, by the one table.

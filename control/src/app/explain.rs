@@ -1,6 +1,6 @@
 //! Why a URL goes where it goes, as far as the caller may see.
 
-mod tls;
+pub(super) mod tls;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

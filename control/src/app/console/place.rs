@@ -7,7 +7,8 @@ use config::id::GatewayId;
 use config::name::HostName;
 use config::snapshot::{ConsoleKind, TlsMode};
 
-use super::super::{App, Error};
+use super::super::explain::tls;
+use super::super::{App, Caller, Error};
 use crate::store::route::RouteRow;
 use crate::store::{self, Conn};
 
@@ -47,12 +48,14 @@ fn bracketed(ip: IpAddr) -> String {
     if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() }
 }
 
-/// Where consoles of this kind are asked for at this gateway. `host` is what the caller knows the gateway by.
+/// Where consoles of this kind are asked for at this gateway. `host` is what the caller knows the gateway by; without it
+/// and without a route to the consoles, it is the address of the gateway's listener, else the host by which the caller
+/// reached control, which is the gateway's for all that is known here.
 pub(super) async fn of(
     app: &App,
     conn: &mut Conn,
     (kind, gateway): (ConsoleKind, GatewayId),
-    host: Option<&str>,
+    (caller, host): (&Caller, Option<&str>),
 ) -> Result<Place, Error> {
     let listeners = app.gateways.said(gateway).map(|said| said.listeners).unwrap_or_default();
     let at = |kind: &str| listeners.iter().find(|listening| listening.kind == kind).map(|at| at.address);
@@ -63,9 +66,13 @@ pub(super) async fn of(
     }
     let address = at(service);
     let known = address.filter(|at| !at.ip().is_unspecified()).map(|at| bracketed(at.ip()));
-    let host = host.map(str::to_owned).or(known).unwrap_or_else(|| "localhost".to_owned());
+    let reached = || self::host(caller.reached.as_deref()?).ok();
+    let found = host.map(str::to_owned).or(known).or_else(reached);
+    let host = found.unwrap_or_else(|| "localhost".to_owned());
     let port = address.map_or(usual, |address| address.port());
-    Ok(Place { is_secured: false, authority: format!("{host}:{port}"), prefix: String::new() })
+    // Both are spoken on that port, and the gateway refuses a ticket in the clear of a name that it can prove.
+    let is_secured = tls::has_identity(&app.desired.current().snapshot, &host);
+    Ok(Place { is_secured, authority: format!("{host}:{port}"), prefix: String::new() })
 }
 
 /// The first route with a name of its own, TLS before plain; with `host`, the one of that name.

@@ -99,7 +99,7 @@ pub async fn issue(app: &App, caller: &Caller, id: &str, members: Members) -> Re
         expires_ms: issued_ms.saturating_add(draft.life_ms),
     };
     let ticket = signing_key::sign(app, change.conn(), &claims).await?;
-    let place = place::of(app, change.conn(), (row.kind, gateway), draft.host.as_deref()).await?;
+    let place = place::of(app, change.conn(), (row.kind, gateway), (caller, draft.host.as_deref())).await?;
     let view = shown(&row, &claims, (ticket, name), &place);
     let issued = Issued {
         session: &view.session,

@@ -47,6 +47,11 @@ pub(super) fn of(snapshot: &Snapshot, route: &Route, host: &str) -> TlsView {
     }
 }
 
+/// Whether gateways have an identity that was made for this name.
+pub(in crate::app) fn has_identity(snapshot: &Snapshot, host: &str) -> bool {
+    shown(snapshot, host).is_some()
+}
+
 /// The identity of a name: exact before wildcard, and what somebody brought or an authority signed before our own.
 fn shown(snapshot: &Snapshot, host: &str) -> Option<Identity> {
     let host = HostName::parse(host).ok()?;
