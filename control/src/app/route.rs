@@ -12,7 +12,7 @@ pub mod view;
 use config::id::RouteId;
 use config::limits::DRAIN_ON_DELETE_MS;
 use config::name::{HostPattern, Namespace, PathPrefix};
-use config::snapshot::{FlowPolicy, Kind, TlsMode, Value};
+use config::snapshot::{FlowPolicy, Kind, Protocol, TlsMode, Value};
 
 use self::input::Draft;
 use self::options::Options;
@@ -237,6 +237,7 @@ async fn apply(
     leads(app, change, (row, draft.targets, &mut draft.options), input).await?;
     upstream::apply(app, caller, (row, upstream::Wanted { said, scheme, moves }), input)?;
     forwarding_only(row, input);
+    http1_only(row, input);
     if row.answer.is_some() {
         if waits {
             input.invalid("timeouts", "invalid", "timeouts are for routes that lead somewhere");
@@ -245,6 +246,20 @@ async fn apply(
     }
     tls::rules(app, row, scheme, input)?;
     certificates::choose(change, caller, (row, draft.certificate), input).await
+}
+
+/// Refuses upgrades to targets that speak HTTP/2, which has none.
+fn http1_only(row: &RouteRow, input: &mut Input) {
+    if row.policy.as_ref().is_none_or(|policy| policy.protocol == Protocol::Http1) {
+        return;
+    }
+    let why = "upgrades need targets that speak HTTP/1.1; write them as http:// or https://";
+    if row.websocket {
+        input.invalid("websocket", "unsupported", format!("websocket: {why}"));
+    }
+    if row.filters.as_deref().is_some_and(|filters| !filters.upgrades.is_empty()) {
+        input.invalid("filters.upgrades", "unsupported", format!("filters.upgrades: {why}"));
+    }
 }
 
 /// Refuses filters that a route without a request to forward would not honour.

@@ -141,6 +141,9 @@ impl<IO> Connection<IO> {
         };
         let session = match asked.upgrade {
             None => None,
+            Some(_) if !route.carries_upgrades() && self.lets_upgrade(route, scratch, asked) => {
+                return Err(Fault::downstream(Kind::NotImplemented, "an upgrade to an upstream of HTTP/2"));
+            }
             // HTTP/2 has no Upgrade field to say more by (RFC 9220 § 3).
             Some(_) if !route.websocket && self.meta.protocol == Protocol::Http2 => {
                 return Err(Fault::downstream(Kind::NotImplemented, "a WebSocket on a route without"));
@@ -155,6 +158,14 @@ impl<IO> Connection<IO> {
             }
         };
         Ok(Decision::Forward { endpoints, session, in_flight })
+    }
+
+    fn lets_upgrade(&self, route: &Route, scratch: &Scratch, asked: &Asked) -> bool {
+        match asked.upgrade {
+            None => false,
+            Some(Upgrade::WebSocket) => route.websocket,
+            Some(Upgrade::Other) => self.check_offer(route, scratch).is_ok(),
+        }
     }
 
     /// Whether the route lets every protocol through that the request offers: the origin may pick any of them.

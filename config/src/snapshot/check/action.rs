@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::{Checked, Faults};
 use crate::limits;
 use crate::name::HostName;
-use crate::snapshot::{Action, Endpoint, Redirect, Respond, Route, Upstream};
+use crate::snapshot::{Action, Endpoint, Protocol, Redirect, Respond, Route, Upstream};
 
 impl Checked for Route {
     fn look(&self, faults: &mut Faults) {
@@ -20,6 +20,18 @@ impl Checked for Route {
             Action::Redirect(redirect) => faults.inside("redirect", |faults| redirect.look(faults)),
             Action::Respond(respond) => faults.inside("respond", |faults| respond.look(faults)),
         }
+    }
+}
+
+impl Route {
+    /// Whether an upgrade that the route lets through can reach its upstream: HTTP/2 has none, and one of ours to an
+    /// endpoint would be a tunnel inside a shared connection.
+    ///
+    /// Not a part of [`Route::check`]: a gateway that met such a route from before this rule would refuse the whole
+    /// generation for it. Control refuses to store one, and a gateway answers such an upgrade with 501.
+    pub fn carries_upgrades(&self) -> bool {
+        let Action::Forward(Upstream { policy: Some(policy), .. }) = &self.action else { return true };
+        policy.protocol == Protocol::Http1
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncWriteExt as _;
 
-use config::snapshot::{Filters, FlowPolicy};
+use config::snapshot::{Action, Filters, FlowPolicy, Protocol, UpstreamPolicy};
 
 use super::stage::{OK, Stage, field, on_a_worker, status};
 
@@ -73,6 +73,30 @@ fn an_origin_that_declines_an_upgrade_answers_as_ever() {
         }
         let (head, _) = origin.message().await;
         assert_eq!(field(&head, "connection"), None, "only an upgrade says so");
+    });
+}
+
+#[test]
+fn an_upgrade_to_an_upstream_of_http2_is_501_and_is_not_asked_as_something_else() {
+    on_a_worker(async |stage| {
+        // Control stores none; one of before the rule may stand in a checkpoint.
+        let mut route = stage.route("app.example", "/");
+        route.websocket = true;
+        if let Action::Forward(upstream) = &mut route.action {
+            let policy = UpstreamPolicy { protocol: Protocol::Http2, ..UpstreamPolicy::default() };
+            upstream.policy = Some(policy.into());
+        }
+        route.filters = Some(Filters { upgrades: ["tcp".into()].into(), ..Filters::default() }.into());
+        stage.routes([route.clone()]);
+        for handshake in [HANDSHAKE.to_owned(), HANDSHAKE.replace("Upgrade: websocket", "Upgrade: tcp")] {
+            let mut client = stage.connect().await;
+            assert_eq!(status(&client.ask(&handshake).await.0), 501);
+        }
+        assert!(stage.origin_is_untouched().await);
+        route.websocket = false;
+        stage.routes([route]);
+        let mut client = stage.connect().await;
+        assert_eq!(status(&client.ask(HANDSHAKE).await.0), 426, "what the route forbids is said first");
     });
 }
 

@@ -110,6 +110,33 @@ async fn the_scheme_of_targets_says_what_is_spoken() {
 }
 
 #[tokio::test]
+async fn upgrades_need_targets_that_speak_http1() {
+    let fixture = Fixture::new().await;
+    let list = "/api/v1/routes";
+    for target in ["h2c://10.0.0.5", "h2://10.0.0.5", "grpc://10.0.0.5", "grpcs://10.0.0.5"] {
+        let both = json!({"target": target, "websocket": true, "filters": {"upgrades": ["tcp"]}});
+        let refused = fixture.post(LOCAL, list, route(both)).await.expect(422);
+        assert_eq!(
+            refused.violations(),
+            ["websocket unsupported", "filters.upgrades unsupported"],
+            "{target}"
+        );
+    }
+    let chosen = json!({"target": "https://10.0.0.5", "websocket": true, "upstream": {"protocol": "http2"}});
+    fixture.post(LOCAL, list, route(chosen)).await.expect(422);
+    let made = fixture.post(LOCAL, list, route(json!({"websocket": true}))).await.expect(201).json();
+    let refused = patch(&fixture, &made["id"], json!({"target": "h2c://10.0.0.5"})).await.expect(422);
+    assert!(
+        refused.text.contains("websocket: upgrades need targets that speak HTTP/1.1"),
+        "{}",
+        refused.text
+    );
+    let both = json!({"target": "h2c://10.0.0.5", "websocket": false});
+    patch(&fixture, &made["id"], both).await.expect(200);
+    patch(&fixture, &made["id"], json!({"websocket": true})).await.expect(422);
+}
+
+#[tokio::test]
 async fn an_upstream_proves_itself_in_one_of_four_ways_and_not_at_all_for_root_alone() {
     let fixture = Fixture::new().await;
     let (pem, _) = identity();
