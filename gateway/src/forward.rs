@@ -20,11 +20,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use config::snapshot::{Forward, Transport};
+use config::snapshot::{Forward, Ports, Transport};
 use ipnet::IpNet;
 
 use crate::upgrade::Whose;
-use crate::worker::Worker;
+use crate::worker::{Shared, Worker};
 use doors::Door;
 
 pub(crate) use bind::Open;
@@ -74,6 +74,26 @@ pub(crate) fn serve(worker: &Rc<Worker>, door: Door) {
     if let Err(cause) = started {
         tracing::error!(%spot, %cause, "a worker cannot watch a socket of a forward");
     }
+}
+
+/// The highest of these ports that another program has on the address, if it has one. What forwards of ours have is not
+/// looked at: whose it is, control knows.
+pub(crate) fn taken(
+    shared: &Shared,
+    transport: Transport,
+    listen: Option<IpAddr>,
+    ports: Ports,
+) -> Option<u16> {
+    let live = shared.current.pin();
+    let is_ours = |port: u16| {
+        let has = live.as_ref().is_some_and(|live| live.forwards.listening(transport, port).next().is_some());
+        has || transport == Transport::Udp && shared.forwards.parted.contains_key(&port)
+    };
+    let is_taken = |port: u16| {
+        let mut ips = plan::addresses(listen).into_iter();
+        ips.any(|ip| bind::is_taken(Spot { transport, ip, port }))
+    };
+    (ports.first..=ports.last).rev().find(|port| !is_ours(*port) && is_taken(*port))
 }
 
 /// Whether a client may come in.

@@ -9,6 +9,9 @@ pub const FORWARD_SOURCES_MAX: usize = 64;
 /// Ports of a forward up to which each is a socket in every worker; of a wider row each port is one worker's, which
 /// spreads it just as well and takes a socket for each port only.
 pub const FORWARD_PORTS_SHARED_MAX: usize = 16;
+/// Ports that control picks and finds taken by other programs before it gives up: so many beside each other are rather a
+/// range that belongs to somebody else.
+pub const FORWARD_PROBES_MAX: usize = 64;
 /// Sockets that all forwards of one gateway listen with; it has fewer where it may open few files.
 pub const FORWARD_SOCKETS_MAX: usize = 65_536;
 /// Share of the open files for the sockets that forwards listen with, and the same for UDP sessions: one in so many.

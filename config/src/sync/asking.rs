@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::id::{ConsoleId, EndpointId, ForwardId, RouteId, SessionId, UserId, VmId};
 use crate::secret::Secret;
+use crate::snapshot::{Ports, Transport};
 use crate::sync::audit::AuditEvent;
 
 /// A question. The number is the asker's, and stands in the answer.
@@ -53,6 +54,15 @@ pub enum Question {
         /// The key in SSH wire form.
         key: Vec<u8>,
     },
+    /// Of a gateway: whether another program has one of these ports.
+    Ports {
+        /// Of which transport.
+        transport: Transport,
+        /// On which address; `None` is every one.
+        listen: Option<IpAddr>,
+        /// Which.
+        ports: Ports,
+    },
     /// Of control: to write this into the audit. Asked again until it is answered, and written once.
     Audit(Vec<AuditEvent>),
     /// One that this program does not know.
@@ -91,6 +101,8 @@ pub enum Answer {
     },
     /// To [`Question::HostKeySeen`]: whether the key is believed.
     HostKey(bool),
+    /// To [`Question::Ports`]: the highest that another program has; `None` where it has none.
+    Taken(Option<u16>),
     /// To [`Question::Audit`]: all of it is in the audit, whether it came for the first time or not.
     Noted,
     /// No, and why; in words for the person who waits.

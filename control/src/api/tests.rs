@@ -8,6 +8,7 @@ mod console_places;
 mod consoles;
 mod forwards;
 mod forwards_csv;
+mod forwards_probed;
 mod gateways;
 mod routes;
 mod routes_options;

@@ -7,6 +7,7 @@ pub mod diagnose;
 pub mod import;
 pub mod input;
 pub mod ports;
+pub mod probe;
 pub mod state;
 pub mod target;
 pub mod view;
@@ -20,6 +21,7 @@ use config::name::Namespace;
 use config::snapshot::{FlowPolicy, Kind, Ports, Transport, Value};
 
 use self::input::{Draft, Wanted};
+use self::probe::{Picked, Probed, Step};
 pub use self::state::GatewayState;
 pub use self::view::ForwardView;
 use super::change::{Change, Note, Scope};
@@ -33,6 +35,21 @@ use crate::store::{self, Stamp, text};
 
 /// Makes a forward.
 pub async fn create(app: &App, caller: &Caller, members: Members) -> Result<ForwardView, Error> {
+    let mut probed = Probed::default();
+    loop {
+        match create_with(app, caller, members.clone(), &probed).await? {
+            Step::Done(view) => return Ok(view),
+            Step::Ask(picked) => probed.ask(app, picked).await?,
+        }
+    }
+}
+
+async fn create_with(
+    app: &App,
+    caller: &Caller,
+    members: Members,
+    probed: &Probed,
+) -> Result<Step<ForwardView>, Error> {
     caller.allow(Action::Read, Resource::Whoami)?;
     let mut input = Input::new(members);
     let namespace = namespace(&mut input, caller);
@@ -54,11 +71,14 @@ pub async fn create(app: &App, caller: &Caller, members: Members) -> Result<Forw
     let row = blank(namespace, caller, change.now());
     let row = applied(app, &mut change, (row, draft), &mut input).await?;
     let (mut row, wanted) = finished(input, row)?;
-    settle(app, &mut change, &mut row, wanted).await?;
+    if let Some(picked) = settle(app, &mut change, (&mut row, wanted), probed).await? {
+        return Ok(Step::Ask(picked));
+    }
     store::forward::insert(change.conn(), &row).await?;
-    let view = view::of(&row);
+    let mut view = view::of(&row);
+    view.warnings.extend(probed.warnings(row.transport));
     finish(change, &row, ("create", None, Some(&view))).await?;
-    Ok(view)
+    Ok(Step::Done(view))
 }
 
 /// Shows a forward that the caller may see, with what the gateways say of it.
@@ -112,6 +132,21 @@ pub async fn update(
     precondition: &Precondition,
     members: Members,
 ) -> Result<ForwardView, Error> {
+    let mut probed = Probed::default();
+    loop {
+        match update_with(app, caller, (id, precondition, members.clone()), &probed).await? {
+            Step::Done(view) => return Ok(view),
+            Step::Ask(picked) => probed.ask(app, picked).await?,
+        }
+    }
+}
+
+async fn update_with(
+    app: &App,
+    caller: &Caller,
+    (id, precondition, members): (&str, &Precondition, Members),
+    probed: &Probed,
+) -> Result<Step<ForwardView>, Error> {
     caller.allow(Action::Read, Resource::Whoami)?;
     let mut input = Input::new(members);
     let draft = input::read(&mut input);
@@ -133,16 +168,19 @@ pub async fn update(
     let (mut row, wanted) = finished(input, row)?;
     let place = |row: &ForwardRow| (row.transport, row.bind, row.ports);
     if wanted != Wanted::Kept || place(&row) != place(&old) {
-        settle(app, &mut change, &mut row, wanted).await?;
+        if let Some(picked) = settle(app, &mut change, (&mut row, wanted), probed).await? {
+            return Ok(Step::Ask(picked));
+        }
     }
     let target = |row: &ForwardRow| (row.leads.clone(), row.target_port);
     if target(&row) != target(&old) {
         row.endpoint = EndpointId::from_uuid(uuid::Uuid::now_v7());
     }
     store::forward::update(change.conn(), &row).await?;
-    let (before, after) = (view::of(&old), view::of(&row));
+    let (before, mut after) = (view::of(&old), view::of(&row));
+    after.warnings.extend(probed.warnings(row.transport));
     finish(change, &row, ("update", Some(&before), Some(&after))).await?;
-    Ok(after)
+    Ok(Step::Done(after))
 }
 
 /// Takes a forward away.
@@ -277,21 +315,22 @@ fn finished(input: Input, row: (ForwardRow, Wanted)) -> Result<(ForwardRow, Want
     input.finish(input::KNOWN).map(|()| row)
 }
 
-/// Gives the row its ports: those it names if nobody has them, otherwise the lowest that are free.
+/// Gives the row its ports: those it names if nobody has them, otherwise the lowest that are free. Returns those that were
+/// picked while gateways are still to be asked for them.
 async fn settle(
     app: &App,
     change: &mut Change<'_>,
-    row: &mut ForwardRow,
-    wanted: Wanted,
-) -> Result<(), Error> {
-    match wanted {
-        Wanted::Auto { count } => row.ports = ports::automatic(app, change.conn(), row, count).await?,
-        Wanted::Kept | Wanted::These(_) => {
-            let caller = change.caller().clone();
-            ports::free(app, change.conn(), &caller, row).await?;
-        }
-    }
-    Ok(())
+    (row, wanted): (&mut ForwardRow, Wanted),
+    probed: &Probed,
+) -> Result<Option<Picked>, Error> {
+    let Wanted::Auto { count } = wanted else {
+        let caller = change.caller().clone();
+        ports::free(app, change.conn(), &caller, row).await?;
+        return Ok(None);
+    };
+    row.ports = ports::automatic(app, change.conn(), (row, count), probed).await?;
+    let picked = Picked { transport: row.transport, bind: row.bind, ports: row.ports };
+    Ok((!probed.knows(&picked)).then_some(picked))
 }
 
 async fn found(conn: &mut store::Conn, caller: &Caller, id: &str) -> Result<ForwardRow, Error> {

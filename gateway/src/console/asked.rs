@@ -1,4 +1,5 @@
-//! Consoles and sessions over the stream to control: what control asks of this gateway, and what this one asks and tells.
+//! What goes over the stream to control besides generations: what control asks of this gateway, and what this one asks and
+//! tells of consoles.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use config::ticket::{Claims, TicketError};
 use super::redeemed::{Browser, Granted, now_ms};
 use super::ticket::{self, Refusal};
 use crate::audit::Happened;
+use crate::forward;
 use crate::worker::Shared;
 
 /// Answers a question of control; nothing is said to one that is not known here.
@@ -26,6 +28,9 @@ pub(crate) fn answer(shared: &Arc<Shared>, ask: &Ask) -> Option<Told> {
             Answer::Sessions { items, more }
         }
         Question::End(id) => Answer::Ended(shared.sessions.end(*id)),
+        Question::Ports { transport, listen, ports } => {
+            Answer::Taken(forward::taken(shared, *transport, *listen, *ports))
+        }
         Question::Redeem { ticket, source, agent } => {
             Answer::Redeemed(redeem(shared, ticket, Browser { source: *source, agent: *agent }))
         }

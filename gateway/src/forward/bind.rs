@@ -56,6 +56,14 @@ pub(super) fn bind(spot: Spot, sockets: usize, joins: bool) -> io::Result<Vec<Op
     opened.into_iter().map(finish).collect()
 }
 
+/// Whether another program has this spot: it is bound for a moment, and nobody is listened to. A spot that cannot be had
+/// for another reason is nobody's.
+pub(super) fn is_taken(spot: Spot) -> bool {
+    let address = SocketAddr::new(spot.ip, spot.port);
+    let bound = socket(spot.transport, address).and_then(|socket| socket.bind(&address.into()));
+    bound.is_err_and(|cause| cause.kind() == io::ErrorKind::AddrInUse)
+}
+
 /// A socket from this spot to one client, which gets that client's datagrams instead of those that listen there.
 pub(super) fn bind_for(spot: Spot, local: std::net::IpAddr, client: SocketAddr) -> io::Result<UdpSocket> {
     let address = SocketAddr::new(local, spot.port);

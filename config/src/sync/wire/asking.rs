@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use super::audit::{self, WireAuditEvent, short};
 use super::object::{address, address_bytes, id_bytes, port};
 use crate::id::{ConsoleId, EndpointId, ForwardId, RouteId, SessionId, UserId, VmId};
+use crate::limits;
 use crate::secret::Secret;
+use crate::snapshot::{Ports, Transport};
 use crate::sync::asking::{Answer, Ask, Question, Redemption, SessionSeen, Told};
 
 /// The repeated parts stand at the top, where they are counted before any of them is read.
@@ -28,6 +30,8 @@ pub(super) struct WireAsk {
     host_key: Option<WireHostKey>,
     #[prost(message, repeated, tag = "8")]
     audit: Vec<WireAuditEvent>,
+    #[prost(message, optional, tag = "9")]
+    ports: Option<WirePortsAsked>,
 }
 
 impl fmt::Debug for WireAsk {
@@ -89,6 +93,18 @@ struct WireHostKey {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+struct WirePortsAsked {
+    #[prost(bool, tag = "1")]
+    udp: bool,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    listen: Option<Vec<u8>>,
+    #[prost(uint32, tag = "3")]
+    first: u32,
+    #[prost(uint32, tag = "4")]
+    last: u32,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 struct WireCertified {
     #[prost(string, tag = "1")]
     certificate: String,
@@ -116,6 +132,9 @@ pub(super) struct WireTold {
     refused: Option<String>,
     #[prost(bool, tag = "9")]
     noted: bool,
+    /// 0 is none.
+    #[prost(uint32, optional, tag = "10")]
+    taken: Option<u32>,
 }
 
 /// The items stand beside it, see [`WireAsk`].
@@ -177,13 +196,31 @@ pub(super) fn encode_ask(ask: &Ask) -> WireAsk {
         Question::HostKeySeen { vm, key } => {
             wire.host_key = Some(WireHostKey { vm: vm.to_bytes().to_vec(), key: key.clone() });
         }
+        Question::Ports { transport, listen, ports } => {
+            wire.ports = Some(WirePortsAsked {
+                udp: *transport == Transport::Udp,
+                listen: listen.map(address_bytes),
+                first: ports.first.into(),
+                last: ports.last.into(),
+            });
+        }
         Question::Unknown => {}
     }
     wire
 }
 
+fn decode_ports(asked: &WirePortsAsked) -> Result<Question, String> {
+    let ports = Ports { first: port(asked.first)?, last: port(asked.last)? };
+    if ports.first == 0 || ports.is_empty() || ports.len() > limits::FORWARD_PORTS_MAX {
+        return Err("ports that are no row".to_owned());
+    }
+    let transport = if asked.udp { Transport::Udp } else { Transport::Tcp };
+    let listen = asked.listen.as_deref().map(address).transpose()?;
+    Ok(Question::Ports { transport, listen, ports })
+}
+
 pub(super) fn decode_ask(wire: WireAsk) -> Result<Ask, String> {
-    let WireAsk { number, sessions, end, redeem, certify, host_key, audit } = wire;
+    let WireAsk { number, sessions, end, redeem, certify, host_key, audit, ports } = wire;
     let question = if let Some(redeem) = redeem {
         // First, so that the ticket is in custody whatever else is wrong.
         let ticket = Secret::new(redeem.ticket);
@@ -197,6 +234,8 @@ pub(super) fn decode_ask(wire: WireAsk) -> Result<Ask, String> {
         Question::Sessions { after, only, limit: asked.limit }
     } else if let Some(end) = end {
         Question::End(SessionId::from_bytes(id_bytes(&end)?))
+    } else if let Some(ports) = ports {
+        decode_ports(&ports)?
     } else if !audit.is_empty() {
         Question::Audit(audit.into_iter().map(audit::decode).collect::<Result<_, _>>()?)
     } else {
@@ -218,6 +257,7 @@ pub(super) fn encode_told(told: &Told) -> WireTold {
             let (certificate, login) = (certificate.clone(), login.clone());
             wire.certified = Some(WireCertified { certificate, login });
         }
+        Answer::Taken(port) => wire.taken = Some(port.unwrap_or_default().into()),
         Answer::HostKey(is_accepted) => wire.host_key = Some(*is_accepted),
         Answer::Noted => wire.noted = true,
         Answer::Refused(why) => wire.refused = Some(why.clone()),
@@ -238,6 +278,10 @@ pub(super) fn decode_told(wire: WireTold) -> Result<Told, String> {
     }
     if let Some(is_accepted) = wire.host_key {
         return Ok(Told { number: wire.number, answer: Answer::HostKey(is_accepted) });
+    }
+    if let Some(taken) = wire.taken {
+        let taken = Some(port(taken)?).filter(|port| *port != 0);
+        return Ok(Told { number: wire.number, answer: Answer::Taken(taken) });
     }
     let answer = match (wire.sessions, wire.ended, wire.redeemed) {
         (Some(told), _, _) => {
@@ -309,7 +353,6 @@ fn id<T>(bytes: Option<Vec<u8>>, read: impl Fn([u8; 16]) -> T) -> Result<Option<
 mod tests {
     use super::*;
     use crate::id::AuditId;
-    use crate::limits;
     use crate::sync::audit::{AuditEvent, On, What, Who};
     use crate::sync::message::Message;
 
@@ -354,6 +397,16 @@ mod tests {
                 why: String::new(),
                 totals: None,
             }]),
+            Question::Ports {
+                transport: Transport::Udp,
+                listen: Some("2001:db8::1".parse().unwrap()),
+                ports: Ports { first: 1, last: 3 },
+            },
+            Question::Ports {
+                transport: Transport::Tcp,
+                listen: None,
+                ports: Ports { first: 65_535, last: 65_535 },
+            },
             Question::Unknown,
         ] {
             let message = Message::Ask(Ask { number: 7, question });
@@ -365,6 +418,8 @@ mod tests {
             Answer::Ended(false),
             Answer::Ended(true),
             Answer::Noted,
+            Answer::Taken(None),
+            Answer::Taken(Some(65_535)),
             Answer::Unknown,
         ];
         answers.extend(Redemption::ALL.map(Answer::Redeemed));
@@ -385,6 +440,17 @@ mod tests {
             },
         };
         assert!(!format!("{ask:?} {:?}", encode_ask(&ask)).contains("hunter2"));
+    }
+
+    #[test]
+    fn ports_that_are_no_row_are_refused() {
+        let most = u16::try_from(limits::FORWARD_PORTS_MAX).unwrap();
+        for (first, last) in [(0, 5), (6, 5), (1, most + 1)] {
+            let question =
+                Question::Ports { transport: Transport::Tcp, listen: None, ports: Ports { first, last } };
+            let message = Message::Ask(Ask { number: 1, question });
+            assert!(Message::decode(&message.encode()).is_err(), "{first}-{last}");
+        }
     }
 
     #[test]

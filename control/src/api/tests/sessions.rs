@@ -59,6 +59,7 @@ async fn gateway(fixture: &Fixture, byte: u8, name: &str, open: Vec<SessionSeen>
                     Answer::Ended(true)
                 }
                 Question::Redeem { .. } => Answer::Redeemed(Redemption::Yours),
+                Question::Ports { .. } => Answer::Taken(None),
                 Question::Audit(_)
                 | Question::Certify { .. }
                 | Question::HostKeySeen { .. }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::super::input::{Input, Said};
 use super::super::{App, Caller, Error};
 use super::input::{Chosen, Draft, Wanted};
+use super::probe::Probed;
 use crate::store::forward::{ForwardRow, Held};
 use crate::store::{self, Conn, text as texts};
 
@@ -204,8 +205,8 @@ const BATCH: usize = 500;
 pub(super) async fn automatic(
     app: &App,
     conn: &mut Conn,
-    row: &ForwardRow,
-    count: usize,
+    (row, count): (&ForwardRow, usize),
+    probed: &Probed,
 ) -> Result<Ports, Error> {
     let (first, last) = FORWARD_AUTO_PORTS;
     let all = Ports { first, last };
@@ -218,6 +219,8 @@ pub(super) async fn automatic(
         }
     }
     let by_us = map.marked();
+    probed.taken().for_each(|port| map.mark(Ports { first: port, last: port }));
+    let by_others = map.marked().saturating_sub(by_us);
     let mut after: Option<Held> = None;
     loop {
         let rows = store::forward::held(conn, (row.transport, all), after, BATCH).await?;
@@ -238,9 +241,12 @@ pub(super) async fn automatic(
         }
     }
     let what = if count == 1 { "no port".to_owned() } else { format!("no {count} ports in a row") };
-    let by_forwards = map.marked().saturating_sub(by_us);
+    let by_forwards = map.marked().saturating_sub(by_us + by_others);
+    let others =
+        if by_others == 0 { String::new() } else { format!(", other programs {by_others} that were tried") };
     let message = format!(
-        "{what} from {first} to {last} is free: forwards have {by_forwards}, the gateway {by_us}; give host_port"
+        "{what} from {first} to {last} is free: forwards have {by_forwards}, the gateway {by_us}{others}; \
+         give host_port"
     );
     Err(Error::Conflict { field: "host_port", message })
 }

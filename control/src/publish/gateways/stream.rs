@@ -218,7 +218,11 @@ impl Session<'_> {
                     let answer = certify::answer_host_key(&app, id, vm, &key).await;
                     let _ = orders.try_send(Order::Told(Told { number, answer }));
                 }
-                Question::Sessions { .. } | Question::End(_) | Question::Unknown => {}
+                // Those are asked of gateways.
+                Question::Sessions { .. }
+                | Question::End(_)
+                | Question::Ports { .. }
+                | Question::Unknown => {}
             }
         });
     }

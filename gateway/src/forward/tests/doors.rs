@@ -8,7 +8,7 @@ use config::snapshot::{Forward, Generation, Lineage, Object, Ports, Snapshot, Tr
 use tokio::net::TcpStream;
 
 use super::stage::{Client, LOCAL, Stage, connect, echo, free_port, free_ports, say, tcp, udp, udp_echo};
-use crate::forward::{Doors, Forwards};
+use crate::forward::{Doors, Forwards, taken};
 use crate::guard::Bounds;
 use crate::listener::Kind;
 use crate::listener::supervisor::Listed;
@@ -128,6 +128,28 @@ async fn moving_between_one_address_and_all_of_them_is_no_conflict_with_oneself(
             assert!(degraded.is_empty(), "{listen:?}: {degraded:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_port_of_another_program_is_told_before_it_is_wanted() {
+    let (stage, first) = (Stage::new().await, free_ports(6));
+    let row = Ports { first, last: first + 5 };
+    let asked = |transport, listen| taken(&stage.shared, transport, listen, row);
+    for listen in [None, Some(LOCAL), Some("0.0.0.0".parse().unwrap())] {
+        assert_eq!((asked(Transport::Tcp, listen), asked(Transport::Udp, listen)), (None, None));
+    }
+    let _low = StdListener::bind((LOCAL, first + 1)).unwrap();
+    let _high = StdListener::bind((LOCAL, first + 3)).unwrap();
+    let _udp = StdUdp::bind((LOCAL, first + 2)).unwrap();
+    for listen in [None, Some(LOCAL)] {
+        assert_eq!(asked(Transport::Tcp, listen), Some(first + 3), "the highest");
+        assert_eq!(asked(Transport::Udp, listen), Some(first + 2));
+    }
+    assert_eq!(asked(Transport::Tcp, Some("127.0.0.2".parse().unwrap())), None, "of another address");
+    assert_eq!(asked(Transport::Tcp, Some("192.0.2.77".parse().unwrap())), None, "another reason is none");
+    // A forward of ours is no other program.
+    stage.forwards([tcp(1, first + 5, (LOCAL, 9).into())]).await;
+    assert_eq!(asked(Transport::Tcp, Some(LOCAL)), Some(first + 3));
 }
 
 #[tokio::test]
