@@ -82,6 +82,11 @@ pub(super) async fn run(client: &Client, printer: &Printer, command: ForwardComm
         ForwardCommand::Import { file, dry_run, namespace } => {
             import(client, printer, (&file, dry_run, namespace)).await?;
         }
+        ForwardCommand::Export { namespace } if printer.form() != Form::Table => {
+            let asked: Vec<_> = namespace.as_deref().map(|name| ("namespace", name)).into_iter().collect();
+            let items: Vec<_> = client.list(LIST, &asked).await?.iter().map(exported).collect();
+            printer.list(&items, &[]);
+        }
         ForwardCommand::Export { namespace } => {
             let query = namespace.map_or_else(String::new, |name| format!("?namespace={}", escape(&name)));
             output::out(&client.get(&format!("{LIST}/export{query}")).await?.text);
@@ -198,6 +203,17 @@ fn warn(object: &Value) {
     }
 }
 
+/// The members that a line of the CSV form has.
+fn exported(item: &Value) -> Value {
+    json!({
+        "protocol": text(item, "protocol"),
+        "host_port": ports(item, "host_port"),
+        "vm_ip": text(item, "vm_ip"),
+        "vm_port": ports(item, "vm_port"),
+        "note": text(item, "note"),
+    })
+}
+
 /// Adds what the table shows in one column.
 fn ready(item: &mut Value) {
     let (port, target) = (ports(item, "host_port"), target(item));
@@ -223,4 +239,25 @@ fn ports(item: &Value, name: &str) -> String {
 
 fn text<'a>(item: &'a Value, name: &str) -> &'a str {
     item.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_exported_as_json_is_what_the_table_of_csv_holds() {
+        let one = json!({"protocol": "tcp", "host_port": 10022, "host_ports": null, "vm_ip": "10.0.0.5",
+                         "vm_port": 22, "vm_ports": null, "note": "SSH", "namespace": "ns1"});
+        let row = json!({"protocol": "udp", "host_port": 10000, "host_ports": "10000-10010", "vm_ip": "2001:db8::1",
+                         "vm_port": 5000, "vm_ports": "5000-5010", "note": ""});
+        assert_eq!(
+            [exported(&one), exported(&row)],
+            [
+                json!({"protocol": "tcp", "host_port": "10022", "vm_ip": "10.0.0.5", "vm_port": "22", "note": "SSH"}),
+                json!({"protocol": "udp", "host_port": "10000-10010", "vm_ip": "2001:db8::1",
+                       "vm_port": "5000-5010", "note": ""}),
+            ]
+        );
+    }
 }

@@ -68,7 +68,7 @@ pub enum ForwardCommand {
         #[arg(long)]
         namespace: Option<String>,
     },
-    /// Prints all forwards in the form that `import` reads.
+    /// Prints all forwards in the form that `import` reads; with -o json or yaml the same members as a list.
     Export {
         /// Only this tenant's.
         #[arg(long)]
