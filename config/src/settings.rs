@@ -23,6 +23,7 @@ use ipnet::IpNet;
 
 use crate::name::GatewayName;
 use crate::secret::Secret;
+use crate::snapshot::Ports;
 
 pub use error::{Origin, SettingsError, SettingsErrors};
 pub use load::{
@@ -105,6 +106,8 @@ pub struct Control {
     pub sync: Vec<SocketAddr>,
     /// The database.
     pub database: Database,
+    /// Ports of the gate that forwards of anybody but root may take; none is none of them.
+    pub forward_ports: Vec<Ports>,
     /// Signing and sealing root given from outside; `None` is `DIR/secret.key`, made on first start.
     pub secret_key: Option<Secret<String>>,
     /// Where the log goes.

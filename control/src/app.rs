@@ -40,6 +40,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use config::name::HostPattern;
 use config::secret::Secret;
+use config::snapshot::Ports;
 
 use crate::publish::Desired;
 use crate::store::Db;
@@ -141,6 +142,8 @@ pub struct App {
     pub gateways: gateway::Connected,
     /// Wakes the orders of certificates.
     pub acme: acme::Nudge,
+    /// Ports of the gate that forwards of anybody but root may take.
+    pub forward_ports: Vec<Ports>,
     /// Set once the listeners are bound.
     addresses: RwLock<Addresses>,
     /// Held from the start of a change until its generation is in force: installs happen in the order of commits.
@@ -163,6 +166,8 @@ pub struct Parts {
     pub authority: Arc<dyn Authority>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Ports of the gate that forwards of anybody but root may take.
+    pub forward_ports: Vec<Ports>,
 }
 
 impl App {

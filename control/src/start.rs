@@ -145,7 +145,9 @@ impl Control {
     ) -> Result<Running, StartError> {
         let Parts4 { db, keys, clock } = parts;
         let authority = Arc::new(Internal::open(&db, keys.as_ref(), Arc::clone(&clock)).await?);
-        let app = App::start(Parts { db, keys, authority: Arc::clone(&authority) as _, clock });
+        let forward_ports = settings.forward_ports.clone();
+        let parts = Parts { db, keys, authority: Arc::clone(&authority) as _, clock, forward_ports };
+        let app = App::start(parts);
         let app = Arc::new(app.await.map_err(StartError::Desired)?);
         let addresses = bound.addresses();
         app.set_addresses(addresses.clone()).await.map_err(StartError::Desired)?;

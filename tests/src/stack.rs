@@ -121,6 +121,7 @@ async fn start_control(data: &Path) -> control::start::Running {
         sync: vec![any_port()],
         database: Database::Sqlite(data.join("database.db")),
         secret_key: None,
+        forward_ports: Vec::new(),
         log: quiet(),
         mode: Mode::Development,
     };

@@ -9,6 +9,8 @@ pub const FORWARD_SOURCES_MAX: usize = 64;
 /// Ports of a forward up to which each is a socket in every worker; of a wider row each port is one worker's, which
 /// spreads it just as well and takes a socket for each port only.
 pub const FORWARD_PORTS_SHARED_MAX: usize = 16;
+/// Rows of ports in the setting of what people may take.
+pub const FORWARD_RANGES_MAX: usize = 64;
 /// Ports that control picks and finds taken by other programs before it gives up: so many beside each other are rather a
 /// range that belongs to somebody else.
 pub const FORWARD_PROBES_MAX: usize = 64;

@@ -15,6 +15,7 @@ use super::{
 use crate::limits;
 use crate::name::GatewayName;
 use crate::secret::Secret;
+use crate::snapshot::Ports;
 
 /// Size at which a log file is rotated when nothing says so, in bytes.
 const ROTATION_BYTES: u64 = 10 * 1024 * 1024;
@@ -23,6 +24,8 @@ const RETAINED_FILES: usize = 3;
 /// Time that rotated files are kept when rotation is by age.
 const RETAINED_TIME: Duration = Duration::from_hours(7 * 24);
 /// Longest drain: a stop that takes longer is none.
+/// What people may forward where nothing says so: ports that no service of the system has by its number.
+const FORWARD_PORTS: Ports = Ports { first: 1_024, last: 65_535 };
 const DRAIN_MAX: Duration = Duration::from_hours(24);
 
 /// What else a caller is to know of a reading that succeeded.
@@ -140,6 +143,9 @@ impl<'a> Reading<'a> {
             admin_tls,
             sync,
             database: self.database(&data).unwrap_or_else(|| Database::Sqlite(data.join("database.db"))),
+            forward_ports: self
+                .many(Key::ForwardPorts, limits::FORWARD_RANGES_MAX, parse::ports)
+                .unwrap_or_else(|| vec![FORWARD_PORTS]),
             secret_key: check::secret_key(self, mode),
             log: self.log(&data),
             mode,

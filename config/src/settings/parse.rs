@@ -13,6 +13,7 @@ use super::{AccessFormat, AccessLog, AccessTarget, Database, Level, LogFormat, M
 use crate::limits;
 use crate::name::HostName;
 use crate::secret::Secret;
+use crate::snapshot::Ports;
 
 /// Reads a file that holds one secret; the caller's, since this crate opens nothing.
 pub type ReadSecret<'a> = dyn Fn(&Path) -> io::Result<String> + 'a;
@@ -306,6 +307,18 @@ fn sqlite(path: &str, data: &Path) -> Result<Database, String> {
     let slashes = path.len() - path.trim_start_matches('/').len();
     let path = path.get(slashes.saturating_sub(1)..).unwrap_or(path);
     Ok(Database::Sqlite(data.join(path)))
+}
+
+/// A row of ports as `1024-65535`, or one.
+pub(super) fn ports(text: &str) -> Result<Ports, String> {
+    let wrong =
+        || format!("{text:?} is no row of ports; write one port, or the first and the last: 1024-65535");
+    let port = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(wrong);
+    let ports = match text.split_once('-') {
+        Some((first, last)) => Ports { first: port(first)?, last: port(last)? },
+        None => Ports { first: port(text)?, last: port(text)? },
+    };
+    if ports.is_empty() { Err(format!("{text}: the first port comes after the last")) } else { Ok(ports) }
 }
 
 fn postgres(rest: &str) -> Result<(), String> {

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use super::key::{LATER, SPECS, Spec};
 use super::*;
+use crate::snapshot::Ports;
 
 const ROOT_KEY: &str = "8c1e5f0b9a7d4c3e2f1a0b9c8d7e6f5a";
 
@@ -59,6 +60,24 @@ fn without_any_source_the_defaults_stand() {
     assert_eq!(control.log.retention, Retention::Files(3));
     assert!(gateway.trusted_proxies.is_empty() && gateway.proxy_protocol.is_empty());
     assert!(control.secret_key.is_none());
+    assert_eq!(control.forward_ports, [Ports { first: 1_024, last: 65_535 }]);
+}
+
+#[test]
+fn the_ports_that_people_may_take_are_rows_and_may_be_none() {
+    let of = |text: &str| {
+        let file = Some(("gatehouse.toml".into(), format!("[forwards]\nports = {text}\n")));
+        load_control(&Sources { file, ..sources() }, &no_file)
+    };
+    let rows = |text: &str| of(text).unwrap().0.forward_ports;
+    let row = |first, last| Ports { first, last };
+    assert_eq!(rows("\"10000-19999, 25565\""), [row(10_000, 19_999), row(25_565, 25_565)]);
+    assert_eq!(rows("[\"1-1\", \"65535\"]"), [row(1, 1), row(65_535, 65_535)]);
+    assert_eq!(rows("[]"), []);
+    for text in ["\"0-5\"", "\"9-8\"", "\"1-65536\"", "\"ten\"", "\"1-2-3\""] {
+        let said = of(text).unwrap_err().to_string();
+        assert!(said.contains("gatehouse.toml:2: forwards.ports"), "{said}");
+    }
 }
 
 #[test]

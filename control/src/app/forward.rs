@@ -302,6 +302,9 @@ async fn applied(
     }
     let before = row.target_ports();
     let wanted = ports::merge(&mut row, &draft, input);
+    if let Wanted::These(these) = wanted {
+        ports::allowed(app, change.caller(), these, input);
+    }
     // What is not touched is not judged again: a gateway may listen since on what the target is.
     let is_new = before.first == 0;
     let widens = !is_new && row.target_ports() != before;
@@ -328,7 +331,8 @@ async fn settle(
         ports::free(app, change.conn(), &caller, row).await?;
         return Ok(None);
     };
-    row.ports = ports::automatic(app, change.conn(), (row, count), probed).await?;
+    let caller = change.caller().clone();
+    row.ports = ports::automatic(app, change.conn(), (&caller, row, count), probed).await?;
     let picked = Picked { transport: row.transport, bind: row.bind, ports: row.ports };
     Ok((!probed.knows(&picked)).then_some(picked))
 }

@@ -32,11 +32,12 @@ impl App {
     ///
     /// Errors: the rows cannot be read, a sealed key does not open, or the state does not compile.
     pub async fn start(parts: Parts) -> Result<Self, Error> {
-        let Parts { db, keys, authority, clock } = parts;
+        let Parts { db, keys, authority, clock, forward_ports } = parts;
         let snapshot = build::snapshot(&mut db.read().await?, keys.as_ref()).await?;
         let desired = Desired::new(snapshot).map_err(|conflicts| Error::Internal(conflicts.to_string()))?;
         let (gateways, acme, addresses, writers) = Default::default();
-        let app = Self { db, desired, keys, authority, clock, gateways, acme, addresses, writers };
+        let app =
+            Self { db, desired, keys, authority, clock, gateways, acme, forward_ports, addresses, writers };
         app.ensure_host_key().await?;
         app.ensure_cookie_key().await?;
         ticket_key::rotate(&app).await?;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use config::name::HostPattern;
 use config::secret::Secret;
 use config::settings::Database;
+use config::snapshot::Ports;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 
 use super::{Addresses, App, Authority, AuthorityError, Clock, KeyError, Keys, Leaf, Parts};
@@ -115,6 +116,7 @@ impl Fixture {
             keys: Arc::clone(keys) as Arc<dyn Keys>,
             authority: Arc::new(TestAuthority(authority, Arc::clone(clock))),
             clock: Arc::clone(clock) as Arc<dyn Clock>,
+            forward_ports: vec![Ports { first: 1_024, last: 65_535 }],
         };
         let app = App::start(parts).await.unwrap();
         let at = |text: &str| vec![text.parse::<SocketAddr>().unwrap()];

@@ -15,6 +15,7 @@ fn settings(data: &Path) -> settings::Control {
         sync: any,
         database: Database::Sqlite(data.join("database.db")),
         secret_key: None,
+        forward_ports: Vec::new(),
         log: Log {
             level: Level::Info,
             file: None,

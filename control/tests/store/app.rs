@@ -20,7 +20,8 @@ pub(crate) async fn start(place: &Place) -> Arc<App> {
     let keys: Arc<dyn Keys> = Arc::new(RootKeys::open(place.directory.path(), Some(&given)).unwrap());
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let authority = Arc::new(Internal::open(&db, keys.as_ref(), Arc::clone(&clock)).await.unwrap());
-    let app = App::start(Parts { db, keys, authority, clock }).await.unwrap();
+    let forward_ports = Vec::new();
+    let app = App::start(Parts { db, keys, authority, clock, forward_ports }).await.unwrap();
     let admin = vec!["127.0.0.1:1880".parse().unwrap()];
     let addresses = Addresses { admin, ..Addresses::default() };
     app.set_addresses(addresses).await.unwrap();

@@ -70,7 +70,7 @@ async fn one_bad_line_and_nothing_is_imported() {
         let answer = fixture.import(token(&operator), query, file).await.expect(422);
         assert_eq!(
             answer.violations(),
-            ["line 3 range", "line 4 unsupported", "line 5 denied", "line 6 forbidden"]
+            ["line 3 range", "line 4 unsupported", "line 5 denied", "line 6 forbidden", "line 6 range"]
         );
         assert_eq!(messages(&answer)[2], "line 5: 10.9.9.9 is the address of no VM of yours");
     }

@@ -8,7 +8,7 @@ use config::sync::message::Hello;
 use serde_json::{Value, json};
 
 use super::sessions::enrolled;
-use crate::api::testing::{As, LOCAL};
+use crate::api::testing::{As, LOCAL, token};
 use crate::app::lines::{Held, Order, orders};
 use crate::app::testing::Fixture;
 
@@ -96,4 +96,39 @@ async fn a_machine_full_of_other_programs_is_told_and_one_that_is_silent_is_not_
     drop(full);
     // Its stream is gone and nobody has noticed yet.
     assert_eq!(made(&fixture, json!({})).await["host_port"], 20_000);
+}
+
+#[tokio::test]
+async fn people_take_the_ports_that_they_may_and_root_any() {
+    let fixture = Fixture::new().await;
+    fixture.vm("web01", "ns1", "10.0.0.5").await;
+    let operator = fixture.user("usr-o", "operator:ns1").await;
+    let asked = |port: &str| json!({"protocol": "tcp", "host_port": port, "vm": "web01.ns1", "vm_port": 22, "namespace": "ns1"});
+    for port in ["80", "1023", "1000-1030"] {
+        let refused = fixture.post(token(&operator), LIST, asked(port)).await.expect(422);
+        assert_eq!(refused.violations(), ["host_port range"], "{port}");
+        assert!(refused.text.contains("1024-65535, the setting forwards.ports"), "{}", refused.text);
+    }
+    let mine = fixture.post(token(&operator), LIST, asked("1024")).await.expect(201).json();
+    let roots = fixture.post(LOCAL, LIST, asked("80")).await.expect(201).json();
+    let change = async |who: As<'_>, view: &Value, body: Value| {
+        let place = format!("{LIST}/{}", view["id"].as_str().unwrap());
+        fixture.call(As { if_match: Some("*"), ..who }, "PATCH", &place, body).await
+    };
+    change(token(&operator), &mine, json!({"host_port": 443})).await.expect(422);
+    // What is there and is not touched is not judged again.
+    change(token(&operator), &roots, json!({"note": "web"})).await.expect(200);
+    let csv = "protocol,host_port,vm_ip,vm_port,note\ntcp,81,10.0.0.5,80,\n";
+    let csv = fixture
+        .raw(
+            As { fields: vec![("content-type", "text/csv")], ..token(&operator) },
+            "POST",
+            &format!("{LIST}/import?namespace=ns1"),
+            csv,
+        )
+        .await
+        .expect(422);
+    assert_eq!(csv.violations(), ["line 2 range"]);
+    let auto = fixture.post(token(&operator), LIST, asked("auto")).await.expect(201).json();
+    assert_eq!(auto["host_port"], 20_000);
 }

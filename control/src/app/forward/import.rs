@@ -127,6 +127,9 @@ async fn resolve(
             format!("{port}/{} is on line {} already", text::transport_text(row.transport), twin.number);
         violations.push(wrong(line.number, "repeated", message));
     }
+    if let Some(message) = ports::forbidden(app, &caller, row.ports) {
+        violations.push(wrong(line.number, "range", message));
+    }
     if let Some(message) = ports::conflict(change.conn(), &caller, &row, own).await? {
         violations.push(wrong(line.number, "taken", message));
     }

@@ -112,6 +112,25 @@ fn fits(row: &ForwardRow, input: &mut Input) {
     }
 }
 
+/// Notes ports that the caller may not take.
+pub(super) fn allowed(app: &App, caller: &Caller, ports: Ports, input: &mut Input) {
+    if let Some(message) = forbidden(app, caller, ports) {
+        input.invalid("host_port", "range", format!("host_port: {message}"));
+    }
+}
+
+/// Why the caller may not take these ports, if so.
+pub(super) fn forbidden(app: &App, caller: &Caller, ports: Ports) -> Option<String> {
+    if caller.actor.is_root() {
+        return None;
+    }
+    let is_in = |port: u16| app.forward_ports.iter().any(|row| row.contains(port));
+    let port = ports.iter().find(|port| !is_in(*port))?;
+    let rows: Vec<_> = app.forward_ports.iter().map(|row| text(*row)).collect();
+    let rows = if rows.is_empty() { "none".to_owned() } else { rows.join(", ") };
+    Some(format!("{port} is not among the ports that you may take ({rows}, the setting forwards.ports)"))
+}
+
 /// Whether two forwards with a port in common would be in each other's way. An unspecified address is its family.
 pub fn meet(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
     let covers = |at: IpAddr, ip: IpAddr| at == ip || at.is_unspecified() && at.is_ipv4() == ip.is_ipv4();
@@ -205,7 +224,7 @@ const BATCH: usize = 500;
 pub(super) async fn automatic(
     app: &App,
     conn: &mut Conn,
-    (row, count): (&ForwardRow, usize),
+    (caller, row, count): (&Caller, &ForwardRow, usize),
     probed: &Probed,
 ) -> Result<Ports, Error> {
     let (first, last) = FORWARD_AUTO_PORTS;
@@ -219,8 +238,11 @@ pub(super) async fn automatic(
         }
     }
     let by_us = map.marked();
+    let is_forbidden = |port: &u16| forbidden(app, caller, Ports { first: *port, last: *port }).is_some();
+    all.iter().filter(is_forbidden).for_each(|port| map.mark(Ports { first: port, last: port }));
+    let not_theirs = map.marked().saturating_sub(by_us);
     probed.taken().for_each(|port| map.mark(Ports { first: port, last: port }));
-    let by_others = map.marked().saturating_sub(by_us);
+    let known = map.marked();
     let mut after: Option<Held> = None;
     loop {
         let rows = store::forward::held(conn, (row.transport, all), after, BATCH).await?;
@@ -241,13 +263,19 @@ pub(super) async fn automatic(
         }
     }
     let what = if count == 1 { "no port".to_owned() } else { format!("no {count} ports in a row") };
-    let by_forwards = map.marked().saturating_sub(by_us + by_others);
-    let others =
-        if by_others == 0 { String::new() } else { format!(", other programs {by_others} that were tried") };
-    let message = format!(
-        "{what} from {first} to {last} is free: forwards have {by_forwards}, the gateway {by_us}{others}; \
-         give host_port"
-    );
+    let by_forwards = map.marked().saturating_sub(known);
+    let by_others = known.saturating_sub(by_us + not_theirs);
+    let mut message =
+        format!("{what} from {first} to {last} is free: forwards have {by_forwards}, the gateway {by_us}");
+    for (count, of) in
+        [(by_others, "other programs have {}"), (not_theirs, "{} are not among those that you may take")]
+    {
+        if count > 0 {
+            message.push_str(", ");
+            message.push_str(&of.replace("{}", &count.to_string()));
+        }
+    }
+    message.push_str("; give host_port");
     Err(Error::Conflict { field: "host_port", message })
 }
 

@@ -219,10 +219,8 @@ impl Session<'_> {
                     let _ = orders.try_send(Order::Told(Told { number, answer }));
                 }
                 // Those are asked of gateways.
-                Question::Sessions { .. }
-                | Question::End(_)
-                | Question::Ports { .. }
-                | Question::Unknown => {}
+                Question::Sessions { .. } | Question::End(_) | Question::Ports { .. } | Question::Unknown => {
+                }
             }
         });
     }

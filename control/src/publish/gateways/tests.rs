@@ -30,6 +30,7 @@ async fn control(data: &Path) -> Running {
         sync: any,
         database,
         secret_key: None,
+        forward_ports: Vec::new(),
         log,
         mode: Mode::Development,
     };
