@@ -2,8 +2,9 @@
 
 use super::TUNNEL_IDLE_MS;
 
-/// Ports of one forward: a row for passive FTP or a media server fits; each is a socket in every worker.
-pub const FORWARD_PORTS_MAX: usize = 1_024;
+/// Ports of one forward: the relay ports of a media server or of TURN (49152 to 65535, or 20 000 of them) fit. Each is a
+/// socket for each address, of which the gateway has [`FORWARD_SOCKETS_MAX`] at most.
+pub const FORWARD_PORTS_MAX: usize = 32_768;
 /// Networks that one forward lets in.
 pub const FORWARD_SOURCES_MAX: usize = 64;
 /// Ports of a forward up to which each is a socket in every worker; of a wider row each port is one worker's, which
@@ -16,6 +17,8 @@ pub const FORWARD_RANGES_MAX: usize = 64;
 pub const FORWARD_PROBES_MAX: usize = 64;
 /// Sockets that all forwards of one gateway listen with; it has fewer where it may open few files.
 pub const FORWARD_SOCKETS_MAX: usize = 65_536;
+/// Ports that are opened before anything else of the gateway's main thread has its turn.
+pub const FORWARD_PORTS_AT_ONCE: usize = 256;
 /// Share of the open files for the sockets that forwards listen with, and the same for UDP sessions: one in so many.
 pub const FORWARD_FILES_SHARE: usize = 8;
 /// UDP sessions of one gateway, all forwards together: each is an open file and about 2 KiB.

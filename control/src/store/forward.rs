@@ -278,27 +278,6 @@ pub async fn by_vm(conn: &mut Conn, vm: VmId) -> Result<Vec<ForwardRow>, Error> 
     conn.rows(sql, &args![vm.to_string()]).await?.iter().map(read).collect()
 }
 
-/// The forwards that have one of these ports, on whatever address, lowest port first; as many as there are addresses, so
-/// a few.
-pub async fn with_ports(
-    conn: &mut Conn,
-    transport: Transport,
-    ports: Ports,
-) -> Result<Vec<ForwardRow>, Error> {
-    let sql = concat!(
-        columns!(),
-        " AND protocol = $1 AND port_first >= $2 AND port_first <= $3 AND port_last >= $4 \
-         ORDER BY port_first, id LIMIT 2000"
-    );
-    let args = args![
-        text::transport_text(transport),
-        lowest(ports.first),
-        i64::from(ports.last),
-        i64::from(ports.first)
-    ];
-    conn.rows(sql, &args).await?.iter().map(read).collect()
-}
-
 /// No row of ports that reaches `port` begins lower: the index is searched from here.
 fn lowest(port: u16) -> i64 {
     i64::from(port) - i64::try_from(FORWARD_PORTS_MAX).unwrap_or(i64::MAX) + 1

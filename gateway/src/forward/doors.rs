@@ -46,8 +46,8 @@ pub(crate) struct Doors {
     workers: Arc<[Handle]>,
     open: HashMap<Spot, Opened>,
     applied: BTreeMap<ForwardId, Applied>,
-    /// No longer wanted by who has them, once the generation is in force.
-    leaving: Vec<(Spot, ForwardId)>,
+    /// No longer wanted by who has them, once the generation is in force; by transport and port.
+    leaving: HashMap<(Transport, u16), Vec<(Spot, ForwardId)>>,
     /// Forwards that are gone with it.
     gone: Vec<ForwardId>,
     /// Those that it has, as they are now.
@@ -100,7 +100,7 @@ impl Doors {
             workers,
             open: HashMap::new(),
             applied: BTreeMap::new(),
-            leaving: Vec::new(),
+            leaving: HashMap::new(),
             gone: Vec::new(),
             changed: Vec::new(),
             closing: Vec::new(),
@@ -162,7 +162,7 @@ impl Doors {
     /// Closes what is no forward's any more, after the swap. Done when the sockets are closed, or named as not closed.
     pub(crate) async fn close(&mut self) {
         let mut ending = Vec::new();
-        for (spot, owner) in std::mem::take(&mut self.leaving) {
+        for (spot, owner) in std::mem::take(&mut self.leaving).into_values().flatten() {
             if self.open.get(&spot).is_some_and(|opened| opened.owner == owner)
                 && let Some(opened) = self.open.remove(&spot)
             {
@@ -233,6 +233,12 @@ impl Doors {
         self.publish();
     }
 
+    /// Sockets that are open.
+    #[cfg(test)]
+    pub(super) const fn open_sockets(&self) -> usize {
+        self.sockets
+    }
+
     /// When [`Doors::retry`] has something to do.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         let again = |applied: &Applied| applied.paused.as_ref()?.again.map(|(at, _)| at);
@@ -247,7 +253,9 @@ impl Doors {
             Some(_) | None => BTreeSet::new(),
         };
         let gone = spots(&applied.forward).filter(|spot| !stays.contains(spot));
-        self.leaving.extend(gone.map(|spot| (spot, id)));
+        for spot in gone {
+            self.leaving.entry((spot.transport, spot.port)).or_default().push((spot, id));
+        }
         if forwards.get(id).is_none() {
             self.applied.remove(&id);
             self.gone.push(id);
@@ -277,7 +285,10 @@ impl Doors {
     async fn open_spots(&mut self, forward: &Arc<Forward>) -> Option<(String, bool)> {
         let mut failed: Option<(String, bool)> = None;
         let mut missing = 0_usize;
-        for spot in spots(forward) {
+        for (spot, nth) in spots(forward).zip(1_usize..) {
+            if nth.is_multiple_of(limits::FORWARD_PORTS_AT_ONCE) {
+                tokio::task::yield_now().await;
+            }
             if let Some(opened) = self.open.get_mut(&spot) {
                 // Also one that another forward is about to leave: it is never closed in between.
                 opened.owner = forward.id;
@@ -302,7 +313,13 @@ impl Doors {
         let count = if is_wide { 1 } else { self.workers.len().max(1) };
         if self.sockets + count > self.shared.forwards.sockets_max {
             let max = self.shared.forwards.sockets_max;
-            return Err((format!("{spot}: forwards listen with {max} sockets already, the most"), true));
+            let why = if max < limits::FORWARD_SOCKETS_MAX {
+                " that this process may open files for (LimitNOFILE, ulimit -n)"
+            } else {
+                ""
+            };
+            let why = format!("{spot}: forwards listen with {} of at most {max} sockets{why}", self.sockets);
+            return Err((why, true));
         }
         if let Some(sockets) = self.inherited.remove(&spot) {
             self.hand_out(spot, forward.id, adopt(spot, sockets, count)).await;
@@ -345,8 +362,9 @@ impl Doors {
         let is_near = |there: &Spot| {
             there.transport == spot.transport && there.port == spot.port && meets(there.ip, spot.ip)
         };
+        let leaving = self.leaving.get(&(spot.transport, spot.port)).map_or(&[][..], Vec::as_slice);
         is_parted
-            || self.leaving.iter().any(|(there, _)| is_near(there) && self.open.contains_key(there))
+            || leaving.iter().any(|(there, _)| is_near(there) && self.open.contains_key(there))
             || self.closing.iter().any(|one| is_near(&one.spot))
     }
 

@@ -181,8 +181,18 @@ pub fn used_by_us(row: &ForwardRow, own: &[OwnListener]) -> Option<(u16, String)
 
 /// The other forward that these ports are in the way of.
 pub async fn taken(conn: &mut Conn, row: &ForwardRow) -> Result<Option<ForwardRow>, Error> {
-    let others = store::forward::with_ports(conn, row.transport, row.ports).await?;
-    Ok(others.into_iter().find(|other| other.id != row.id && meet(other.bind, row.bind)))
+    let mut after: Option<Held> = None;
+    loop {
+        let held = store::forward::held(conn, (row.transport, row.ports), after, BATCH).await?;
+        let in_the_way = |held: &&Held| held.id != row.id && meet(held.bind, row.bind);
+        if let Some(other) = held.iter().find(in_the_way) {
+            return Ok(store::forward::by_id(conn, other.id).await?);
+        }
+        if held.len() < BATCH {
+            return Ok(None);
+        }
+        after = held.last().copied();
+    }
 }
 
 /// Why these ports cannot be had.
@@ -333,7 +343,7 @@ mod tests {
             ("22-", "invalid"),
             ("1-2-3", "invalid"),
             ("10010-10000", "range"),
-            ("1-2000", "range"),
+            ("1-40000", "range"),
             ("0-5", "range"),
         ] {
             assert_eq!(parse(text).unwrap_err().0, code, "{text}");
