@@ -7,6 +7,7 @@ mod names;
 mod passed;
 mod resumption;
 mod site;
+mod tunnels;
 
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
