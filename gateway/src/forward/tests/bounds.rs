@@ -61,6 +61,16 @@ async fn more_new_flows_than_the_rate_are_refused() {
     }
 
     assert_eq!(flows.refused(Refused::Flows), 0);
+    // A second later there is room for another.
+    within(async {
+        loop {
+            let Ok(mut client) = TcpStream::connect((LOCAL, port)).await else { continue };
+            if say(&mut client, b"again").await.is_ok() {
+                return;
+            }
+        }
+    })
+    .await;
 }
 
 /// Says it has no more to say, and waits for the end.

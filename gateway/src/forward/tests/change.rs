@@ -42,6 +42,25 @@ async fn a_new_target_is_for_new_flows_and_old_ones_keep_theirs() {
 }
 
 #[tokio::test]
+async fn a_change_drains_where_the_forward_says_so() {
+    for (ms, lives) in [(3_600_000, true), (1, false)] {
+        let (stage, port) = (Stage::new().await, free_port());
+        let drains = |target| Forward { on_change: FlowPolicy::Drain { ms }, ..tcp(1, port, target) };
+        stage.forwards([drains(named(b"one").await)]).await;
+        let (mut old, _) = greeted(port).await;
+
+        stage.forwards([drains(named(b"two").await)]).await;
+
+        if lives {
+            assert_eq!(say(&mut old, b"still").await.unwrap(), b"still");
+        } else {
+            assert_eq!(end_of(&mut old).await, (Vec::new(), true));
+        }
+        assert_eq!(greeted(port).await.1, b"two");
+    }
+}
+
+#[tokio::test]
 async fn a_change_cuts_where_the_forward_says_so() {
     let (stage, port) = (Stage::new().await, free_port());
     let cuts = |target| Forward { on_change: FlowPolicy::Cut, ..tcp(1, port, target) };

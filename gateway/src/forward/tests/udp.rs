@@ -162,6 +162,57 @@ async fn a_flood_from_many_sources_is_bounded_and_the_longest_silent_goes_first(
 }
 
 #[tokio::test]
+async fn the_table_of_several_workers_is_one_table_in_its_bounds_and_counts() {
+    let (stage, port) = (Stage::with(4, Bounds::default()).await, free_port());
+    let own = Forward { flows_max: Some(8), ..udp(1, port, udp_echo(LOCAL, b"").await) };
+    stage.forwards([own]).await;
+    let flows = stage.flows(1);
+    let mut clients = Vec::new();
+    for nth in 0..200_u64 {
+        let client = Client::of((LOCAL, port)).await;
+        client.0.send(b"x").await.unwrap();
+        // Let in by its worker at the expense of the longest silent there, or refused and counted.
+        until(|| flows.begun.load(Relaxed) + flows.refused(Refused::Flows) == nth + 1).await;
+        assert!(flows.open() <= 8, "{}", flows.open());
+        clients.push(client);
+    }
+    let begun = flows.begun.load(Relaxed);
+    assert!(begun >= 8 && flows.open() == 8, "{begun} {}", flows.open());
+    assert_eq!(begun - flows.displaced.load(Relaxed), 8);
+    until(|| stage.shared.sessions.len() == 8).await;
+    assert_eq!(stage.shared.forwards.udp_open(), 8);
+}
+
+#[tokio::test]
+async fn more_new_sessions_than_the_rate_are_refused_until_there_is_room_again() {
+    let (stage, port) = (Stage::with(1, Bounds::default()).await, free_port());
+    stage.forwards([Forward { flows_per_second: Some(2), ..udp(1, port, udp_echo(LOCAL, b"").await) }]).await;
+    let flows = stage.flows(1);
+    let first = Client::of((LOCAL, port)).await;
+    first.ask(b"x").await.unwrap();
+    while flows.refused(Refused::Rate) == 0 {
+        let settled = || flows.begun.load(Relaxed) + flows.refused(Refused::Rate);
+        let before = settled();
+        Client::of((LOCAL, port)).await.0.send(b"x").await.unwrap();
+        until(|| settled() > before).await;
+    }
+    assert_eq!(first.ask(b"y").await.unwrap(), b"y", "a session that is there is not paced");
+
+    let late = Client::of((LOCAL, port)).await;
+    within(async {
+        let mut buffer = [0; 8];
+        loop {
+            late.0.send(b"z").await.unwrap();
+            tokio::select! {
+                heard = late.0.recv(&mut buffer) => return heard.unwrap(),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_session_that_was_displaced_begins_anew() {
     let (stage, port) = (Stage::with(1, Bounds::default()).await, free_port());
     let one = Forward { flows_max: Some(1), ..udp(1, port, udp_echo(LOCAL, b"").await) };
