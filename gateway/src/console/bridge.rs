@@ -39,6 +39,8 @@ pub(crate) struct Bridge {
     pub(crate) permit: SessionPermit,
     /// Longest silence.
     pub(crate) idle: Duration,
+    /// Time for a VNC server's handshake and the browser's.
+    pub(crate) handshake: Duration,
 }
 
 /// Why a console ends.
@@ -124,7 +126,7 @@ where
     if is_between {
         let password = secret.map(|secret| secret.expose().as_str());
         let greeting = greet(&mut server, sink, inbox, (password, opening.read_only));
-        match timeout(Duration::from_millis(limits::RFB_HANDSHAKE_DEADLINE_MS), greeting).await {
+        match timeout(bridge.handshake, greeting).await {
             Ok(Ok(())) => {}
             Ok(Err(end)) => return end,
             Err(_) => return End::Refused(CloseCode::Error, "the console of the VM was not opened in time"),

@@ -215,7 +215,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         }
         let Opened { opening, session, permit, .. } = opened;
         let idle = self.idle_of(visit);
-        Ok(Next::Console(Box::new(Guest::Bridge(Bridge { opening, session, permit, idle }))))
+        let handshake = Duration::from_millis(self.worker.http.deadlines().rfb_ms);
+        let bridge = Bridge { opening, session, permit, idle, handshake };
+        Ok(Next::Console(Box::new(Guest::Bridge(bridge))))
     }
 
     /// Answers the handshake of a terminal: a new one, or one that is open still. Whose it is shows when the page speaks;

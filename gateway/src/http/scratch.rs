@@ -69,6 +69,8 @@ pub(super) struct Deadlines {
     pub(super) half_closed_ms: u64,
     pub(super) linger_ms: u64,
     pub(super) tunnel_ms: u64,
+    /// From the connection to a console's VNC server to the end of its handshake and the browser's.
+    pub(super) rfb_ms: u64,
     /// Bytes that a client sends or takes at least, in how long.
     pub(super) pace: (u64, u64),
 }
@@ -93,6 +95,7 @@ impl Default for Deadlines {
             half_closed_ms: limits::HALF_CLOSED_MS,
             linger_ms: limits::LINGER_MS,
             tunnel_ms: limits::TUNNEL_IDLE_MS,
+            rfb_ms: limits::RFB_HANDSHAKE_DEADLINE_MS,
             pace: limits::PACE,
         }
     }

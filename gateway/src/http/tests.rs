@@ -7,6 +7,7 @@ mod console_elsewhere;
 mod console_ends;
 mod console_log;
 mod console_pages;
+mod console_rfb;
 mod consoles;
 mod deadlines;
 mod ends;

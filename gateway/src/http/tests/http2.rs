@@ -1,6 +1,7 @@
 //! HTTP/2 downstream, by the client of the `h2` crate and by raw frames.
 
 mod bodies;
+mod consoles;
 mod filters;
 mod floods;
 mod raw;
