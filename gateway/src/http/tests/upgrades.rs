@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncWriteExt as _;
 
-use config::snapshot::{Action, Filters, FlowPolicy, Protocol, UpstreamPolicy};
+use config::snapshot::{Action, Filters, FlowPolicy, Protocol, TlsMode, UpstreamPolicy, Value};
 
 use super::stage::{OK, Stage, field, on_a_worker, status};
 
@@ -73,6 +73,77 @@ fn an_origin_that_declines_an_upgrade_answers_as_ever() {
         }
         let (head, _) = origin.message().await;
         assert_eq!(field(&head, "connection"), None, "only an upgrade says so");
+    });
+}
+
+#[test]
+fn sub_protocols_and_extensions_pass_as_they_are_and_frames_are_not_read() {
+    on_a_worker(async |stage| {
+        with_websocket(&stage);
+        let mut client = stage.connect().await;
+        let offered = "permessage-deflate; client_max_window_bits, x-unknown; a=\"b, c\"";
+        let fields =
+            format!("Sec-WebSocket-Protocol: chat, v2.bin\r\nSec-WebSocket-Extensions: {offered}\r\n\r\n");
+        client.send(HANDSHAKE.replacen("\r\n\r\n", &format!("\r\n{fields}"), 1)).await;
+        let mut origin = stage.accept().await;
+        let head = origin.until("\r\n\r\n").await;
+        assert_eq!(field(&head, "sec-websocket-protocol"), Some("chat, v2.bin"));
+        assert_eq!(field(&head, "sec-websocket-extensions"), Some(offered));
+        let granted = "permessage-deflate; server_no_context_takeover";
+        let more = format!("Sec-WebSocket-Protocol: v2.bin\r\nSec-WebSocket-Extensions: {granted}\r\n\r\n");
+        origin.send(SWITCHING.replacen("\r\n\r\n", &format!("\r\n{more}"), 1)).await;
+        let head = client.until("\r\n\r\n").await;
+        assert_eq!(field(&head, "sec-websocket-protocol"), Some("v2.bin"));
+        assert_eq!(field(&head, "sec-websocket-extensions"), Some(granted));
+        // A compressed frame (RSV1), one of a reserved kind, and half of a third.
+        for frame in ["\u{41}\u{3}abc", "\u{4b}\0", "\u{1}\u{7e}\u{1}"] {
+            origin.send(frame).await;
+            assert_eq!(client.exactly(frame.len()).await, frame);
+            client.send(frame).await;
+            assert_eq!(origin.exactly(frame.len()).await, frame);
+        }
+    });
+}
+
+#[test]
+fn what_a_change_or_the_end_of_a_route_does_to_its_tunnels_is_what_it_says() {
+    on_a_worker(async |stage| {
+        let (hour, at_once) = (FlowPolicy::Drain { ms: 3_600_000 }, FlowPolicy::Drain { ms: 1 });
+        let mut number = 10;
+        for (policy, lives) in
+            [(FlowPolicy::Keep, true), (hour, true), (at_once, false), (FlowPolicy::Cut, false)]
+        {
+            for is_deleted in [false, true] {
+                let mut route = stage.route("app.example", "/");
+                route.websocket = true;
+                (route.on_change, route.on_delete) = (FlowPolicy::Cut, FlowPolicy::Cut);
+                if is_deleted {
+                    route.on_delete = policy;
+                } else {
+                    route.on_change = policy;
+                }
+                stage.generation(number, [Value::Route(route.clone())]);
+                let mut client = stage.connect().await;
+                client.send(HANDSHAKE).await;
+                let mut origin = stage.accept().await;
+                origin.until("\r\n\r\n").await;
+                origin.send(SWITCHING).await;
+                client.until("\r\n\r\n").await;
+                route.hsts_seconds = Some(5);
+                route.tls = TlsMode::SelfSigned;
+                stage.generation(number + 1, (!is_deleted).then_some(Value::Route(route)));
+                number += 2;
+                if lives {
+                    client.send("up").await;
+                    assert_eq!(origin.exactly(2).await, "up", "{policy:?} {is_deleted}");
+                    origin.send("down").await;
+                    assert_eq!(client.exactly(4).await, "down", "{policy:?} {is_deleted}");
+                } else {
+                    assert!(client.rest_and_end().await.1.is_err(), "{policy:?} {is_deleted}");
+                    assert!(origin.rest_and_end().await.1.is_err(), "{policy:?} {is_deleted}");
+                }
+            }
+        }
     });
 }
 

@@ -1,7 +1,7 @@
 //! WebSockets over HTTP/2 (RFC 8441), translated to an upgrade of HTTP/1.1, by the client of the `h2` crate.
 
 use bytes::Bytes;
-use config::snapshot::FlowPolicy;
+use config::snapshot::{FlowPolicy, Timeouts};
 use h2::client::ResponseFuture;
 use h2::ext::Protocol;
 use h2::{Reason, RecvStream, SendStream};
@@ -176,6 +176,33 @@ fn an_abort_of_either_side_is_one_for_the_other() {
         let error = within(response.body_mut().data()).await.unwrap().unwrap_err();
         assert_eq!(error.reason(), Some(Reason::CANCEL));
         all_ended(&stage).await;
+    });
+}
+
+#[test]
+fn a_tunnel_that_was_silent_too_long_ends_and_one_that_was_not_does_not() {
+    on_a_worker(async |stage| {
+        let mut route = stage.route("app.example", "/");
+        route.websocket = true;
+        route.timeouts = Some(Timeouts { tunnel_ms: Some(1_000), ..Timeouts::default() }.into());
+        stage.routes([route]);
+        let client = Client::of(&stage).await;
+        let (mut silent, _up, mut unheard) = open(&stage, &client, "").await;
+        let (mut busy, mut up, mut origin) = open(&stage, &client, "").await;
+        let ended =
+            tokio::task::spawn_local(
+                async move { within(silent.body_mut().data()).await.unwrap().unwrap_err() },
+            );
+        while !ended.is_finished() {
+            up.send_data(Bytes::from_static(b"x"), false).unwrap();
+            assert_eq!(origin.exactly(1).await, "x");
+            origin.send("y").await;
+            assert_eq!(hear(busy.body_mut(), 1).await, b"y");
+        }
+        assert_eq!(ended.await.unwrap().reason(), Some(Reason::CANCEL));
+        assert!(unheard.rest_and_end().await.1.is_err(), "a reset, no end");
+        origin.send("y").await;
+        assert_eq!(hear(busy.body_mut(), 1).await, b"y");
     });
 }
 
