@@ -175,6 +175,12 @@ impl Up {
         directory: &Directory,
         inheritance: Option<Inheritance>,
     ) -> Result<Opened, StartError> {
+        // The process before rotates the logs until this one serves: of two, each would move the other's aside.
+        let follow = |follows: bool| {
+            crate::telemetry::log::follow(follows);
+            shared.access.follow(follows);
+        };
+        follow(inheritance.is_some());
         let mut restored = restore(shared, self).await?;
         let (mut admin, mut orders, mut succession) = (None, None, None);
         if let Some(mut inheritance) = inheritance {
@@ -200,6 +206,7 @@ impl Up {
         if let Some(succession) = succession {
             // Before it is told: whoever hears of it looks there for the one that serves.
             directory.sign();
+            follow(false);
             shared.upgrade.succeed(succession);
         }
         let orders = orders.or_else(|| match order::listen(directory.path()) {

@@ -70,6 +70,7 @@ struct Sender {
 
 enum Order {
     Reopen,
+    Follow(bool),
     Flush(SyncSender<()>),
     Stop,
 }
@@ -124,6 +125,11 @@ impl Access {
     /// Has the file opened by its name again, after somebody moved it away.
     pub fn reopen(&self) {
         self.order(Order::Reopen);
+    }
+
+    /// Leaves rotating the file to another process from now on, and follows it; or takes it back.
+    pub fn follow(&self, follows: bool) {
+        self.order(Order::Follow(follows));
     }
 
     /// Waits until everything recorded so far is written.
@@ -229,6 +235,7 @@ impl Writer {
             let count = self.empty(&mut record, &mut lines);
             match order {
                 Ok(Order::Reopen) => drop(self.sink.reopen()),
+                Ok(Order::Follow(follows)) => self.sink.follow(follows),
                 Ok(Order::Flush(done)) => drop(done.send(())),
                 Ok(Order::Stop) | Err(std::sync::mpsc::TryRecvError::Disconnected) => return,
                 Err(std::sync::mpsc::TryRecvError::Empty) if count > 0 => {

@@ -94,6 +94,13 @@ pub(crate) fn dropped() -> u64 {
     LINES.get().map_or(0, Lines::dropped)
 }
 
+/// Leaves rotating the log's file to another process that has it, too; or takes it back.
+pub(crate) fn follow(follows: bool) {
+    if let Some(lines) = LINES.get() {
+        lines.follow(follows);
+    }
+}
+
 fn start_writer(settings: &settings::Log, console: Console) -> Result<Writer, LogError> {
     let sink = match &settings.file {
         None if console == Console::Stderr => Sink::Stderr(io::stderr()),

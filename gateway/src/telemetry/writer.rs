@@ -3,6 +3,7 @@
 //! The queue is bounded; a line that finds it full is dropped and counted.
 
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -19,6 +20,7 @@ use file_rotate::{ContentLimit, FileRotate};
 enum Order {
     Line(Vec<u8>),
     Reopen,
+    Follow(bool),
     Flush(SyncSender<()>),
     Stop,
 }
@@ -52,6 +54,11 @@ impl Lines {
     /// Has the file opened by its name again, after somebody moved it away.
     pub(crate) fn reopen(&self) {
         let _ = self.queue.send(Order::Reopen);
+    }
+
+    /// Leaves rotating the file to another process from now on, and follows it; or takes it back.
+    pub(crate) fn follow(&self, follows: bool) {
+        let _ = self.queue.send(Order::Follow(follows));
     }
 
     /// Waits until everything handed over so far is written.
@@ -102,6 +109,7 @@ fn write(orders: &Receiver<Order>, sink: &mut Sink) {
             match order {
                 Order::Line(line) => drop(sink.line(&line)),
                 Order::Reopen => drop(sink.reopen()),
+                Order::Follow(follows) => sink.follow(follows),
                 Order::Flush(done) => {
                     let _ = sink.flush();
                     let _ = done.send(());
@@ -149,6 +157,14 @@ impl Sink {
         }
     }
 
+    /// Leaves rotating a file to another process, or takes it back.
+    pub(super) fn follow(&mut self, follows: bool) {
+        match self {
+            Self::Stdout(_) | Self::Stderr(_) => {}
+            Self::File(file) => file.follows = follows,
+        }
+    }
+
     /// Opens a file by its name again.
     pub(super) fn reopen(&mut self) -> io::Result<()> {
         match self {
@@ -159,6 +175,9 @@ impl Sink {
 }
 
 /// A file that is moved aside when it is full or old.
+///
+/// Each write is whole lines at its end (`O_APPEND`), so that two processes may have one file: after an upgrade both do,
+/// for as long as the first drains. Only one of them rotates it.
 pub(crate) struct RotatedFile {
     path: PathBuf,
     rotation: Rotation,
@@ -166,6 +185,10 @@ pub(crate) struct RotatedFile {
     inner: FileRotate<AppendTimestamp>,
     bytes: u64,
     since: SystemTime,
+    /// Which file it is, whatever its name has become.
+    inode: u64,
+    /// Whether another process rotates it, and this one goes on wherever its name leads.
+    follows: bool,
 }
 
 impl RotatedFile {
@@ -177,12 +200,18 @@ impl RotatedFile {
         } else {
             path.to_path_buf()
         };
-        let (inner, bytes, since) = open(&path)?;
-        Ok(Self { path, rotation, retention, inner, bytes, since })
+        let Opened { inner, bytes, since, inode } = open(&path)?;
+        Ok(Self { path, rotation, retention, inner, bytes, since, inode, follows: false })
     }
 
     fn line(&mut self, line: &[u8]) -> io::Result<()> {
-        if self.is_due(line.len() as u64) {
+        if self.follows {
+            // Between two names of the other process's doing there is none: the old file takes the line as well.
+            let named = std::fs::metadata(&self.path).map(|metadata| metadata.ino());
+            if named.is_ok_and(|inode| inode != self.inode) {
+                self.reopen()?;
+            }
+        } else if self.is_due(line.len() as u64) {
             self.rotate()?;
         }
         self.bytes += line.len() as u64;
@@ -202,6 +231,7 @@ impl RotatedFile {
             self.reopen()?;
         }
         self.inner.rotate()?;
+        self.inode = std::fs::metadata(&self.path)?.ino();
         self.bytes = 0;
         self.since = SystemTime::now();
         let mut old = self.inner.log_paths();
@@ -217,12 +247,20 @@ impl RotatedFile {
     }
 
     fn reopen(&mut self) -> io::Result<()> {
-        (self.inner, self.bytes, self.since) = open(&self.path)?;
+        let Opened { inner, bytes, since, inode } = open(&self.path)?;
+        (self.inner, self.bytes, self.since, self.inode) = (inner, bytes, since, inode);
         Ok(())
     }
 }
 
-fn open(path: &Path) -> io::Result<(FileRotate<AppendTimestamp>, u64, SystemTime)> {
+struct Opened {
+    inner: FileRotate<AppendTimestamp>,
+    bytes: u64,
+    since: SystemTime,
+    inode: u64,
+}
+
+fn open(path: &Path) -> io::Result<Opened> {
     // Tried by hand first: the rotating file hides or panics on what goes wrong here.
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
@@ -232,7 +270,7 @@ fn open(path: &Path) -> io::Result<(FileRotate<AppendTimestamp>, u64, SystemTime
     let since = metadata.created().or_else(|_| metadata.modified()).unwrap_or_else(|_| SystemTime::now());
     let names = AppendTimestamp::default(FileLimit::Unlimited);
     let inner = FileRotate::new(path, names, ContentLimit::None, Compression::None, None);
-    Ok((inner, metadata.len(), since))
+    Ok(Opened { inner, bytes: metadata.len(), since, inode: metadata.ino() })
 }
 
 fn age(path: &Path) -> Option<Duration> {
@@ -259,6 +297,42 @@ mod tests {
 
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "line 5\n");
         assert_eq!(files(path.parent().unwrap()), 3);
+    }
+
+    #[test]
+    fn of_two_processes_with_one_file_one_rotates_and_the_other_follows() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("main.log");
+        let open = || {
+            let file = RotatedFile::open(&path, Rotation::Bytes(100), Retention::Files(100)).unwrap();
+            Sink::File(Box::new(file))
+        };
+        let (mut elder, mut heir) = (open(), open());
+        for line in 0..50 {
+            elder.line(format!("elder before {line:02}\n").as_bytes()).unwrap();
+        }
+        let before = files(dir.path());
+        heir.reopen().unwrap();
+        elder.follow(true);
+
+        for line in 0..50 {
+            heir.line(format!("heir line {line:02}\n").as_bytes()).unwrap();
+            elder.line(format!("elder after {line:02}\n").as_bytes()).unwrap();
+        }
+
+        // As many as the lines of one writer make: 13 bytes each, seven in a file.
+        assert!(files(dir.path()) - before <= 50 / 7 + 1, "{} and {before}", files(dir.path()));
+        let newest = std::fs::read_to_string(&path).unwrap();
+        assert!(newest.contains("heir line 49\n") && newest.contains("elder after 49\n"), "{newest}");
+        let mut lines = Vec::new();
+        for entry in std::fs::read_dir(dir.path()).unwrap() {
+            let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+            assert!(text.ends_with('\n'));
+            lines.extend(text.lines().map(str::to_owned));
+        }
+        lines.sort();
+        lines.dedup();
+        assert_eq!(lines.len(), 150, "every line is there once, and whole");
     }
 
     #[test]

@@ -78,6 +78,7 @@ impl Estate<'_> {
         let (flows, descriptors) = self.freeze().await;
         let go = Go { flows, tickets: self.shared.consoles.hand_over() };
         let flows = go.flows.len();
+        self.follow(true);
         match aside(move || heir.go(go, &descriptors)).await {
             Ok(heir) => {
                 self.shared.upgrade.hand();
@@ -85,6 +86,7 @@ impl Estate<'_> {
                 Ok(heir.succeeds(sockets, flows))
             }
             Err(error) => {
+                self.follow(false);
                 self.shared.consoles.take_back();
                 for worker in self.workers {
                     worker.send(worker::Command::Thaw).await;
@@ -92,6 +94,12 @@ impl Estate<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// Leaves rotating the logs to the heir, or takes it back: one of the two does it.
+    fn follow(&self, follows: bool) {
+        crate::telemetry::log::follow(follows);
+        self.shared.access.follow(follows);
     }
 
     /// A second descriptor of everything that listens.
