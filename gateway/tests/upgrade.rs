@@ -35,11 +35,16 @@ struct Gate {
 
 impl Gate {
     fn start(settings: &str) -> Self {
+        Self::run(Path::new(env!("CARGO_BIN_EXE_gatehouse-gateway")), settings)
+    }
+
+    /// Starts this program.
+    fn run(program: &Path, settings: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         let file = dir.path().join("gatehouse.toml");
         std::fs::write(&file, settings).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse-gateway"));
+        let mut command = Command::new(program);
         command.args(["-o", "json", "--https", "off", "--ssh", "off", "--novnc", "off", "--ttyd", "off"]);
         command.args(["--gateway-admin", "127.0.0.1:0", "--log-level", "warning"]);
         if !settings.contains("http =") {
@@ -261,6 +266,138 @@ fn what_is_no_gateway_leaves_the_old_one_serving_and_is_named() {
     let error = gate.refused(&json!({ "program": "/bin/true" }));
     assert!(error.contains("cannot be read"), "{error}");
     gate.upgrade();
+}
+
+/// What a process runs.
+fn program_of(pid: u32) -> PathBuf {
+    std::fs::read_link(format!("/proc/{pid}/exe")).unwrap()
+}
+
+/// A copy of the program at this path, in place of what lies there.
+fn put_program(at: &Path) {
+    let aside = at.with_extension("new");
+    std::fs::copy(env!("CARGO_BIN_EXE_gatehouse-gateway"), &aside).unwrap();
+    std::fs::rename(aside, at).unwrap();
+}
+
+#[test]
+fn another_program_is_started_where_one_is_named_and_the_new_file_where_it_was_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    let (installed, named) = (folder.join("gatehouse-gateway"), folder.join("another"));
+    put_program(&installed);
+    let mut gate = Gate::run(&installed, "");
+    let load = Load::on(gate.http);
+    assert_eq!(program_of(gate.child.id()), installed);
+    // As a package manager does it: the old file has no name any more.
+    put_program(&installed);
+    let open = kept(gate.http);
+
+    let upgraded = gate.upgrade();
+    assert_eq!(upgraded["pid"], gate.pid());
+    assert_eq!(program_of(gate.pid()), installed);
+    let gone = program_of(gate.child.id()).display().to_string();
+    assert!(gone.ends_with(" (deleted)"), "the elder runs {gone}");
+    load.wait_for_more();
+
+    put_program(&named);
+    let said = gate.order(&json!({ "binary": named }));
+    assert!(said.last().unwrap()["upgraded"].is_object(), "{said:?}");
+    assert_eq!(program_of(gate.pid()), named);
+    load.wait_for_more();
+    load.end();
+    drop(open);
+    assert!(gate.ended().success());
+}
+
+#[test]
+fn a_program_that_hands_over_in_another_way_is_refused_by_either_end() {
+    let gate = Gate::start("");
+    let folder = tempfile::tempdir().unwrap();
+    // A heir of a later or an earlier version than any that knows our form.
+    for formats in ["[2]", "[0]", "[]"] {
+        let script = folder.path().join("heir");
+        let hello = format!("{{\"hello\":{{\"version\":\"0.0.9\",\"formats\":{formats}}}}}");
+        let text = format!(
+            "#!/usr/bin/env python3\nimport socket, struct\nlink = socket.socket(fileno=0)\nhello = b'{hello}'\n\
+             link.sendall(struct.pack('>II', len(hello), 0) + hello)\nlink.recv(1)\n"
+        );
+        std::fs::write(&script, text).unwrap();
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let error = gate.refused(&json!({ "binary": script }));
+        assert!(error.contains("0.0.9") && error.contains("in another way"), "{error}");
+    }
+
+    // And an elder of such a version: the heir says so and ends.
+    let (mut elder, theirs) = UnixStream::pair().unwrap();
+    elder.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut heir = Command::new(env!("CARGO_BIN_EXE_gatehouse-gateway"))
+        .args(["--inherit", "--data"])
+        .arg(folder.path().join("data"))
+        .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    assert!(hear(&mut elder)["hello"].is_object());
+    let manifest =
+        json!({ "format": 2, "version": "9.0.0", "pid": 1, "data": "/d", "serves": null, "handed": [] });
+    say(&mut elder, &json!({ "offer": manifest }));
+    let said = hear(&mut elder)["failed"].as_str().unwrap().to_owned();
+    assert!(said.contains("another language") && said.contains("form 2"), "{said}");
+    assert!(!heir.wait().unwrap().success());
+    gate.upgrade();
+}
+
+fn hear(link: &mut UnixStream) -> Value {
+    let mut numbers = [0; 8];
+    link.read_exact(&mut numbers).unwrap();
+    let length = u32::from_be_bytes(numbers[..4].try_into().unwrap());
+    let mut text = vec![0; usize::try_from(length).unwrap()];
+    link.read_exact(&mut text).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+fn say(link: &mut UnixStream, message: &Value) {
+    let text = message.to_string();
+    let length = u32::try_from(text.len()).unwrap();
+    link.write_all(&[&length.to_be_bytes()[..], &[0; 4], text.as_bytes()].concat()).unwrap();
+}
+
+#[test]
+fn one_log_of_two_processes_loses_no_line_while_it_is_rotated() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs");
+    let settings = format!(
+        "[access_log]\nfile = \"{}\"\n[log]\nrotation = \"2 KiB\"\nretention = \"1000 files\"\n",
+        logs.join("access.log").display()
+    );
+    let gate = Gate::start(&settings);
+    let mut open: Vec<TcpStream> = (0..20).map(|_| kept(gate.http)).collect();
+    let mut asked = open.len();
+    gate.upgrade();
+    for tcp in &mut open {
+        // The old process answers this one, the new one those between.
+        again(tcp);
+        for _ in 0..5 {
+            ask(gate.http).unwrap();
+        }
+        asked += 6;
+    }
+    let files = || std::fs::read_dir(&logs).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let lines = || -> Vec<String> {
+        let texts = files().into_iter().filter_map(|path| std::fs::read_to_string(path).ok());
+        texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    };
+    wait_for("every request is in the log", || (lines().len() >= asked).then_some(()));
+    let lines = lines();
+    assert_eq!(lines.len(), asked);
+    for line in &lines {
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "half a line: {line}");
+    }
+    // As many files as one writer makes of so many bytes, and one for each end that was not reached.
+    let bytes: usize = lines.iter().map(String::len).sum();
+    assert!(files().len() > 3 && files().len() <= bytes / 1_024 + 3, "{} of {bytes}", files().len());
 }
 
 #[test]

@@ -227,9 +227,9 @@ impl RotatedFile {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        if !self.path.exists() {
-            self.reopen()?;
-        }
+        // It may have been moved away, and another process may have rotated it since it was opened: the rotating file
+        // looks at what lies there when it is opened, and fails an assertion where it finds a name taken.
+        self.reopen()?;
         self.inner.rotate()?;
         self.inode = std::fs::metadata(&self.path)?.ino();
         self.bytes = 0;
