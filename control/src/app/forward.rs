@@ -167,10 +167,10 @@ async fn update_with(
     let row = applied(app, &mut change, (row, draft), &mut input).await?;
     let (mut row, wanted) = finished(input, row)?;
     let place = |row: &ForwardRow| (row.transport, row.bind, row.ports);
-    if wanted != Wanted::Kept || place(&row) != place(&old) {
-        if let Some(picked) = settle(app, &mut change, (&mut row, wanted), probed).await? {
-            return Ok(Step::Ask(picked));
-        }
+    if (wanted != Wanted::Kept || place(&row) != place(&old))
+        && let Some(picked) = settle(app, &mut change, (&mut row, wanted), probed).await?
+    {
+        return Ok(Step::Ask(picked));
     }
     let target = |row: &ForwardRow| (row.leads.clone(), row.target_port);
     if target(&row) != target(&old) {

@@ -128,9 +128,9 @@ impl State {
     /// What is not as the generation in force wants it, each forward named.
     pub(crate) fn degraded(&self) -> Vec<String> {
         let (paused, closing) = (self.paused.load(), self.closing.load());
-        let paused = paused.iter().map(|(id, why)| (id, why));
-        let all = paused.chain(closing.iter().map(|(id, why)| (id, why)));
-        all.map(|(id, why)| format!("forward {id}: {why}")).collect()
+        let line = |id: &ForwardId, why: &String| format!("forward {id}: {why}");
+        let paused = paused.iter().map(|(id, why)| line(id, why));
+        paused.chain(closing.iter().map(|(id, why)| line(id, why))).collect()
     }
 
     /// The flows of a forward.

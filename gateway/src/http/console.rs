@@ -78,8 +78,8 @@ impl<'a> Visit<'a> {
 
 /// Somebody whose handshake was answered, and what serves them from here.
 pub(super) enum Guest {
-    Bridge(Bridge),
-    Terminal(Visitor),
+    Bridge(Box<Bridge>),
+    Terminal(Box<Visitor>),
 }
 
 const fn refused(refusal: Refusal) -> Fault {
@@ -217,7 +217,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         let idle = self.idle_of(visit);
         let handshake = Duration::from_millis(self.worker.http.deadlines().rfb_ms);
         let bridge = Bridge { opening, session, permit, idle, handshake };
-        Ok(Next::Console(Box::new(Guest::Bridge(bridge))))
+        Ok(Next::Console(Guest::Bridge(Box::new(bridge))))
     }
 
     /// Answers the handshake of a terminal: a new one, or one that is open still. Whose it is shows when the page speaks;
@@ -240,7 +240,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         if !self.upgraded(scratch, offer, (endpoint, told)).await {
             return Ok(Next::Abort);
         }
-        Ok(Next::Console(Box::new(Guest::Terminal(Visitor { claims, source: browser.source, new }))))
+        Ok(Next::Console(Guest::Terminal(Box::new(Visitor { claims, source: browser.source, new }))))
     }
 
     /// Whether a terminal of this ticket is open for its page to come back to.
@@ -333,6 +333,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
                 self.worker.counters.response(done.tally.status);
                 let idle_ms = u64::try_from(self.idle_of(visit).as_millis()).unwrap_or(u64::MAX);
                 let admission = Admission {
+                    client: client.behind(self.meta.peer),
                     route: route.id,
                     pinned: pinned.clone(),
                     permit,

@@ -37,7 +37,7 @@ pub(super) enum Next {
     /// Nobody is there any more, or a response was cut short.
     Abort,
     Tunnel(Box<Tunnel>, Box<Admission>),
-    Console(Box<Guest>),
+    Console(Guest),
 }
 
 /// A downstream connection that is to be served by [`run`].
@@ -189,7 +189,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
             Next::Again => {}
             Next::Close => self.close().await,
             Next::Abort | Next::Tunnel(..) => self.link.intake.release(&self.worker.buffers),
-            Next::Console(guest) => self.serve_console(*guest).await,
+            Next::Console(guest) => self.serve_console(guest).await,
         }
     }
 
@@ -199,8 +199,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         self.link.intake.release(&self.worker.buffers);
         let Self { worker, link, permit, .. } = self;
         match guest {
-            Guest::Bridge(bridge) => bridge::run(worker, link.io, early, bridge).await,
-            Guest::Terminal(visitor) => visitor::run(worker, link.io, early, visitor).await,
+            Guest::Bridge(bridge) => bridge::run(worker, link.io, early, *bridge).await,
+            Guest::Terminal(visitor) => visitor::run(worker, link.io, early, *visitor).await,
         }
         drop(permit);
     }

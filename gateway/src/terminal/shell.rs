@@ -200,10 +200,9 @@ impl Shell {
 
 /// Types of host keys in the order in which they are asked for.
 fn host_keys(known: &[Algorithm]) -> Vec<Algorithm> {
-    let is_known = |wanted: &Algorithm| match wanted {
-        Algorithm::Rsa { .. } => known.iter().any(|one| matches!(one, Algorithm::Rsa { .. })),
-        other => known.contains(other),
-    };
+    let is_rsa = |one: &Algorithm| matches!(one, Algorithm::Rsa { .. });
+    let is_known =
+        |wanted: &Algorithm| known.contains(wanted) || (is_rsa(wanted) && known.iter().any(is_rsa));
     let mut all = HOST_KEYS.to_vec();
     // Stable: among equals the best stays first.
     all.sort_by_key(|wanted| !is_known(wanted));

@@ -230,6 +230,7 @@ async fn a_port_that_a_busy_worker_does_not_close_is_told_until_it_is_closed() {
 }
 
 #[tokio::test]
+#[expect(clippy::print_stderr, reason = "a skip says what is missing")]
 async fn a_row_as_wide_as_that_of_a_relay_opens_moves_and_closes() {
     const PORTS: u16 = 16_384;
     let wanted = u64::from(PORTS) + 2_048;
@@ -242,24 +243,17 @@ async fn a_row_as_wide_as_that_of_a_relay_opens_moves_and_closes() {
     // Addresses that nothing else uses while this runs.
     let at = |last| Some([127, 0, 0, last].into());
     let mut forward = Forward { ports, listen: at(77), ..udp(1, ports.first, (LOCAL, 20_000).into()) };
-    let (before, began) = (resident_kib(), Instant::now());
 
     assert_eq!(stage.forwards([forward.clone()]).await, Vec::<String>::new());
 
-    let (took, more) = (began.elapsed(), resident_kib().saturating_sub(before));
-    println!("{PORTS} ports open after {took:?}, with {more} KiB more");
     assert_eq!(stage.install.doors.lock().await.open_sockets(), usize::from(PORTS));
     // Another address is as many sockets more, for which there is room once the old ones are closed: told, not stuck.
     forward.listen = at(78);
     let degraded = stage.forwards([forward]).await;
     assert!(degraded[0].contains("forwards listen with 16384 of at most 16384 sockets"), "{degraded:?}");
-    let began = Instant::now();
     stage.install.doors.lock().await.retry(Instant::now() + limits::LISTENER_RETRY.1).await;
-    println!("moved after {:?}", began.elapsed());
     assert_eq!(stage.shared.degraded(), Vec::<String>::new());
-    let began = Instant::now();
     stage.forwards([]).await;
-    println!("closed after {:?}", began.elapsed());
     assert_eq!(stage.install.doors.lock().await.open_sockets(), 0);
 }
 
@@ -270,10 +264,4 @@ fn has_files(count: u64) -> bool {
     let is_less = |max: Option<u64>| max.is_some_and(|max| max < count);
     let maximum = if is_less(held.maximum) { Some(count) } else { held.maximum };
     !is_less(held.current) || setrlimit(Resource::Nofile, Rlimit { current: Some(count), maximum }).is_ok()
-}
-
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

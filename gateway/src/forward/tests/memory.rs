@@ -105,7 +105,8 @@ impl Scene {
         worker.shared.current.replace(Arc::new(Live::compile(Arc::new(snapshot)).unwrap().0));
         let socket = bind::bind(spot, 1, false).unwrap().remove(0);
         let (close, alive) = (CancellationToken::new(), TaskTracker::new().token());
-        let door = Door { spot, socket, close: close.clone(), alive, flows: Vec::new() };
+        let door =
+            Door { spot, socket, close: close.clone(), alive, flows: Vec::new(), turned: Arc::default() };
         runtime.block_on(async { serve(&worker, door) });
         Self { runtime, worker, close, _dir: dir }
     }

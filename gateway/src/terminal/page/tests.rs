@@ -84,12 +84,11 @@ fn pings_come_while_nothing_moves_and_whoever_answers_stays() {
             assert_eq!(hears(&mut browser).await, Message::Ping(Bytes::new()));
         }
         told.try_send(Bytes::from_static(b"0still")).unwrap();
-        loop {
-            match hears(&mut browser).await {
-                Message::Ping(_) => {}
-                other => break assert_eq!(other, Message::binary(&b"0still"[..])),
-            }
+        let mut heard = hears(&mut browser).await;
+        while matches!(heard, Message::Ping(_)) {
+            heard = hears(&mut browser).await;
         }
+        assert_eq!(heard, Message::binary(&b"0still"[..]));
     });
 }
 

@@ -10,7 +10,7 @@ use super::{Held, Scene};
 
 impl Scene {
     /// The same scene with the client of `boss`, who is root.
-    fn as_root(mut self) -> Self {
+    fn with_root(mut self) -> Self {
         let key = KeyPair::make("boss");
         self.up.cli(&["user", "create", "boss", "--grant", "root"]);
         self.up.cli(&["user", "key", "add", "boss", key.public_file().to_str().unwrap()]);
@@ -40,7 +40,7 @@ async fn root_forwards_to_control_and_an_operator_does_not() {
         assert!(refused.contains("administratively prohibited"), "{target}: {refused}");
     }
 
-    let scene = scene.as_root();
+    let scene = scene.with_root();
 
     client_config(scene.folder.path(), &scene.key);
     for target in ["localhost:1880", "control:1880"] {
@@ -56,7 +56,7 @@ async fn root_forwards_to_control_and_an_operator_does_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn root_reaches_a_control_that_listens_on_every_address() {
-    let scene = Scene::of(Up::start_with_admin("0.0.0.0:0")).await.as_root();
+    let scene = Scene::of(Up::start_with_admin("0.0.0.0:0")).await.with_root();
     let answer = scene.api_by("localhost:1880").await;
     assert!(answer.contains("\"openapi\""), "{answer}");
 }
