@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use config::limits;
-use russh::keys::ssh_key::Certificate;
+use russh::keys::ssh_key::{Certificate, PublicKey};
 use russh::server::{
     Auth, ChannelOpenHandle, Config, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey,
 };
@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{self, Shown, Who};
+use super::certificate::Refused;
 use super::jump::{Asked, Refusal};
 use super::rights::now_ms;
 use super::{Connection, Offers};
@@ -43,10 +44,15 @@ impl Door {
         Shown { login, peer: self.connection.peer.ip(), now_ms: now_ms() }
     }
 
-    /// A certificate's refusal is worth a line: somebody made it, and it was to work.
-    fn note(&self, login: &str, refused: &super::certificate::Refused) {
+    /// The refusal of a certificate that an authority of ours signed is worth a line: it was to work. Others anybody makes.
+    fn note(&self, login: &str, refused: &Refused) {
         let login: String = login.chars().take(limits::SSH_LOGIN_CHARS_SHOWN).collect();
-        tracing::info!(peer = %self.connection.peer, ?login, %refused, "certificate refused");
+        let peer = self.connection.peer;
+        if matches!(refused, Refused::NotAUsers | Refused::Authority) {
+            tracing::debug!(%peer, ?login, %refused, "certificate refused");
+        } else {
+            tracing::info!(%peer, ?login, %refused, "certificate refused");
+        }
     }
 
     /// Lets in who was found.
@@ -137,6 +143,11 @@ impl Handler for Door {
                 self.reject()
             }
         })
+    }
+
+    fn auth_publickey_unproved(&mut self, login: &str, key: &PublicKey, why: &'static str) {
+        self.connection.tried.key(login, key, why.to_owned());
+        self.connection.counters.auth_failure();
     }
 
     async fn auth_publickey(

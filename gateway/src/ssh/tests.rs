@@ -1,12 +1,19 @@
+use std::ops::Range;
 use std::time::Duration;
 
 use config::id::{KeyId, UserId, VmId};
 use config::name::{Namespace, NetworkName, UserName, VmName};
 use config::secret::Secret;
-use config::snapshot::{Generation, Lineage, Object, Principal, Snapshot, SshHostKey, SshKey, Value, Vm};
+use config::snapshot::{
+    Generation, Lineage, Object, Principal, Snapshot, SshHostKey, SshKey, SshUserCa, Value, Vm,
+};
+use config::sync::asking::{Answer, Ask, Question, Told};
+use config::sync::audit::AuditEvent;
+use config::sync::message::Message;
 use russh::ChannelOpenFailure;
 use russh::client;
-use russh::keys::ssh_key::LineEnding;
+use russh::keys::ssh_key::certificate::Builder;
+use russh::keys::ssh_key::{Certificate, LineEnding};
 use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -27,11 +34,12 @@ impl client::Handler for Trusting {
     }
 }
 
-/// A worker whose jump host serves `web-01` to the holder of `key`.
+/// A worker whose jump host serves `web-01` to the holder of `key`, and to whom `authority` certifies as alice.
 struct Gate {
     worker: Rc<Worker>,
     address: SocketAddr,
     key: PrivateKey,
+    authority: PrivateKey,
     _data: tempfile::TempDir,
 }
 
@@ -56,8 +64,8 @@ impl Gate {
     }
 
     async fn of(data: tempfile::TempDir, shared: Arc<Shared>) -> Self {
-        let (worker, key) = (Worker::new(shared, 0), new_key());
-        let snapshot = Arc::new(generation(&key, echo().await));
+        let (worker, key, authority) = (Worker::new(shared, 0), new_key(), new_key());
+        let snapshot = Arc::new(generation(&key, &authority, echo().await));
         worker.shared.current.replace(Arc::new(Live::compile(snapshot).unwrap().0));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -67,11 +75,21 @@ impl Gate {
                 admit(&serving, Kind::Ssh, tcp, peer);
             }
         });
-        Self { worker, address, key, _data: data }
+        Self { worker, address, key, authority, _data: data }
     }
 
     async fn log_in(&self) -> client::Handle<Trusting> {
         self.log_in_behind(b"").await
+    }
+
+    /// What the audit has to hear, which control then says it has written.
+    async fn audited(&self) -> Vec<AuditEvent> {
+        let audit = &self.worker.shared.audit;
+        let Message::Ask(Ask { number, question: Question::Audit(events) }) = audit.next().await else {
+            panic!("the audit asks nothing else")
+        };
+        assert!(audit.told(&Told { number, answer: Answer::Noted }));
+        events
     }
 
     /// Logs in on a connection on which somebody said `first` before.
@@ -89,7 +107,7 @@ fn new_key() -> PrivateKey {
     PrivateKey::random(&mut rand::rng(), Algorithm::Ed25519).unwrap()
 }
 
-fn generation(key: &PrivateKey, vm: SocketAddr) -> Snapshot {
+fn generation(key: &PrivateKey, authority: &PrivateKey, vm: SocketAddr) -> Snapshot {
     let private_pem = Secret::new(new_key().to_openssh(LineEnding::LF).unwrap().to_string());
     let values = [
         Value::SshHostKey(SshHostKey {
@@ -104,6 +122,14 @@ fn generation(key: &PrivateKey, vm: SocketAddr) -> Snapshot {
             keys: Box::new([SshKey { blob: key.public_key().to_bytes().unwrap().into() }]),
             grants: "operator:ns1".parse().unwrap(),
             ssh: Default::default(),
+        }),
+        Value::SshUserCa(SshUserCa {
+            id: KeyId::from_bytes([5; 16]),
+            name: "people".into(),
+            key: SshKey { blob: authority.public_key().to_bytes().unwrap().into() },
+            revoked_serials: Box::default(),
+            revoked_key_ids: Box::default(),
+            revoked_keys: Box::default(),
         }),
         Value::Vm(Vm {
             id: VmId::from_bytes([3; 16]),
@@ -225,6 +251,54 @@ fn who_exchanges_no_keys_or_does_not_authenticate_is_closed_at_a_deadline_of_eac
         gate.worker.shared.guard.idle().await;
         assert!(gate.worker.shared.ssh_room.is_empty());
         assert_eq!(gate.worker.shared.ssh_sources.strikes(), 1);
+    });
+}
+
+/// Alice's certificate by `authority`, good for this time in seconds since 1970.
+fn certificate(authority: &PrivateKey, key: &PrivateKey, time: Range<u64>) -> Certificate {
+    let key = key.public_key().key_data().clone();
+    let mut builder = Builder::new(vec![0; 16], key, time.start, time.end).unwrap();
+    builder.valid_principal("alice").unwrap().extension("permit-port-forwarding", "").unwrap();
+    builder.sign(authority).unwrap()
+}
+
+#[test]
+fn why_a_certificate_is_refused_is_told_to_the_audit() {
+    on_a_worker(async {
+        let gate = Gate::start().await;
+        let now = rights::now_ms() / 1_000;
+        let of = |authority, time| certificate(authority, &gate.key, time);
+        let good = of(&gate.authority, now - 60..now + 60);
+        let mut forged = good.to_bytes().unwrap();
+        // One bit of the signature.
+        *forged.last_mut().unwrap() ^= 1;
+        let forged = Certificate::from_bytes(&forged).unwrap();
+        for (certificate, why) in [
+            (
+                of(&gate.authority, now - 60..now - 1),
+                "certificate refused: the certificate is not valid at this time",
+            ),
+            (
+                of(&gate.authority, now + 60..now + 120),
+                "certificate refused: the certificate is not valid at this time",
+            ),
+            (
+                of(&new_key(), now - 60..now + 60),
+                "certificate refused: the certificate's authority is not one of ours",
+            ),
+            (forged, "the certificate's signature is wrong"),
+        ] {
+            let mut session = client::connect(Arc::default(), gate.address, Trusting).await.unwrap();
+            let key = Arc::new(gate.key.clone());
+            assert!(!session.authenticate_openssh_cert("alice", key, certificate).await.unwrap().success());
+            drop(session);
+            let events = gate.audited().await;
+            let whys: Vec<&str> = events.iter().map(|event| event.why.as_str()).collect();
+            assert_eq!(whys, [why]);
+        }
+        let mut session = client::connect(Arc::default(), gate.address, Trusting).await.unwrap();
+        let key = Arc::new(gate.key.clone());
+        assert!(session.authenticate_openssh_cert("alice", key, good).await.unwrap().success());
     });
 }
 

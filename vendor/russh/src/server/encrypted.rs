@@ -14,7 +14,6 @@
 //
 use core::str;
 use std::cell::RefCell;
-use std::time::SystemTime;
 
 use auth::*;
 use byteorder::{BigEndian, ByteOrder};
@@ -1109,24 +1108,13 @@ impl Encrypted {
                 let pubkey = match pk_or_cert {
                     PublicKeyOrCertificate::PublicKey { ref key, .. } => key.clone(),
                     PublicKeyOrCertificate::Certificate(ref cert) => {
-                        // Validate certificate expiration. The bounds are None
-                        // for OpenSSH's "always valid" sentinels (PROTOCOL.certkeys),
-                        // which skips the corresponding check.
-                        let now = SystemTime::now();
-                        if cert.valid_after_time().map(|t| now < t).unwrap_or_default()
-                            || cert
-                                .valid_before_time()
-                                .map(|t| now > t)
-                                .unwrap_or_default()
-                        {
-                            warn!("Certificate is expired or not yet valid");
-                            reject_auth_request(until, &mut self.write, auth_request).await?;
-                            return Ok(());
-                        }
-
-                        // Verify the certificate’s signature
+                        // Verify the certificate’s signature. Its dates are the handler's to
+                        // judge: it says why it refuses, and to whom.
                         if !crate::verify::verify_certificate(cert) {
-                            warn!("Certificate signature is invalid");
+                            debug!("Certificate signature is invalid");
+                            let key = PublicKey::new(cert.public_key().clone(), "");
+                            let why = "the certificate's signature is wrong";
+                            handler.auth_publickey_unproved(user, &key, why);
                             reject_auth_request(until, &mut self.write, auth_request).await?;
                             return Ok(());
                         }
@@ -1249,6 +1237,8 @@ impl Encrypted {
                             }
                         } else {
                             debug!("signature wrong");
+                            let why = "the signature is wrong, or nobody touched the security key";
+                            handler.auth_publickey_unproved(user, &pubkey, why);
                             auth_user.clear();
                             reject_auth_request(until, &mut self.write, auth_request).await?;
                         }

@@ -228,7 +228,7 @@ pub struct PublicKeyOffer<'a> {
     /// signature algorithm the certificate type maps to (for example
     /// `rsa-sha2-256` for `rsa-sha2-256-cert-v01@openssh.com`).
     pub algorithm: &'a ssh_key::Algorithm,
-    /// The certificate that `public_key` is from: in date and with a valid signature, by whomever.
+    /// The certificate that `public_key` is from: with a valid signature, by whomever and for whatever time.
     pub certificate: Option<&'a ssh_key::Certificate>,
 }
 
@@ -332,7 +332,12 @@ pub trait Handler: Sized {
         async { Ok(Auth::reject()) }
     }
 
-    /// Check authentication using an OpenSSH certificate. This method
+    /// Called when a public key is refused before anybody was asked about it: because a signature is wrong, the
+    /// certificate's or the client's own.
+    #[allow(unused_variables)]
+    fn auth_publickey_unproved(&mut self, user: &str, public_key: &ssh_key::PublicKey, why: &'static str) {}
+
+    /// Check authentication using an OpenSSH certificate, whose dates were not looked at. This method
     /// is called after the signature has been verified and key
     /// ownership has been confirmed.
     ///
