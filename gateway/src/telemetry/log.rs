@@ -128,6 +128,7 @@ fn targets(level: Level) -> Targets {
         .with_target("gatehouse_gateway", ours)
         .with_target("certs", ours)
         .with_target("config", ours)
+        .with_target("russh", of_russh(level))
 }
 
 /// What libraries may say; they never say everything, for rustls and russh would tell what is in their messages.
@@ -136,6 +137,15 @@ fn theirs(level: Level) -> LevelFilter {
         Level::Error => LevelFilter::ERROR,
         Level::Warn | Level::Info | Level::Debug => LevelFilter::WARN,
         Level::Trace => LevelFilter::DEBUG,
+    }
+}
+
+/// What russh may say. It warns of what strangers send, without saying who, and as often as they like; we say ourselves
+/// what becomes of each connection.
+fn of_russh(level: Level) -> LevelFilter {
+    match level {
+        Level::Error | Level::Warn | Level::Info => LevelFilter::OFF,
+        Level::Debug | Level::Trace => theirs(level),
     }
 }
 
@@ -179,8 +189,18 @@ mod tests {
         let targets = targets(Level::Info);
         assert!(targets.would_enable("gateway::start", &Said::INFO));
         assert!(!targets.would_enable("gateway::start", &Said::DEBUG));
-        assert!(!targets.would_enable("russh::server", &Said::INFO));
-        assert!(targets.would_enable("russh::server", &Said::WARN));
+        assert!(!targets.would_enable("rustls::conn", &Said::INFO));
+        assert!(targets.would_enable("rustls::conn", &Said::WARN));
+    }
+
+    #[test]
+    fn strangers_write_nothing_through_russh_unless_it_is_asked_for() {
+        for level in [Level::Error, Level::Warn, Level::Info] {
+            assert!(!targets(level).would_enable("russh::server::encrypted", &Said::ERROR), "{level:?}");
+        }
+        let targets = targets(Level::Debug);
+        assert!(targets.would_enable("russh::server::encrypted", &Said::WARN));
+        assert!(!targets.would_enable("russh::server::encrypted", &Said::DEBUG));
     }
 
     #[test]
