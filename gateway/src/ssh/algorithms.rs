@@ -12,9 +12,12 @@ use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, kex, mac};
 
 use super::host_keys::HostKeys;
 
-/// How clients introduce themselves that have AES-GCM and would choose ChaCha20 or CTR if they could, at half as much
-/// again of our time.
-const KNOWS_GCM: [&[u8]; 2] = [b"SSH-2.0-OpenSSH_", b"SSH-2.0-PuTTY_"];
+/// How OpenSSH introduces itself: it has AES-GCM and would choose ChaCha20 if it could, at half as much again of our time.
+const OPENSSH: &[u8] = b"SSH-2.0-OpenSSH_";
+/// How PuTTY introduces itself, which would choose CTR.
+const PUTTY: &[u8] = b"SSH-2.0-PuTTY_Release_";
+/// The first of PuTTY that has AES-GCM.
+const PUTTY_WITH_GCM: (u32, u32) = (0, 78);
 
 const GCM: &[cipher::Name] = &[cipher::AES_256_GCM, cipher::AES_128_GCM];
 /// dbclient 2022.83 and its like have no GCM.
@@ -68,7 +71,7 @@ impl Offers {
 
     /// How we go on with a client that introduced itself so.
     pub(super) fn to(&self, identification: &[u8]) -> Arc<Config> {
-        Arc::clone(if KNOWS_GCM.iter().any(|known| identification.starts_with(known)) {
+        Arc::clone(if knows_gcm(identification) {
             &self.gcm
         } else if identification.starts_with(DROPBEAR) {
             &self.dropbear
@@ -76,6 +79,23 @@ impl Offers {
             &self.any
         })
     }
+}
+
+/// Whether a client that introduced itself so has AES-GCM for sure.
+fn knows_gcm(identification: &[u8]) -> bool {
+    let putty = identification.strip_prefix(PUTTY).and_then(version);
+    identification.starts_with(OPENSSH) || putty.is_some_and(|version| version >= PUTTY_WITH_GCM)
+}
+
+/// The two numbers that a version begins with.
+fn version(text: &[u8]) -> Option<(u32, u32)> {
+    let mut parts = text.splitn(2, |byte| *byte == b'.');
+    let mut number = || {
+        let part = parts.next()?;
+        let end = part.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(part.len());
+        std::str::from_utf8(part.get(..end)?).ok()?.parse().ok()
+    };
+    Some((number()?, number()?))
 }
 
 fn config(keys: &HostKeys, ciphers: &'static [cipher::Name], macs: &'static [mac::Name]) -> Config {
@@ -141,10 +161,22 @@ mod tests {
             &b"SSH-2.0-OpenSSH_9.2p1 Debian-2"[..],
             b"SSH-2.0-OpenSSH_for_Windows_8.1",
             b"SSH-2.0-PuTTY_Release_0.78",
+            b"SSH-2.0-PuTTY_Release_0.83-rc1",
+            b"SSH-2.0-PuTTY_Release_1.0",
         ] {
             assert_eq!(&*offers.to(known).preferred.cipher, GCM);
         }
-        for other in [&b"SSH-2.0-dropbear_2022.83"[..], b"SSH-2.0-paramiko_2.12.0", b"SSH-2.0-Open", b""] {
+        for other in [
+            &b"SSH-2.0-dropbear_2022.83"[..],
+            b"SSH-2.0-paramiko_2.12.0",
+            b"SSH-2.0-PuTTY_Release_0.77",
+            b"SSH-2.0-PuTTY_Release_0.7",
+            b"SSH-2.0-PuTTY_Release_0.",
+            b"SSH-2.0-PuTTY_Release_99999999999.0",
+            b"SSH-2.0-PuTTY_Snapshot_2021_01_01.abcdef",
+            b"SSH-2.0-Open",
+            b"",
+        ] {
             assert_eq!(&*offers.to(other).preferred.cipher, GCM_AND_CTR);
         }
     }
