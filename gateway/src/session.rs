@@ -382,6 +382,10 @@ impl Entry {
             started_ms: self.started_ms(),
             bytes_up: self.counts.up(),
             bytes_down: self.counts.down(),
+            target: self.told.get().and_then(|told| match &told.on {
+                On::Jump { target, .. } => Some(target.clone()),
+                On::Console(_) | On::Ssh { .. } | On::Audit | On::Other => None,
+            }),
         }
     }
 

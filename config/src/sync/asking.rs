@@ -161,6 +161,8 @@ pub struct SessionSeen {
     pub bytes_up: u64,
     /// Bytes towards the user so far.
     pub bytes_down: u64,
+    /// Where a jump goes, as it was typed, with the port; `None` from a gateway that does not say.
+    pub target: Option<String>,
 }
 
 /// Where a session comes from, for people: `IP:port`, or the address alone where the port is not known.

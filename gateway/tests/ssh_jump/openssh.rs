@@ -153,6 +153,8 @@ fn a_jump_ends_with_the_connection_that_carried_it() {
     let mut client = alice.start(&["-W", "web-01:22"], &[]);
     gate.wait_for_sessions(1);
     assert_eq!(gate.shared.sessions.list()[0].principal, Some(ALICE.to_string()));
+    let typed = || gate.shared.sessions.page(None, 1).0.first().and_then(|session| session.target.clone());
+    wait_for(|| typed().as_deref() == Some("web-01:22"));
 
     client.kill().unwrap();
     client.wait().unwrap();

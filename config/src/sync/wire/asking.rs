@@ -172,6 +172,8 @@ struct WireSession {
     bytes_up: u64,
     #[prost(uint64, tag = "13")]
     bytes_down: u64,
+    #[prost(string, optional, tag = "14")]
+    target: Option<String>,
 }
 
 pub(super) fn encode_ask(ask: &Ask) -> WireAsk {
@@ -325,6 +327,7 @@ fn encode_session(seen: &SessionSeen) -> WireSession {
         started_ms: seen.started_ms,
         bytes_up: seen.bytes_up,
         bytes_down: seen.bytes_down,
+        target: seen.target.clone(),
     }
 }
 
@@ -342,6 +345,7 @@ fn decode_session(wire: WireSession) -> Result<SessionSeen, String> {
         started_ms: wire.started_ms,
         bytes_up: wire.bytes_up,
         bytes_down: wire.bytes_down,
+        target: wire.target.map(short).transpose()?,
     })
 }
 
@@ -370,6 +374,7 @@ mod tests {
             started_ms: 6,
             bytes_up: 7,
             bytes_down: u64::MAX,
+            target: (number == 1).then(|| "web-01:22".to_owned()),
         }
     }
 
@@ -455,9 +460,14 @@ mod tests {
 
     #[test]
     fn a_text_beyond_its_bound_is_refused() {
-        let long = SessionSeen { kind: "x".repeat(limits::AUDIT_TEXT_BYTES_MAX + 1), ..seen(1) };
-        let answer = Answer::Sessions { items: vec![long], more: false };
-        let message = Message::Told(Told { number: 1, answer });
-        assert!(Message::decode(&message.encode()).is_err());
+        let long = "x".repeat(limits::AUDIT_TEXT_BYTES_MAX + 1);
+        for long in [
+            SessionSeen { kind: long.clone(), ..seen(1) },
+            SessionSeen { target: Some(long.clone()), ..seen(1) },
+        ] {
+            let answer = Answer::Sessions { items: vec![long], more: false };
+            let message = Message::Told(Told { number: 1, answer });
+            assert!(Message::decode(&message.encode()).is_err());
+        }
     }
 }

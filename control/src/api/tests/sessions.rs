@@ -85,6 +85,7 @@ fn seen(number: u8, vm: &Value) -> SessionSeen {
         started_ms: 1_767_225_600_000,
         bytes_up: 10,
         bytes_down: 20,
+        target: None,
     }
 }
 
@@ -131,6 +132,30 @@ async fn sessions_of_all_gateways_are_one_list_in_pages_and_one_that_is_away_is_
     assert_eq!((ids(&of_one), &of_one["away"]), ([2, 4, 6].map(id).to_vec(), &json!([])));
     assert!(ids(&fixture.get(LOCAL, &format!("{SESSIONS}?kind=ssh")).await.json()).is_empty());
     fixture.get(LOCAL, &format!("{SESSIONS}?from=x")).await.expect(400);
+}
+
+#[tokio::test]
+async fn a_jump_shows_where_it_goes_and_an_old_gateway_what_it_knows() {
+    let fixture = Fixture::new().await;
+    let vm = fixture.vm("web01", "ns1", "10.0.0.5").await;
+    let jump = |number, vm: &Value, target: Option<&str>| SessionSeen {
+        kind: "jump".into(),
+        target: target.map(str::to_owned),
+        ..seen(number, vm)
+    };
+    let open = vec![
+        jump(1, &vm, Some("10.0.0.5:5432")),
+        jump(2, &Value::Null, Some("localhost:1880")),
+        jump(3, &Value::Null, Some("2001:db8::1:22")),
+        jump(4, &vm, None),
+        jump(5, &Value::Null, None),
+    ];
+    let _gateway = gateway(&fixture, 1, "gw1", open).await;
+
+    let all = fixture.get(LOCAL, SESSIONS).await.expect(200).json();
+
+    let to: Vec<_> = all["items"].as_array().unwrap().iter().map(|item| &item["to"]).collect();
+    assert_eq!(to, ["web01.ns1:5432", "localhost:1880", "2001:db8::1:22", "web01.ns1", "-"]);
 }
 
 #[tokio::test]

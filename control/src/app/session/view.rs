@@ -117,12 +117,15 @@ impl Names {
         let route = seen.route.and_then(|id| self.route(id));
         let transport = forward.as_ref().map(|(_, _, transport)| *transport);
         let vm_name = vm.as_ref().map(|(name, _)| name.clone());
+        // By the port that was asked for: a grant names ports.
+        let port = seen.target.as_deref().and_then(|target| target.rsplit_once(':')).map(|(_, port)| port);
         let to = match (&console, &forward, &route, &vm_name) {
             (Some((kind, _)), _, _, Some(vm)) => format!("{kind} of {vm}"),
             (_, Some((text, _, _)), _, _) => text.clone(),
             (_, _, Some((text, _)), _) => text.clone(),
-            (_, _, _, Some(vm)) => vm.clone(),
-            (_, None, None, None) => "-".to_owned(),
+            (_, _, _, Some(vm)) => port.map_or_else(|| vm.clone(), |port| format!("{vm}:{port}")),
+            // A literal address, control, or what is gone by now.
+            (_, None, None, None) => seen.target.clone().unwrap_or_else(|| "-".to_owned()),
         };
         let namespace = console
             .map(|(_, namespace)| namespace)
