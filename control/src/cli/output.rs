@@ -71,6 +71,22 @@ impl Printer {
         }
     }
 
+    /// Prints one field of each object as it is, a line each; whole objects where a program reads the output.
+    pub fn lines(&self, items: &[Value], field: &str) {
+        match self.form {
+            Form::Table => items.iter().for_each(|item| self.line(item, field)),
+            Form::Json | Form::Yaml => self.structured(&Value::Array(items.to_vec())),
+        }
+    }
+
+    /// [`Printer::lines`] of one object.
+    pub fn line(&self, item: &Value, field: &str) {
+        match self.form {
+            Form::Table => self.text(item.get(field).and_then(Value::as_str).unwrap_or_default()),
+            Form::Json | Form::Yaml => self.structured(item),
+        }
+    }
+
     /// Prints text as it is, followed by a line's end.
     pub fn text(&self, text: &str) {
         out(&format!("{}\n", text.trim_end_matches('\n')));

@@ -19,7 +19,7 @@ const CA_COLUMNS: &[Column] =
 const KEY_COLUMNS: &[Column] =
     &[("STAGE", "stage"), ("FINGERPRINT", "fingerprint"), ("MADE", "created_at"), ("ID", "id")];
 const GRANT_COLUMNS: &[Column] = &[
-    ("VM", "vm"),
+    ("VM", "vm_name"),
     ("NAMESPACE", "namespace"),
     ("PORTS", "ports"),
     ("UNTIL", "until"),
@@ -77,40 +77,51 @@ pub(super) async fn host_key(
             printer.done(&done, &format!("certified: {sentence}"));
         }
         SshHostKeyCommand::KnownHosts(gate) => {
-            let keys = shown(client).await?;
-            let hosts = patterns(&keys, &gate)?;
-            for key in items(&keys) {
-                printer.text(&format!("{hosts} {}", text(key, "key")));
-            }
+            printer.lines(&known_hosts(&shown(client).await?, &gate)?, "line");
         }
-        SshHostKeyCommand::Sshfp(gate) => {
-            let keys = shown(client).await?;
-            for host in names(&keys, &gate)? {
-                if host.parse::<std::net::IpAddr>().is_ok() {
-                    continue;
-                }
-                for key in items(&keys) {
-                    printer.text(&format!("{}. IN SSHFP {}", host.trim_end_matches('.'), text(key, "sshfp")));
-                }
-            }
-        }
+        SshHostKeyCommand::Sshfp(gate) => printer.lines(&records(&shown(client).await?, &gate)?, "line"),
         SshHostKeyCommand::CertAuthority(gate) => {
-            let keys = shown(client).await?;
-            let certified =
-                keys.get("names").and_then(Value::as_array).is_some_and(|names| !names.is_empty());
-            if !certified {
-                let wanted = "no name of the gate is certified yet, so the line would help nobody; say gatehouse ssh-host-key certify NAME… first";
-                return Err(Failure::failed(wanted));
-            }
-            printer.text(&format!(
-                "@cert-authority {} {}",
-                patterns(&keys, &gate)?,
-                text(&keys, "host_authority")
-            ));
+            printer.line(&cert_authority(&shown(client).await?, &gate)?, "line");
         }
-        SshHostKeyCommand::UserCa => printer.text(text(&shown(client).await?, "user_authority")),
+        SshHostKeyCommand::UserCa => {
+            printer.line(&json!({ "key": text(&shown(client).await?, "user_authority") }), "key");
+        }
     }
     Ok(())
+}
+
+/// A line of known_hosts for each key.
+fn known_hosts(keys: &Value, gate: &GateName) -> Result<Vec<Value>, Failure> {
+    let hosts = patterns(keys, gate)?;
+    let line = |item: &Value| {
+        let key = text(item, "key");
+        json!({ "hosts": hosts, "key": key, "stage": text(item, "stage"), "line": format!("{hosts} {key}") })
+    };
+    Ok(items(keys).iter().map(line).collect())
+}
+
+/// A record of DNS for each name and key; an address has none.
+fn records(keys: &Value, gate: &GateName) -> Result<Vec<Value>, Failure> {
+    let mut records = Vec::new();
+    for host in names(keys, gate)?.iter().filter(|host| host.parse::<std::net::IpAddr>().is_err()) {
+        let host = format!("{}.", host.trim_end_matches('.'));
+        records.extend(items(keys).iter().map(|item| {
+            let (data, stage) = (text(item, "sshfp"), text(item, "stage"));
+            json!({ "name": host, "data": data, "stage": stage, "line": format!("{host} IN SSHFP {data}") })
+        }));
+    }
+    Ok(records)
+}
+
+/// The line of known_hosts by which all keys are believed that the gate's authority signs.
+fn cert_authority(keys: &Value, gate: &GateName) -> Result<Value, Failure> {
+    let certified = keys.get("names").and_then(Value::as_array).is_some_and(|names| !names.is_empty());
+    if !certified {
+        let wanted = "no name of the gate is certified yet, so the line would help nobody; say gatehouse ssh-host-key certify NAME… first";
+        return Err(Failure::failed(wanted));
+    }
+    let (hosts, key) = (patterns(keys, gate)?, text(keys, "host_authority"));
+    Ok(json!({ "hosts": hosts, "key": key, "line": format!("@cert-authority {hosts} {key}") }))
 }
 
 async fn shown(client: &Client) -> Result<Value, Failure> {
@@ -193,7 +204,9 @@ pub(super) async fn config(client: &Client, printer: &Printer, args: &SshConfigA
     let gate = GateName { host: args.host.iter().cloned().collect(), port: args.port };
     let hosts = names(&shown(client).await?, &gate)?;
     let host = hosts.first().map(String::as_str).unwrap_or_default();
-    printer.text(&stanza(args, host, &client.list(VMS, &[]).await?));
+    let text = stanza(args, host, &client.list(VMS, &[]).await?);
+    let SshConfigArgs { port, user, alias, .. } = args;
+    printer.line(&json!({ "host": host, "port": port, "user": user, "alias": alias, "text": text }), "text");
     Ok(())
 }
 
@@ -237,6 +250,31 @@ mod tests {
         assert_eq!(at(22), "gate.example,192.0.2.1");
         let nobody = patterns(&json!({ "names": [] }), &GateName { host: Vec::new(), port: 22 });
         assert!(nobody.unwrap_err().to_string().contains("--host"));
+    }
+
+    #[test]
+    fn each_key_is_a_line_and_an_address_has_no_record() {
+        let keys = json!({
+            "names": ["gate.example", "192.0.2.1"],
+            "items": [
+                { "stage": "current", "key": "ssh-ed25519 AAAA", "sshfp": "4 2 ab" },
+                { "stage": "next", "key": "ssh-ed25519 BBBB", "sshfp": "4 2 cd" },
+            ],
+            "host_authority": "ssh-ed25519 CCCC",
+        });
+        let gate = GateName { host: Vec::new(), port: 22 };
+        let lines =
+            |items: Vec<Value>| items.iter().map(|item| text(item, "line").to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            lines(known_hosts(&keys, &gate).unwrap()),
+            ["gate.example,192.0.2.1 ssh-ed25519 AAAA", "gate.example,192.0.2.1 ssh-ed25519 BBBB"]
+        );
+        assert_eq!(
+            lines(records(&keys, &gate).unwrap()),
+            ["gate.example. IN SSHFP 4 2 ab", "gate.example. IN SSHFP 4 2 cd"]
+        );
+        let line = cert_authority(&keys, &gate).unwrap();
+        assert_eq!(text(&line, "line"), "@cert-authority gate.example,192.0.2.1 ssh-ed25519 CCCC");
     }
 
     #[test]

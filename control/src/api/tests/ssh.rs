@@ -229,7 +229,7 @@ async fn a_grant_names_machines_ports_and_an_end_and_goes_with_its_machine() {
     fixture.post(token(&guest), path, json!({ "vm": vm })).await.expect(403);
     let body = json!({ "vm": vm, "ports": "8000-8010, 22", "until": "2030-01-31T18:00:00Z" });
     let made = fixture.post(LOCAL, path, body.clone()).await.expect(201).json();
-    assert_eq!(made["ports"], "22,8000-8010");
+    assert_eq!((&made["ports"], &made["vm_name"]), (&json!("22,8000-8010"), &json!("web01.ns1")));
     fixture.post(LOCAL, path, body).await.expect(409);
     let tenant = json!({ "namespace": "ns1" });
     let second = fixture.post(LOCAL, path, tenant).await.expect(201).json();

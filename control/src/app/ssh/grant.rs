@@ -13,7 +13,7 @@ use crate::app::page::time;
 use crate::app::{App, Caller, Error, user};
 use crate::auth::rbac::{Action, Resource};
 use crate::store::ssh_grant::{SshGrantRow, ports_text};
-use crate::store::{self, Stamp};
+use crate::store::{self, Conn, Stamp};
 
 /// A right to reach ports of machines by SSH.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -22,8 +22,10 @@ pub struct SshGrantView {
     pub id: String,
     /// Whose it is.
     pub user: String,
-    /// The machine; absent where it is a namespace's machines.
+    /// The machine's id; absent where it is a namespace's machines.
     pub vm: Option<String>,
+    /// The machine as `NAME.NAMESPACE`.
+    pub vm_name: Option<String>,
     /// The namespace; absent where it is one machine.
     pub namespace: Option<String>,
     /// `22,8000-8010`; 22 stands for the port of a machine's own sshd too.
@@ -43,15 +45,20 @@ pub struct SshGrantView {
 /// Members that may be set.
 pub const KNOWN: &[&str] = &["vm", "namespace", "ports", "until", "note"];
 
-fn view(row: &SshGrantRow, now: i64) -> SshGrantView {
+async fn view(conn: &mut Conn, row: &SshGrantRow, now: i64) -> Result<SshGrantView, Error> {
     let (vm, namespace) = match &row.scope {
-        SshScope::Vm(vm) => (Some(vm.to_string()), None),
+        SshScope::Vm(vm) => (Some(*vm), None),
         SshScope::Namespace(namespace) => (None, Some(namespace.to_string())),
     };
-    SshGrantView {
+    let named = match vm {
+        Some(vm) => store::vm::by_id(conn, vm).await?,
+        None => None,
+    };
+    Ok(SshGrantView {
         id: row.id.to_string(),
         user: row.user.to_string(),
-        vm,
+        vm: vm.map(|vm| vm.to_string()),
+        vm_name: named.map(|vm| format!("{}.{}", vm.name, vm.namespace)),
         namespace,
         ports: ports_text(&row.ports),
         until: row.until.map(time),
@@ -59,7 +66,7 @@ fn view(row: &SshGrantRow, now: i64) -> SshGrantView {
         note: row.note.clone(),
         revision: row.stamp.revision,
         created_at: time(row.stamp.created_at),
-    }
+    })
 }
 
 fn ports(text: &str) -> Result<Vec<Ports>, String> {
@@ -140,7 +147,8 @@ pub async fn create(app: &App, caller: &Caller, user: &str, members: Members) ->
     }
     store::ssh_grant::insert(change.conn(), &row).await?;
     user::publish(&mut change, &user).await?;
-    let view = view(&row, change.now());
+    let now = change.now();
+    let view = view(change.conn(), &row, now).await?;
     change.audit(note_of("create", &row), None, Some(&view)).await?;
     change.commit().await?;
     Ok(view)
@@ -152,7 +160,11 @@ pub async fn list(app: &App, caller: &Caller, user: &str) -> Result<Vec<SshGrant
     let mut conn = app.db.read().await?;
     let user = user::found(&mut conn, caller, user).await?;
     let now = app.clock.now();
-    Ok(store::ssh_grant::of_user(&mut conn, user.id).await?.iter().map(|row| view(row, now)).collect())
+    let mut items = Vec::new();
+    for row in store::ssh_grant::of_user(&mut conn, user.id).await? {
+        items.push(view(&mut conn, &row, now).await?);
+    }
+    Ok(items)
 }
 
 /// Takes a right away; sessions that need it are cut.
@@ -168,7 +180,8 @@ pub async fn delete(app: &App, caller: &Caller, user: &str, id: &str) -> Result<
     let now = change.now();
     store::ssh_grant::delete(change.conn(), row.id, now).await?;
     user::publish(&mut change, &user).await?;
-    change.audit(note_of("delete", &row), Some(&view(&row, now)), None).await?;
+    let before = view(change.conn(), &row, now).await?;
+    change.audit(note_of("delete", &row), Some(&before), None).await?;
     change.commit().await.map(drop)
 }
 
