@@ -101,7 +101,7 @@ impl Sshd {
             &config,
             format!(
                 "ListenAddress {address}\n{host_key_lines}AuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\n\
-                 PermitRootLogin prohibit-password\nPasswordAuthentication no\nSubsystem sftp internal-sftp\n{extra}",
+                 PermitRootLogin prohibit-password\nPasswordAuthentication no\nSubsystem sftp internal-sftp\nAcceptEnv LANG LC_*\n{extra}",
                 keys.display(),
             ),
         )

@@ -118,8 +118,10 @@ where
 async fn ask(mut channel: Channel<Msg>, name: &str, size: Size) -> Result<Channel<Msg>, ShellError> {
     channel.request_pty(true, "xterm-256color", size.columns, size.rows, 0, 0, &[]).await?;
     answered(&mut channel, name).await?;
-    // A server that takes no environment is none the worse: nothing waits for its answer.
+    // A server that takes no environment is none the worse: nothing waits for its answer. The page speaks UTF-8 and
+    // nothing else; a machine that sets a locale of its own sets it after this.
     channel.set_env(false, "COLORTERM", "truecolor").await?;
+    channel.set_env(false, "LANG", "C.UTF-8").await?;
     channel.request_shell(true).await?;
     answered(&mut channel, name).await?;
     Ok(channel)
