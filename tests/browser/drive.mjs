@@ -29,6 +29,15 @@ const steps = {
         await page.waitForFunction((wanted) => document.body.dataset.state === wanted, state);
         return { words: await page.textContent('#words'), detail: await page.textContent('#detail') };
     },
+    /** Waits until the page is no longer connecting. */
+    async settled() {
+        await page.waitForFunction(() => ['connected', 'closed'].includes(document.body.dataset.state));
+        return {
+            state: await page.evaluate(() => document.body.dataset.state),
+            words: await page.textContent('#words'), detail: await page.textContent('#detail'),
+        };
+    },
+    async reload() { await page.reload(); return {}; },
     /** Waits until the element's text has `contains`, and gives all of it. */
     async text({ of, contains = '' }) {
         await page.waitForFunction(

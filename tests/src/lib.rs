@@ -17,6 +17,7 @@ pub mod api;
 pub mod binaries;
 pub mod canary;
 pub mod client;
+pub mod cut;
 pub mod firehose;
 pub mod frames;
 pub mod origin;

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What both pages do: find the ticket, ask what it opens, say what happens, and try again while that makes sense.
 
-/** Waits between attempts, in milliseconds; after the last the person decides. */
-const ATTEMPTS = [300, 1000, 2000, 4000];
+/** Waits between attempts, in milliseconds; the last one over and over for as long as the gate waits. */
+const WAITS = [300, 1000, 2000, 4000, 5000];
+/** Attempts to reach a machine that was there before; after the last the person decides. */
+const ATTEMPTS_MAX = 4;
+/** Longest wait for an answer, and for a connection, in milliseconds: a network that was cut says nothing. */
+const ANSWER_MS = 8000;
 
 const byId = (id) => document.getElementById(id);
 
@@ -32,7 +36,8 @@ export function socketAddress(there) {
 /** What the ticket opens: `{ facts }`, `{ refused }` in words, or `{}` where nobody answers. */
 export async function ask(there) {
     try {
-        const answer = await fetch(there, { headers: { Accept: 'application/json' }, cache: 'no-store' });
+        const signal = AbortSignal.timeout(ANSWER_MS);
+        const answer = await fetch(there, { headers: { Accept: 'application/json' }, cache: 'no-store', signal });
         const told = await answer.json();
         return answer.ok ? { facts: told } : { refused: told.refused ?? `The gate answered ${answer.status}.` };
     } catch {
@@ -48,11 +53,14 @@ const WORDS = {
     1008: 'The console was ended.',
     1009: 'A message was too large for this console.',
     1011: 'The console failed.',
+    1013: 'The gate is busy.',
+    4000: 'The console was not opened.',
+    4001: 'The machine closed the connection.',
 };
 
-/** The end of a WebSocket in words. */
-export function inWords(event) {
-    const reason = event.reason.trim();
+/** The end of a WebSocket in words; `told` is a reason for which the closing frame had no room. */
+export function inWords(event, told) {
+    const reason = (told ?? event.reason).trim();
     if (reason === '') {
         return WORDS[event.code] ?? 'The console was closed.';
     }
@@ -60,24 +68,35 @@ export function inWords(event) {
     return /[.!?]$/.test(sentence) ? sentence : `${sentence}.`;
 }
 
-/** Ends after which the same ticket may still work: the network's, the gate's restart, a machine that was away. */
-const isPassing = (code) => code === 1001 || code === 1006 || code === 1011 || code === 1012 || code === 1013;
+/** Ends after which the same ticket may still work: the network's and the gate's restart, … */
+const isNetworks = (code) => code === 1001 || code === 1006 || code === 1012 || code === 1013;
+/** … and a machine that is away. */
+const isMachines = (code) => code === 1011;
+/** Ends after which the ticket opens nothing any more. */
+const isFinal = (code) => code >= 4000;
 
 /**
- * One console on the page. `open(url, facts)` begins a connection and returns `{ socket, stop }`.
- * The page is told by `onState(state)`: connecting, connected, closed.
+ * One console on the page. `open(url, facts)` begins a connection and returns `{ socket, stop }`; the gate waits
+ * `patience` milliseconds for a page that was lost. The page is told by `onState(state)`: connecting, connected, closed.
  */
 export class Session {
-    constructor({ plain, open, onState }) {
+    constructor({ plain, open, patience, onState }) {
         this.there = address(plain);
         this.open = open;
+        this.patience = patience;
         this.onState = onState ?? (() => {});
-        this.attempt = 0;
+        this.restart();
         this.wasOpen = false;
         this.current = null;
-        byId('again').addEventListener('click', () => { this.attempt = 0; this.begin(); });
+        byId('again').addEventListener('click', () => { this.restart(); this.begin(); });
         byId('leave').addEventListener('click', () => this.leave());
         addEventListener('online', () => { if (this.timer !== undefined) { this.begin(); } });
+    }
+
+    /** Counts attempts anew. */
+    restart() {
+        this.attempt = 0;
+        this.lost_at = undefined;
     }
 
     async begin() {
@@ -85,11 +104,12 @@ export class Session {
         this.timer = undefined;
         this.has_left = false;
         this.failure = undefined;
+        this.reason = undefined;
         this.show('connecting', this.wasOpen ? 'Connecting again…' : 'Connecting…');
         const { facts, refused } = await ask(this.there);
         if (this.has_left) { return; }
         if (refused !== undefined) { return this.end(refused, '', false); }
-        if (facts === undefined) { return this.retry('The gate does not answer.', '', true); }
+        if (facts === undefined) { return this.retry('The gate does not answer.', ''); }
         this.facts = facts;
         this.name = facts.vm;
         byId('name').textContent = facts.vm;
@@ -97,6 +117,7 @@ export class Session {
         byId('view-only').hidden = !facts.view_only;
         const current = this.open(socketAddress(this.there), facts);
         this.current = current;
+        setTimeout(() => { if (current.socket.readyState === WebSocket.CONNECTING) { current.socket.close(); } }, ANSWER_MS);
         current.socket.addEventListener('close', (event) => {
             if (this.current === current) { this.closed(event); }
         });
@@ -105,7 +126,7 @@ export class Session {
     /** The console shows something. */
     connected() {
         this.wasOpen = true;
-        this.attempt = 0;
+        this.restart();
         this.show('connected', 'Connected');
     }
 
@@ -128,24 +149,34 @@ export class Session {
         const current = this.current;
         this.current = null;
         current.stop();
-        const words = this.failure ?? inWords(event);
-        const may = this.failure === undefined && isPassing(event.code);
+        const words = this.failure ?? inWords(event, this.reason);
+        const has_failed = this.failure !== undefined;
         this.failure = undefined;
-        if (may) { return this.retry(words, `Code ${event.code}`, this.wasOpen || event.code === 1006); }
-        this.end(words, `Code ${event.code}`, true);
+        const detail = `Code ${event.code}`;
+        if (!has_failed && isNetworks(event.code)) { return this.retry(words, detail); }
+        const may = !has_failed && isMachines(event.code) && this.wasOpen && this.attempt < ATTEMPTS_MAX;
+        if (may) { return this.retry(words, detail); }
+        this.end(words, detail, !isFinal(event.code));
     }
 
-    retry(words, detail, is_automatic) {
-        const wait = ATTEMPTS[this.attempt];
-        if (!is_automatic || wait === undefined) { return this.end(words, detail, true); }
+    /** Tries again in a while, for as long as the gate waits, and lets the person do it at once. */
+    retry(words, detail) {
+        const wait = WAITS[Math.min(this.attempt, WAITS.length - 1)];
+        this.lost_at ??= Date.now();
+        const left = this.lost_at + this.patience - Date.now();
+        if (left < wait) { return this.end(words, detail, true); }
         this.attempt += 1;
-        this.show('connecting', `${words} Connecting again…`);
+        this.show('connecting', `${words} Connecting again…`,
+            `Attempt ${this.attempt}. It is kept for you for ${Math.round(left / 1000)} s more.`);
+        byId('again').textContent = 'Connect now';
+        byId('again').hidden = false;
         this.timer = setTimeout(() => this.begin(), wait);
     }
 
     /** `may_again` is whether the button makes sense; the gate says so again if it does not. */
     end(words, detail, may_again) {
         this.show('closed', words, detail);
+        byId('again').textContent = 'Connect again';
         byId('again').hidden = !may_again;
         if (may_again) { byId('again').focus(); }
     }

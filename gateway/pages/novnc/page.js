@@ -120,6 +120,8 @@ byId('clipboard-type').addEventListener('click', () => {
 });
 fullscreen('fullscreen', document.documentElement);
 
-const session = new Session({ plain: 'websockify', open });
+/** How long the gate takes the same ticket again, in milliseconds. */
+const PATIENCE_MS = 30_000;
+const session = new Session({ plain: 'websockify', open, patience: PATIENCE_MS });
 toggle('scale', given.get('resize') !== 'off', scaled);
 session.begin();

@@ -11,7 +11,7 @@ const decoder = new TextDecoder();
 
 /** Commands; the first byte of each message. */
 const INPUT = 0x30, RESIZE = 0x31, PAUSE = 0x32, RESUME = 0x33;
-const OUTPUT = 0x30, TITLE = 0x31, PREFERENCES = 0x32, REPLAY = 0x33;
+const OUTPUT = 0x30, TITLE = 0x31, PREFERENCES = 0x32, REPLAY = 0x33, REASON = 0x34;
 
 /** Bytes that wait to be drawn when the other end is asked to pause, and when to go on. */
 const WAITING_HIGH = 512 * 1024, WAITING_LOW = 128 * 1024;
@@ -21,6 +21,8 @@ const INPUT_MAX = 16 * 1024;
 const KEEP_ALIVE_MS = 25_000;
 /** A resize is told when dragging has paused, in milliseconds. */
 const RESIZE_MS = 60;
+/** How long the gate keeps a terminal for a page that was lost, in milliseconds. */
+const PATIENCE_MS = 60_000;
 const FONT_MIN = 8, FONT_MAX = 32;
 
 const terminal = new Terminal({
@@ -39,7 +41,9 @@ let socket = null;
 let last_sent = 0;
 let waiting = 0;
 let is_paused = false;
-/** Messages of replay that are not drawn yet. What they ask of the terminal was asked of another page. */
+/** Whether there is a shell at the other end. */
+let has_begun = false;
+/** Messages of before that are not drawn yet. What they ask of the terminal was asked of another page. */
 let replaying = 0;
 
 const isOpen = () => socket !== null && socket.readyState === WebSocket.OPEN;
@@ -70,7 +74,7 @@ function send(command, bytes) {
 }
 
 function input(bytes) {
-    if (replaying > 0) { return; }
+    if (!has_begun || replaying > 0) { return; }
     for (let at = 0; at < bytes.length; at += INPUT_MAX) {
         send(INPUT, bytes.subarray(at, at + INPUT_MAX));
     }
@@ -78,6 +82,16 @@ function input(bytes) {
 
 function resized() {
     send(RESIZE, encoder.encode(JSON.stringify({ columns: terminal.cols, rows: terminal.rows })));
+}
+
+/** The first word of a shell: what comes now is a new one, or all of the old one that is still known. */
+function begins() {
+    if (has_begun) { return; }
+    has_begun = true;
+    // A reset that waits its turn: what the page before could not draw is drawn first, and answered to nobody.
+    replay(Uint8Array.of(0x1b, 0x63));
+    session.connected();
+    terminal.focus();
 }
 
 /** Draws, and asks the other end to wait when drawing is behind. */
@@ -120,10 +134,12 @@ function received(event) {
     if (typeof event.data === 'string' || event.data.byteLength === 0) { return; }
     const bytes = new Uint8Array(event.data);
     const rest = bytes.subarray(1);
+    if (bytes[0] === OUTPUT || bytes[0] === TITLE || bytes[0] === REPLAY) { begins(); }
     switch (bytes[0]) {
         case OUTPUT: return output(rest);
         case REPLAY: return replay(rest);
         case TITLE: document.title = `${decoder.decode(rest)} · ${session.name}`.slice(0, 200); return;
+        case REASON: session.reason = decoder.decode(rest); return;
         case PREFERENCES: return prefer(decoder.decode(rest));
         default:
     }
@@ -135,15 +151,11 @@ function open(url) {
     socket = fresh;
     fresh.addEventListener('open', () => {
         if (socket !== fresh) { return; }
-        // What comes now is a new session, or all of the old one that is still known.
-        terminal.reset();
-        [waiting, is_paused, replaying] = [0, false, 0];
+        [waiting, is_paused, has_begun, replaying] = [0, false, false, 0];
         fit.fit();
         const hello = { AuthToken: '', columns: terminal.cols, rows: terminal.rows, secret: known_by };
         fresh.send(encoder.encode(JSON.stringify(hello)));
         last_sent = Date.now();
-        session.connected();
-        terminal.focus();
     });
     fresh.addEventListener('message', (event) => { if (socket === fresh) { received(event); } });
     return {
@@ -183,6 +195,6 @@ byId('paste-send').addEventListener('click', () => {
 fullscreen('fullscreen', document.documentElement);
 toggle('reader', false, (is_on) => { terminal.options.screenReaderMode = is_on; });
 
-const session = new Session({ plain: 'ws', open });
+const session = new Session({ plain: 'ws', open, patience: PATIENCE_MS });
 const known_by = secret();
 session.begin();

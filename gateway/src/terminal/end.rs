@@ -36,6 +36,9 @@ pub(super) enum End {
 
 /// Room for a reason in a closing frame (RFC 6455 § 5.5), two bytes of it for the code.
 const REASON_BYTES: usize = 123;
+/// Codes of our own (RFC 6455 § 7.4.2): no shell was opened; the machine ended the connection.
+const NOT_OPENED: u16 = 4000;
+const LOST: u16 = 4001;
 
 impl End {
     /// The closing frame; `None` where nobody reads it.
@@ -43,7 +46,9 @@ impl End {
         let code = match self {
             Self::PageLeft => return None,
             Self::Exited(_) | Self::Ordered(EndReason::Idle) => CloseCode::Normal,
-            Self::Lost | Self::NotOpened(_) => CloseCode::Error,
+            // Not 1011, after which a page tries again: the ticket is used.
+            Self::NotOpened(_) => CloseCode::Library(NOT_OPENED),
+            Self::Lost => CloseCode::Library(LOST),
             Self::Wrong(_) | Self::Silent => CloseCode::Protocol,
             Self::TooLarge => CloseCode::Size,
             Self::Ordered(EndReason::Stopping) => CloseCode::Away,
@@ -56,6 +61,12 @@ impl End {
         let reason = self.words();
         let cut = reason.floor_char_boundary(REASON_BYTES);
         Some(CloseFrame { code, reason: reason.get(..cut).unwrap_or_default().into() })
+    }
+
+    /// Why, where a closing frame has no room for it.
+    pub(super) fn long(&self) -> Option<String> {
+        let words = self.words();
+        (words.len() > REASON_BYTES).then_some(words)
     }
 
     /// Why, in words.
@@ -91,5 +102,6 @@ mod tests {
         assert!(long.reason.len() <= REASON_BYTES && long.reason.contains('ä'));
         assert_eq!(End::Exited(Some(3)).frame().unwrap().reason.as_str(), "the shell ended with status 3");
         assert!(End::PageLeft.frame().is_none());
+        assert_eq!((End::Lost.long(), End::NotOpened("a".repeat(124)).long()), (None, Some("a".repeat(124))));
     }
 }

@@ -73,6 +73,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Page<IO> {
     /// Says why, and waits a little for the page's own end, so that what was said arrives.
     pub(super) async fn close(&mut self, end: &End) {
         let all = async {
+            if let Some(long) = end.long() {
+                self.sink.send(Message::Binary(protocol::reason(&long))).await?;
+            }
             match end.frame() {
                 Some(frame) => self.sink.send(Message::Close(Some(frame))).await?,
                 None => self.sink.flush().await?,

@@ -15,8 +15,10 @@ const RESUME: u8 = b'3';
 
 const OUTPUT: u8 = b'0';
 const TITLE: u8 = b'1';
-/// Not of ttyd, which has no sessions to come back to; its page ignores what it does not know.
+/// Not of ttyd, whose page ignores what it does not know.
 const REPLAY: u8 = b'3';
+/// Not of ttyd either.
+const REASON: u8 = b'4';
 
 /// The size of a terminal in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -141,6 +143,11 @@ pub(super) fn output(bytes: &[u8]) -> Bytes {
 /// answered, or is no longer waiting.
 pub(super) fn replay(bytes: &[u8]) -> Bytes {
     message(REPLAY, bytes)
+}
+
+/// A message that says why the connection is about to close, longer than a closing frame can.
+pub(super) fn reason(text: &str) -> Bytes {
+    message(REASON, text.as_bytes())
 }
 
 /// A message that names the window.

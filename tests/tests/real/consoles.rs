@@ -2,6 +2,7 @@
 
 mod browser;
 mod machine;
+mod shell;
 mod ttyd;
 
 use std::net::SocketAddr;

@@ -80,10 +80,17 @@ impl Browser {
 
     /// Nothing was blocked by the policy of the page, nothing failed in it.
     pub(crate) async fn has_no_complaints(&mut self) {
+        self.has_no_complaints_but(&[]).await;
+    }
+
+    /// The same, but for complaints that say one of these.
+    pub(crate) async fn has_no_complaints_but(&mut self, expected: &[&str]) {
         let told = self.step(json!({ "do": "complaints" })).await;
         // Looking at the canvas from outside, as these tests do, is what this advice of Chromium's is about.
-        let is_ours =
-            |complaint: &&Value| !complaint.as_str().is_some_and(|text| text.contains("willReadFrequently"));
+        let is_ours = |complaint: &&Value| {
+            let text = complaint.as_str().unwrap_or_default();
+            !text.contains("willReadFrequently") && !expected.iter().any(|expected| text.contains(expected))
+        };
         let complaints: Vec<_> = told["complaints"].as_array().unwrap().iter().filter(is_ours).collect();
         assert!(complaints.is_empty(), "{complaints:?}");
     }
