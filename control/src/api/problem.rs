@@ -88,7 +88,7 @@ fn problem(error: Error) -> Problem {
             StatusCode::UNAUTHORIZED,
             "nobody is signed in; send Authorization: Bearer with a token of `gatehouse token create`",
         ),
-        Error::Denied(_) => Problem::new(StatusCode::FORBIDDEN, text),
+        Error::Denied(_) | Error::Over(_) => Problem::new(StatusCode::FORBIDDEN, text),
         Error::NotFound { .. } => Problem::new(StatusCode::NOT_FOUND, text),
         Error::Conflict { field, message } => {
             Problem::fields(StatusCode::CONFLICT, vec![Violation::new(field, "taken", message)])

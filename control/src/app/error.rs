@@ -36,6 +36,9 @@ pub enum Error {
     /// Signed in, and not allowed.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// Signed in, and the time that it was allowed for is over; says what.
+    #[error("{0}")]
+    Over(String),
     /// It is not there, or the caller may not see it.
     #[error("no {kind} {name:?} is here")]
     NotFound {

@@ -29,6 +29,13 @@ pub struct UserRow {
     pub stamp: Stamp,
 }
 
+impl UserRow {
+    /// Whether the time that access by SSH was given for is not over; in microseconds UTC.
+    pub fn has_ssh(&self, now: i64) -> bool {
+        self.ssh_until.is_none_or(|until| now < until)
+    }
+}
+
 /// Names are unique without regard to case.
 pub fn folded(name: &str) -> String {
     name.to_ascii_lowercase()

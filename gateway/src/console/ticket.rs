@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use config::grant::Role;
-use config::id::{GatewayId, KeyId};
+use config::id::{GatewayId, KeyId, UserId};
 use config::limits;
 use config::snapshot::{
     Console, ConsoleKind, ConsoleWire, Kind, ObjectKey, Principal, Service, Snapshot, Value, Vm,
@@ -40,6 +40,8 @@ pub enum Refusal {
     OtherVm,
     /// Its holder is disabled, or has lost the grant.
     NotGranted,
+    /// Its holder's access by SSH is over.
+    AccessOver,
     /// It only allows to look, and what passes untouched cannot be held back.
     NotHeldBack,
     /// No gateway of this version serves such consoles.
@@ -74,6 +76,7 @@ impl Refusal {
             Self::UnknownConsole => "The console of this ticket does not exist any more.",
             Self::OtherVm => "The ticket is for another machine than the console's.",
             Self::NotGranted => "You may not open this console any more.",
+            Self::AccessOver => "Your access by SSH is over.",
             Self::NotHeldBack => "The ticket is for looking only, which this console cannot be held to.",
             Self::NotServed => "Consoles of this kind are not served by this gate.",
             Self::NotAsked => {
@@ -110,6 +113,7 @@ impl Refusal {
             | Self::UnknownConsole
             | Self::OtherVm
             | Self::NotGranted
+            | Self::AccessOver
             | Self::NotHeldBack
             | Self::NotServed
             | Self::NotAsked
@@ -170,11 +174,13 @@ pub(crate) fn admit(snapshot: &Snapshot, text: &str, place: &Place<'_>) -> Resul
     if let Some(user) = claims.user {
         // A guest may look. What the ticket says counts, not the console: it is what the person was given.
         let least = if claims.read_only { Role::Guest } else { Role::Operator };
-        let key = ObjectKey { kind: Kind::PRINCIPAL, id: user.to_bytes() };
-        let principal = snapshot.get(key).and_then(|object| principal(object.decode().ok()?));
-        let may = |principal: Principal| principal.grants.allows(least, &vm.namespace);
-        if !principal.is_some_and(may) {
+        // A grant of SSH is of ports for jumps; a terminal logs in as the console says, which takes the role.
+        let holder = principal(snapshot, user).ok_or(Refusal::NotGranted)?;
+        if !holder.grants.allows(least, &vm.namespace) {
             return Err(Refusal::NotGranted);
+        }
+        if console.kind == ConsoleKind::Ssh && !holder.has_access(place.now_ms) {
+            return Err(Refusal::AccessOver);
         }
     }
     if read_only && (console.kind, &console.wire) != (ConsoleKind::Vnc, &ConsoleWire::Tcp) {
@@ -220,8 +226,10 @@ fn vm(snapshot: &Snapshot, console: &Console) -> Option<Vm> {
     if let Ok(Value::Vm(vm)) = snapshot.get(key)?.decode() { Some(vm) } else { None }
 }
 
-fn principal(value: Value) -> Option<Principal> {
-    if let Value::Principal(principal) = value { Some(principal) } else { None }
+/// Who holds a ticket, as a generation knows them.
+pub(crate) fn principal(snapshot: &Snapshot, user: UserId) -> Option<Principal> {
+    let key = ObjectKey { kind: Kind::PRINCIPAL, id: user.to_bytes() };
+    if let Ok(Value::Principal(principal)) = snapshot.get(key)?.decode() { Some(principal) } else { None }
 }
 
 fn served(console: &Console, service: &Service) -> Result<(), Refusal> {

@@ -30,6 +30,8 @@ pub(super) enum End {
     Gone,
     /// The session is to end.
     Ordered(EndReason),
+    /// The time for which its person has access by SSH is over.
+    AccessOver,
     /// The page left, or its connection broke.
     PageLeft,
 }
@@ -56,6 +58,7 @@ impl End {
             Self::Refused(_)
             | Self::Elsewhere
             | Self::Gone
+            | Self::AccessOver
             | Self::Ordered(EndReason::Cut | EndReason::Finished | EndReason::Broken) => CloseCode::Policy,
         };
         let reason = self.words();
@@ -83,6 +86,7 @@ impl End {
             Self::Silent => "the page said nothing".to_owned(),
             Self::Elsewhere => "this terminal was opened in another page".to_owned(),
             Self::Gone => "this terminal has ended; ask for a new ticket".to_owned(),
+            Self::AccessOver => "your access by SSH is over".to_owned(),
             Self::Ordered(EndReason::Idle) => "nothing moved for too long".to_owned(),
             Self::Ordered(EndReason::Stopping) => "the gate stops".to_owned(),
             Self::Ordered(EndReason::Cut | EndReason::Finished | EndReason::Broken) => {

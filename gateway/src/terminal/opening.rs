@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::id::VmId;
+use config::id::{UserId, VmId};
 use config::limits;
 use config::secret::Secret;
 use config::snapshot::{Console, Kind, ObjectKey, PinState, SshHostKeyPin, Value};
@@ -12,6 +12,7 @@ use config::sync::asking::{Answer, Question};
 use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::end::End;
 use super::pages::Pages;
@@ -20,6 +21,8 @@ use super::registry::Attachment;
 use super::session::Terminal;
 use super::shell::{self, HostKeys, Login, Shell};
 use crate::console::entrance::{Entrance, Opened};
+use crate::console::redeemed::now_ms;
+use crate::console::ticket;
 use crate::upstream::{Call, Stream, Upstreams};
 use crate::worker::{Shared, Worker};
 
@@ -34,7 +37,7 @@ pub(crate) struct New {
 /// end, the one that comes back in time is told.
 pub(super) async fn run(worker: Rc<Worker>, new: New, knocks: mpsc::Receiver<Attachment>, size: Size) {
     let New { entrance, idle } = new;
-    let ticket = entrance.opening.claims.session;
+    let id = entrance.opening.claims.session;
     let terminals = &worker.shared.terminals;
     let mut pages = Pages::new(knocks);
     let opened = pages.during(entrance.redeem(&worker.shared)).await;
@@ -54,11 +57,11 @@ pub(super) async fn run(worker: Rc<Worker>, new: New, knocks: mpsc::Receiver<Att
     };
     if pages.is_attended() {
         // Before it is told: it may ask again at once.
-        terminals.closed(ticket);
+        terminals.closed(id);
         pages.end(end).await;
     } else {
         pages.end(end).await;
-        terminals.closed(ticket);
+        terminals.closed(id);
     }
 }
 
@@ -71,7 +74,7 @@ async fn live(
 ) -> End {
     let shell = tokio::select! {
         biased;
-        end = ordered(opened) => Err(end),
+        end = ordered(&worker.shared, opened) => Err(end),
         shell = pages.during(open(worker, opened, size)) => shell,
     };
     let mut shell = match shell {
@@ -82,7 +85,7 @@ async fn live(
     let terminal = Terminal::new(&mut shell, pages, (&opened.session, idle), title);
     let end = tokio::select! {
         biased;
-        end = ordered(opened) => end,
+        end = ordered(&worker.shared, opened) => end,
         end = terminal.serve() => end,
     };
     shell.leave();
@@ -90,8 +93,33 @@ async fn live(
 }
 
 /// Resolves when the terminal is to end, whatever its shell does.
-async fn ordered(opened: &Opened) -> End {
-    End::Ordered(opened.session.ended().await)
+async fn ordered(shared: &Shared, opened: &Opened) -> End {
+    tokio::select! {
+        biased;
+        reason = opened.session.ended() => End::Ordered(reason),
+        () = access_is_over(shared, opened.opening.claims.user) => End::AccessOver,
+    }
+}
+
+/// Resolves when the time is over for which this person has access by SSH, as the generation in force says it. A person
+/// who is gone, or has lost the role, is the registry's.
+async fn access_is_over(shared: &Shared, user: Option<UserId>) {
+    let mut steps = shared.sessions.steps();
+    loop {
+        steps.mark_unchanged();
+        let live = shared.current.pin();
+        let holder = live.zip(user).and_then(|(live, user)| ticket::principal(&live.snapshot, user));
+        let left = holder.and_then(|holder| holder.ssh.until_ms).map(|until| until.saturating_sub(now_ms()));
+        let moved = match left {
+            Some(0) => return,
+            Some(left) => timeout(Duration::from_millis(left), steps.changed()).await.unwrap_or(Ok(())),
+            None => steps.changed().await,
+        };
+        if moved.is_err() {
+            // Not reached: the sender lives as long as the gateway.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 async fn open(worker: &Rc<Worker>, opened: &Opened, size: Size) -> Result<Shell, End> {

@@ -1,5 +1,6 @@
 //! Terminals in the browser, spoken to as the page speaks, with a real sshd behind them.
 
+mod ends;
 mod held;
 
 use std::net::SocketAddr;

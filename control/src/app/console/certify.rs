@@ -72,7 +72,8 @@ async fn certify(
     if !is_its || claims.kind != ConsoleKind::Ssh {
         return Ok(refused("the ticket is not for a terminal of this gate"));
     }
-    let Some(who) = person(change.conn(), &claims, &row).await? else {
+    let now = change.now();
+    let Some(who) = person(change.conn(), &claims, &row, now).await? else {
         return Ok(refused("you may not open this console any more"));
     };
     let Ok(key) = PublicKey::from_bytes(key) else {
@@ -114,9 +115,16 @@ async fn verified(
 }
 
 /// Who the ticket is for, as they may use the machine now; root on control's own machine has no account.
-async fn person(conn: &mut store::Conn, claims: &Claims, row: &ConsoleRow) -> Result<Option<String>, Error> {
+async fn person(
+    conn: &mut store::Conn,
+    claims: &Claims,
+    row: &ConsoleRow,
+    now: i64,
+) -> Result<Option<String>, Error> {
     let Some(user) = claims.user else { return Ok(Some("root".to_owned())) };
     let user = store::user::by_id(conn, user).await?;
-    let may = user.filter(|user| user.enabled && user.grants.allows(Role::Operator, &row.namespace));
+    let may = user.filter(|user| {
+        user.enabled && user.grants.allows(Role::Operator, &row.namespace) && user.has_ssh(now)
+    });
     Ok(may.map(|user| user.name.to_string()))
 }

@@ -9,7 +9,7 @@ use config::ticket::Claims;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::super::change::{Note, Scope};
+use super::super::change::{Change, Note, Scope};
 use super::super::input::{Input, Members, Said};
 use super::super::page::time;
 use super::super::signing_key;
@@ -80,6 +80,7 @@ pub async fn issue(app: &App, caller: &Caller, id: &str, members: Members) -> Re
     let mut change = app.begin(caller, Scope::Private).await?;
     let row = found(change.conn(), caller, id).await?;
     let read_only = looks_only(caller, &row, &draft.read_only, &mut input)?;
+    has_time(&mut change, caller, row.kind).await?;
     let gateway = gateway(app, change.conn(), draft.gateway.as_deref(), &mut input).await?;
     let Some((gateway, name)) = gateway.filter(|_| input.is_sound()) else {
         return Err(input.refuse(KNOWN));
@@ -152,6 +153,18 @@ fn looks_only(
         input.invalid("read_only", "unsupported", message);
     }
     Ok(read_only)
+}
+
+/// A terminal by SSH ends with the access by SSH; what would be refused at the gate is refused here.
+async fn has_time(change: &mut Change<'_>, caller: &Caller, kind: ConsoleKind) -> Result<(), Error> {
+    let Some(user) = user(caller).filter(|_| kind == ConsoleKind::Ssh) else { return Ok(()) };
+    let now = change.now();
+    match store::user::by_id(change.conn(), user).await? {
+        Some(user) if !user.has_ssh(now) => {
+            Err(Error::Over("your access by SSH is over; ask whoever gave it".to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 const fn user(caller: &Caller) -> Option<UserId> {

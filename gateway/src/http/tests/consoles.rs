@@ -8,8 +8,8 @@ use config::id::{ConsoleId, EndpointId, GatewayId, KeyId, SessionId, UserId, VmI
 use config::name::{Namespace, NetworkName, UserName, VmName};
 use config::secret::Secret;
 use config::snapshot::{
-    Action, Console, ConsoleKind, ConsoleWire, Endpoint, FlowPolicy, Principal, Service, TicketAuthority,
-    Value, Vm,
+    Action, Console, ConsoleKind, ConsoleWire, Endpoint, FlowPolicy, Principal, Service, SshAccess,
+    TicketAuthority, Value, Vm,
 };
 use config::target::Target;
 use config::ticket::{self, Claims};
@@ -35,6 +35,8 @@ pub(super) struct World {
     pub(super) console: Console,
     is_enabled: bool,
     has_vm: bool,
+    /// When the person's access by SSH ends.
+    ssh_until_ms: Option<u64>,
 }
 
 impl World {
@@ -58,7 +60,13 @@ impl World {
             on_change: FlowPolicy::Keep,
             on_delete: FlowPolicy::Cut,
         };
-        Self { pair: Ed25519KeyPair::generate().unwrap(), console, is_enabled: true, has_vm: true }
+        Self {
+            pair: Ed25519KeyPair::generate().unwrap(),
+            console,
+            is_enabled: true,
+            has_vm: true,
+            ssh_until_ms: None,
+        }
     }
 
     pub(super) fn values(&self) -> Vec<Value> {
@@ -84,7 +92,7 @@ impl World {
                 name: UserName::parse("ann").unwrap(),
                 keys: Box::default(),
                 grants: "operator:ns1".parse().unwrap(),
-                ssh: Default::default(),
+                ssh: SshAccess { until_ms: self.ssh_until_ms, ..SshAccess::default() },
             }));
         }
         values
@@ -227,6 +235,25 @@ fn a_ticket_that_opens_nothing_is_refused_before_the_upgrade_with_the_reason() {
         assert!(status(&head) == 403 && body.contains("another kind"), "{body}");
         assert!(stage.origin_is_untouched().await);
         assert_eq!((stage.worker.shared.sessions.len(), stage.worker.shared.guard.sessions()), (0, 0));
+    });
+}
+
+#[test]
+fn the_end_of_access_by_ssh_closes_terminals_and_no_other_console() {
+    on_a_worker(async |stage| {
+        for (kind, door, wanted) in
+            [(ConsoleKind::Ssh, TTYD, "Your access by SSH is over."), (ConsoleKind::Vnc, NOVNC, "")]
+        {
+            let mut world = with_console(&stage, |console| console.kind = kind);
+            world.ssh_until_ms = Some(now_ms());
+            stage.values(world.values());
+            let ticket = world.ticket(&world.claims(1));
+            let mut client = stage.connect_by(door, "127.0.0.1").await;
+            let (head, body) =
+                client.ask(&format!("GET /console/{ticket} HTTP/1.1\r\nHost: gate\r\n\r\n")).await;
+            assert_eq!(status(&head), if wanted.is_empty() { 426 } else { 403 }, "{body}");
+            assert!(body.contains(wanted), "{body}");
+        }
     });
 }
 
