@@ -15,7 +15,7 @@ mod retry;
 mod stream;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use config::delta::Delta;
@@ -185,6 +185,13 @@ pub enum SyncError {
 /// Order: the identity, by enrolling if there is none; then stream after stream, with a growing pause between failures.
 pub async fn run<I: Installer + Sync>(start: Start, installer: &I) {
     run_at(start, installer, renewal::system_clock()).await;
+}
+
+/// Who the gateway of this directory is, if it was enrolled: to be known before anybody may ask, and control need not be
+/// there for it. Reads small files.
+pub(crate) fn known_as(data: &Path) -> Option<GatewayId> {
+    // What is wrong with them is told by [`run`], which reads them again.
+    identity::Files::below(data).ok()?.load().ok()??.gateway()
 }
 
 async fn run_at<I: Installer + Sync>(start: Start, installer: &I, clock: renewal::Clock) {

@@ -398,6 +398,8 @@ async fn restore(shared: &Arc<Shared>, up: &Up) -> Result<(Install, sync::Start)
     for note in notes {
         tracing::warn!("{note}");
     }
+    // Console tickets name the gateway: one that does not know yet who it is takes its own for another's.
+    shared.gateway.store(sync::known_as(&settings.data).map(Arc::new));
     let install = Install {
         shared: Arc::clone(shared),
         listeners: Arc::clone(&up.listeners),
