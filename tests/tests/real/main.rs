@@ -35,6 +35,7 @@ mod issued;
 mod killed;
 mod machine;
 mod mistakes;
+mod netns;
 mod programs;
 mod readme;
 mod renewal;

@@ -1,0 +1,248 @@
+//! Forwards from one host to another: two network namespaces, a machine in each, and the gate between them.
+//!
+//! `ip netns` gives a client a host of its own, on a network that the machine behind the gate has no way to.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tests::binaries::bin;
+use tests::wait::wait_for;
+
+use crate::program::Program;
+
+const CLIENT: [&str; 2] = ["10.87.1.2", "fd87:1::2"];
+/// The gate's addresses on the client's side: it listens on both.
+const GATE: [&str; 4] = ["10.87.1.1", "10.87.1.7", "fd87:1::1", "fd87:1::7"];
+const GATE_INSIDE: [&str; 2] = ["10.87.2.1", "fd87:2::1"];
+const MACHINE: [&str; 2] = ["10.87.2.2", "fd87:2::2"];
+
+/// Three hosts; gone with the test.
+struct Hosts {
+    client: String,
+    gate: String,
+    machine: String,
+    _folder: tempfile::TempDir,
+    data: PathBuf,
+    _up: Option<Program>,
+    programs: Vec<Program>,
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        self.programs.clear();
+        self._up = None;
+        for name in [&self.client, &self.gate, &self.machine] {
+            let _ = Command::new("ip").args(["netns", "del", name]).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+fn ip(words: &str) {
+    let output = Command::new("ip").args(words.split_whitespace()).output().unwrap();
+    assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+impl Hosts {
+    /// `None` where namespaces cannot be made: that takes root.
+    async fn new() -> Option<Self> {
+        let id = std::process::id() % 100_000;
+        let name = |what: &str| format!("gh{id}{what}");
+        let (client, gate, machine) = (name("c"), name("g"), name("m"));
+        let made = Command::new("ip").args(["netns", "add", &client]).stderr(Stdio::null()).status();
+        if !made.is_ok_and(|made| made.success()) {
+            eprintln!("SKIPPED: network namespaces take root and iproute2");
+            return None;
+        }
+        let folder = tempfile::Builder::new().prefix("gh").tempdir().unwrap();
+        let data = folder.path().join("d");
+        let mut hosts =
+            Self { client, gate, machine, _folder: folder, data, _up: None, programs: Vec::new() };
+        let Self { client, gate, machine, .. } = &hosts;
+        ip(&format!("netns add {gate}"));
+        ip(&format!("netns add {machine}"));
+        ip(&format!("link add {client}0 netns {client} type veth peer name {gate}1 netns {gate}"));
+        ip(&format!("link add {machine}0 netns {machine} type veth peer name {gate}2 netns {gate}"));
+        let at = |host: &str, link: &str, addresses: &[&str]| {
+            for address in addresses {
+                let bits = if address.contains(':') { "64 nodad" } else { "24" };
+                ip(&format!("-n {host} addr add {address}/{bits} dev {link}"));
+            }
+            ip(&format!("-n {host} link set {link} up"));
+            ip(&format!("-n {host} link set lo up"));
+        };
+        at(client, &format!("{client}0"), &CLIENT);
+        at(gate, &format!("{gate}1"), &GATE);
+        at(gate, &format!("{gate}2"), &GATE_INSIDE);
+        at(machine, &format!("{machine}0"), &MACHINE);
+        let mut up = hosts.within(&hosts.gate, &bin("gatehouse"));
+        up.arg("up").arg("--data").arg(&hosts.data);
+        for listener in ["http", "https", "ssh", "novnc", "ttyd", "admin", "sync", "gateway-admin"] {
+            up.arg(format!("--{listener}")).arg("127.0.0.1:0");
+        }
+        let up = Program::start(&mut up, &hosts._folder.path().join("log"));
+        hosts._up = Some(up);
+        wait_for("the gate is there", || async {
+            let said = hosts.try_cli(&["gateway", "ls", "-o", "json"])?;
+            let listed: Value = serde_json::from_str(&said).ok()?;
+            (listed[0]["connected"] == true).then_some(())
+        })
+        .await;
+        Some(hosts)
+    }
+
+    /// A program in a host of its own.
+    fn within(&self, host: &str, program: &Path) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", host]).arg(program);
+        command
+    }
+
+    fn try_cli(&self, words: &[&str]) -> Option<String> {
+        let output =
+            Command::new(bin("gatehouse")).arg("--data").arg(&self.data).args(words).output().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    }
+
+    fn cli(&self, words: &[&str]) -> String {
+        self.try_cli(words).unwrap_or_else(|| panic!("gatehouse {words:?}"))
+    }
+
+    /// Runs Python in a host until it has printed its first line.
+    async fn serves(&mut self, host: &str, name: &str, script: &str) {
+        let log = self._folder.path().join(name);
+        let mut command = self.within(host, Path::new("python3"));
+        let program = Program::start(command.args(["-u", "-c", script]), &log);
+        wait_for(name, || async { program.log().contains("ready").then_some(()) }).await;
+        self.programs.push(program);
+    }
+
+    /// What Python prints in a host.
+    async fn says(&self, host: &str, script: &str) -> String {
+        let mut command = self.within(host, Path::new("python3"));
+        let output = command.args(["-c", script]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+}
+
+/// Answers each datagram, and each connection after its first line, with who it sees; a connection is then echoed.
+const MACHINE_SCRIPT: &str = r#"
+import socket, threading
+def datagrams(s):
+    while True:
+        said, peer = s.recvfrom(2000)
+        s.sendto(said + b' ' + peer[0].encode(), peer)
+def serve(c, peer):
+    f = c.makefile('rb', buffering=0)
+    line = b''
+    while not line.endswith(b'\n'): line += f.read(1)
+    c.sendall(line.strip() + b' ' + peer[0].encode() + b'\n')
+    while True:
+        block = c.recv(65536)
+        if not block: break
+        c.sendall(block)
+    c.close()
+def connections(l):
+    while True:
+        c, peer = l.accept()
+        threading.Thread(target=serve, args=(c, peer), daemon=True).start()
+for family, ip in ((socket.AF_INET, '10.87.2.2'), (socket.AF_INET6, 'fd87:2::2')):
+    u = socket.socket(family, socket.SOCK_DGRAM); u.bind((ip, 5000))
+    l = socket.socket(family, socket.SOCK_STREAM); l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    l.bind((ip, 5000)); l.listen(16)
+    threading.Thread(target=datagrams, args=(u,), daemon=True).start()
+    threading.Thread(target=connections, args=(l,), daemon=True).start()
+print('ready')
+threading.Event().wait()
+"#;
+
+fn family(ip: &str) -> &'static str {
+    if ip.parse::<IpAddr>().unwrap().is_ipv6() { "socket.AF_INET6" } else { "socket.AF_INET" }
+}
+
+/// Asks by datagrams from one socket that belongs to no peer; prints what came, and from where.
+fn datagram(to: &str, port: u16) -> String {
+    format!(
+        "import socket\ns = socket.socket({}, socket.SOCK_DGRAM)\ns.settimeout(10)\ns.sendto(b'who', ('{to}', {port}))\n\
+         said, peer = s.recvfrom(2000)\nprint(said.decode(), 'from', peer[0], peer[1])",
+        family(to)
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn datagrams_and_bulk_go_from_one_host_to_another_and_come_back_from_where_they_went() {
+    let Some(mut hosts) = Hosts::new().await else { return };
+    let machine = hosts.machine.clone();
+    hosts.serves(&machine, "machine", MACHINE_SCRIPT).await;
+    hosts.cli(&["forward", "add", "udp", "7000", "10.87.2.2:5000"]);
+    hosts.cli(&["forward", "add", "tcp", "7000", "10.87.2.2:5000"]);
+    hosts.cli(&["forward", "add", "udp", "7006", "[fd87:2::2]:5000"]);
+    hosts.cli(&["forward", "add", "tcp", "7006", "[fd87:2::2]:5000"]);
+
+    // A listener of every address answers from the one that was asked; the machine sees the gate.
+    for port in [7_000, 7_006] {
+        let inside = GATE_INSIDE[usize::from(port == 7_006)];
+        for gate in GATE {
+            let said = hosts.says(&hosts.client, &datagram(gate, port)).await;
+            assert_eq!(said, format!("who {inside} from {gate} {port}"));
+        }
+    }
+    // The client has no other way to the machine.
+    let direct = "import socket\ns = socket.socket()\ns.settimeout(2)\ntry:\n s.connect(('10.87.2.2', 5000)); print('there')\n\
+                  except OSError: print('nowhere')";
+    assert_eq!(hosts.says(&hosts.client, direct).await, "nowhere");
+
+    for (gate, port, inside) in
+        [(GATE[0], 7_000, GATE_INSIDE[0]), (GATE[1], 7_000, GATE_INSIDE[0]), (GATE[3], 7_006, GATE_INSIDE[1])]
+    {
+        let bulk = format!(
+            "import socket, threading, hashlib\ns = socket.socket({}); s.settimeout(30); s.connect(('{gate}', {port}))\n\
+             s.sendall(b'who\\n')\nline = b''\nwhile not line.endswith(b'\\n'): line += s.recv(1)\n\
+             block = bytes(range(256)) * 4096\nsent = hashlib.sha256(); heard = hashlib.sha256(); count = 0\n\
+             def send():\n for n in range(32): sent.update(block); s.sendall(block)\n s.shutdown(socket.SHUT_WR)\n\
+             t = threading.Thread(target=send); t.start()\nwhile True:\n got = s.recv(1 << 16)\n if not got: break\n \
+             heard.update(got); count += len(got)\nt.join()\nprint(line.decode().strip(), count, sent.digest() == heard.digest())",
+            family(gate)
+        );
+        let said = hosts.says(&hosts.client, &bulk).await;
+        assert_eq!(said, format!("who {inside} {} True", 32 << 20), "{gate}");
+    }
+
+    // PROXY protocol tells the machine who is behind the gate.
+    let named = "import socket\nl = socket.socket(); l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n\
+                 l.bind(('10.87.2.2', 5001)); l.listen(4); print('ready')\nwhile True:\n c, _ = l.accept()\n \
+                 c.sendall(b'heard ' + c.recv(200)); c.close()";
+    hosts.serves(&machine, "named", named).await;
+    hosts.cli(&["forward", "add", "tcp", "7001", "10.87.2.2:5001", "--proxy-protocol", "v1"]);
+    let ask = "import socket\ns = socket.socket(); s.settimeout(10); s.connect(('10.87.1.7', 7001)); mine = s.getsockname()[1]\n\
+               print(mine, s.recv(300).decode().strip())";
+    let said = hosts.says(&hosts.client, ask).await;
+    let (port, heard) = said.split_once(' ').unwrap();
+    assert_eq!(heard, format!("heard PROXY TCP4 10.87.1.2 10.87.1.7 {port} 7001"));
+    let shown = hosts.cli(&["session", "ls", "-o", "json", "--kind", "udp"]);
+    assert!(shown.contains("10.87.1.2:") && shown.contains("[fd87:1::2]:"), "{shown}");
+
+    // Only one of the addresses, and only one host may come.
+    hosts.cli(&[
+        "forward",
+        "add",
+        "udp",
+        "7002",
+        "10.87.2.2:5000",
+        "--bind",
+        "10.87.1.7",
+        "--source",
+        "10.87.1.2",
+    ]);
+    let said = hosts.says(&hosts.client, &datagram("10.87.1.7", 7_002)).await;
+    assert_eq!(said, "who 10.87.2.1 from 10.87.1.7 7002");
+    hosts.cli(&["forward", "update", "udp/7002", "--source", "10.87.1.9"]);
+    let silent = datagram("10.87.1.7", 7_002).replace("settimeout(10)", "settimeout(1)");
+    let asked = format!(
+        "try:\n{}\nexcept OSError: print('nothing')",
+        silent.lines().map(|line| format!(" {line}\n")).collect::<String>()
+    );
+    assert_eq!(hosts.says(&hosts.client, &asked).await, "nothing");
+}
