@@ -375,6 +375,11 @@ fn one_log_of_two_processes_loses_no_line_while_it_is_rotated() {
     let gate = Gate::start(&settings);
     let mut open: Vec<TcpStream> = (0..20).map(|_| kept(gate.http)).collect();
     let mut asked = open.len();
+    let files = || std::fs::read_dir(&logs).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let lines = || -> Vec<String> {
+        let texts = files().into_iter().filter_map(|path| std::fs::read_to_string(path).ok());
+        texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    };
     gate.upgrade();
     for tcp in &mut open {
         // The old process answers this one, the new one those between.
@@ -383,13 +388,9 @@ fn one_log_of_two_processes_loses_no_line_while_it_is_rotated() {
             ask(gate.http).unwrap();
         }
         asked += 6;
+        // Lines that come together are written together, and a file is not rotated among them.
+        wait_for("every request is in the log", || (lines().len() >= asked).then_some(()));
     }
-    let files = || std::fs::read_dir(&logs).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
-    let lines = || -> Vec<String> {
-        let texts = files().into_iter().filter_map(|path| std::fs::read_to_string(path).ok());
-        texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
-    };
-    wait_for("every request is in the log", || (lines().len() >= asked).then_some(()));
     let lines = lines();
     assert_eq!(lines.len(), asked);
     for line in &lines {
