@@ -23,7 +23,7 @@ use bytes::{Bytes, BytesMut};
 use log::debug;
 use ssh_encoding::Writer;
 use super::cipher::SealingKey;
-use compression::Compress;
+use compression::{Compress, Decompress};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::*;
@@ -386,11 +386,33 @@ impl PacketBytesWriter {
 }
 
 /// Incoming SSH packet after decryption and optional decompression.
-/// Uses Vec<u8> (not CryptoVec/mlocked) because incoming network data is not secret.
+/// Uses Bytes (not CryptoVec/mlocked) because incoming network data is not secret.
 #[derive(Debug)]
 pub(crate) struct IncomingSshPacket {
-    pub buffer: Vec<u8>,
+    pub buffer: Bytes,
     pub seqn: Wrapping<u32>,
+}
+
+/// Payloads from this size on leave the read buffer by taking its memory, and smaller ones by a copy.
+const TAKEN_BYTES_MIN: usize = 4096;
+
+impl IncomingSshPacket {
+    /// The payload of the packet that was read. What is taken here is as large as the packet, as the buffer holds no
+    /// other before it is empty again.
+    pub(crate) fn take(buffer: &mut SSHBuffer, decompress: Option<&mut Decompress>) -> Result<Self, Error> {
+        const HEAD: usize = cipher::PACKET_LENGTH_LEN + 1;
+        let payload = buffer.buffer.get(HEAD..).ok_or(Error::IndexOutOfBounds)?;
+        let seqn = buffer.seqn;
+        let mut decompressed = Vec::new();
+        let buffer = match decompress {
+            Some(decompress) if !matches!(decompress, Decompress::None) => {
+                Bytes::copy_from_slice(decompress.decompress(payload, &mut decompressed)?)
+            }
+            _ if payload.len() < TAKEN_BYTES_MIN => Bytes::copy_from_slice(payload),
+            _ => Bytes::from(std::mem::take(&mut buffer.buffer)).slice(HEAD..),
+        };
+        Ok(Self { buffer, seqn })
+    }
 }
 
 /// Packet writer for constructing and encrypting outgoing SSH packets.

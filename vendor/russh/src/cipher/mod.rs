@@ -298,16 +298,20 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(
     cipher: &mut (dyn OpeningKey + Send),
 ) -> Result<usize, Error> {
     if buffer.len == 0 {
-        let mut len = vec![0; cipher.packet_length_to_read_for_block_length()];
+        let mut first = [0; FIRST_READ_MAX];
+        let len = first
+            .get_mut(..cipher.packet_length_to_read_for_block_length())
+            .ok_or(Error::Inconsistent)?;
 
-        stream.read_exact(&mut len).await?;
+        stream.read_exact(len).await?;
+        let len = &*len;
         trace!("reading, len = {len:?}");
         {
             let seqn = buffer.seqn.0;
             buffer.buffer.clear();
-            buffer.buffer.extend_from_slice(&len);
+            buffer.buffer.extend_from_slice(len);
             trace!("reading, seqn = {seqn:?}");
-            let len = cipher.decrypt_packet_length(seqn, &len);
+            let len = cipher.decrypt_packet_length(seqn, len);
             let len = BigEndian::read_u32(&len) as usize;
 
             if len > MAXIMUM_PACKET_LEN {
@@ -331,13 +335,16 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(
         }
     }
 
-    buffer.buffer.resize(buffer.len + 4, 0);
-    trace!("read_exact {:?}", buffer.len + 4);
-
-    let l = cipher.packet_length_to_read_for_block_length();
-
-    #[allow(clippy::indexing_slicing)] // length checked
-    stream.read_exact(&mut buffer.buffer[l..]).await?;
+    // Into room that is not written before: a packet of data is large.
+    let missing = (buffer.len + PACKET_LENGTH_LEN).saturating_sub(buffer.buffer.len());
+    trace!("reading {missing:?} more");
+    buffer.buffer.reserve_exact(missing);
+    let mut rest = (&mut *stream).take(missing as u64);
+    while rest.limit() > 0 {
+        if rest.read_buf(&mut buffer.buffer).await? == 0 {
+            return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+        }
+    }
 
     trace!("read_exact done");
     let seqn = buffer.seqn.0;
@@ -364,6 +371,8 @@ pub(crate) async fn read<R: AsyncRead + Unpin>(
 }
 
 pub(crate) const PACKET_LENGTH_LEN: usize = 4;
+/// At least what a cipher reads to know a packet's length: one block.
+const FIRST_READ_MAX: usize = 16;
 
 const MINIMUM_PACKET_LEN: usize = 16;
 // Keep the transport limit aligned with the 256 KiB channel packet baseline.

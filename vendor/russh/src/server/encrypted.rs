@@ -38,6 +38,19 @@ impl Session {
         handler: &mut H,
         pkt: &mut IncomingSshPacket,
     ) -> Result<(), H::Error> {
+        // Most of what comes is data: it is handed on in the memory that it was read into.
+        let is_authenticated = |enc: &Encrypted| matches!(enc.state, EncryptedState::Authenticated);
+        if pkt.buffer.first() == Some(&msg::CHANNEL_DATA)
+            && self.common.encrypted.as_ref().is_some_and(is_authenticated)
+        {
+            let mut r = pkt.buffer.get(1..).unwrap_or_default();
+            let channel_num = map_err!(ChannelId::decode(&mut r))?;
+            let len = map_err!(usize::decode(&mut r))?;
+            if len != r.len() {
+                return Err(Error::from(ssh_encoding::Error::Length).into());
+            }
+            return self.take_data(handler, (channel_num, None), pkt.buffer.slice_ref(r)).await;
+        }
         self.process_packet(handler, &pkt.buffer).await
     }
 
@@ -1425,6 +1438,31 @@ async fn reply_userauth_info_response(
 }
 
 impl Session {
+    async fn take_data<H: Handler + Send>(
+        &mut self,
+        handler: &mut H,
+        (channel_num, ext): (ChannelId, Option<u32>),
+        data: Bytes,
+    ) -> Result<(), H::Error> {
+        if !self.common.is_established_channel(channel_num) {
+            return Ok(());
+        }
+        trace!("handler.data {ext:?} {channel_num:?}");
+        if let Some(ref mut enc) = self.common.encrypted {
+            enc.debit_window(channel_num, data.len())?;
+        }
+        if let Some(chan) = self.channels.get(&channel_num) {
+            chan.push(ext, &data, &self.consumed)?;
+        }
+        self.replenish_window(handler, channel_num)?;
+        self.flush()?;
+        if let Some(ext) = ext {
+            handler.extended_data(channel_num, ext, &data, self).await
+        } else {
+            handler.data(channel_num, &data, self).await
+        }
+    }
+
     async fn server_read_authenticated<H: Handler + Send, R: Reader>(
         &mut self,
         handler: &mut H,
@@ -1467,32 +1505,14 @@ impl Session {
             }
             msg::CHANNEL_EXTENDED_DATA | msg::CHANNEL_DATA => {
                 let channel_num = map_err!(ChannelId::decode(r))?;
-                if !self.common.is_established_channel(channel_num) {
-                    return Ok(());
-                }
-
                 let ext = if msg == msg::CHANNEL_DATA {
                     None
                 } else {
                     Some(map_err!(u32::decode(r))?)
                 };
-                trace!("handler.data {ext:?} {channel_num:?}");
                 let data = map_err!(Bytes::decode(r))?;
                 map_err!(ensure_end(r))?;
-
-                if let Some(ref mut enc) = self.common.encrypted {
-                    enc.debit_window(channel_num, data.len())?;
-                }
-                if let Some(chan) = self.channels.get(&channel_num) {
-                    chan.push(ext, &data, &self.consumed)?;
-                }
-                self.replenish_window(handler, channel_num)?;
-                self.flush()?;
-                if let Some(ext) = ext {
-                    handler.extended_data(channel_num, ext, &data, self).await
-                } else {
-                    handler.data(channel_num, &data, self).await
-                }
+                self.take_data(handler, (channel_num, ext), data).await
             }
 
             msg::CHANNEL_WINDOW_ADJUST => {
