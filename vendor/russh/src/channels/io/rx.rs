@@ -1,7 +1,7 @@
 use std::borrow::BorrowMut;
 use std::io;
 use std::pin::Pin;
-use std::task::{ready, Context, Poll};
+use std::task::{Context, Poll};
 
 use tokio::io::AsyncRead;
 
@@ -34,52 +34,36 @@ where
         cx: &mut Context<'_>,
         buf: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let (msg, mut idx) = match self.buffer.take() {
-            Some(msg) => msg,
-            None => match ready!(self.channel.borrow_mut().receiver.poll_recv(cx)) {
-                Some(msg) => (msg, 0),
-                None => return Poll::Ready(Ok(())),
-            },
-        };
+        // As much as there is: what several packets brought is then written by one call.
+        let before = buf.filled().len();
+        while buf.remaining() > 0 {
+            let (msg, idx) = match self.buffer.take() {
+                Some(msg) => msg,
+                None => match self.channel.borrow_mut().receiver.poll_recv(cx) {
+                    Poll::Ready(Some(msg)) => (msg, 0),
+                    Poll::Ready(None) => return Poll::Ready(Ok(())),
+                    Poll::Pending if buf.filled().len() > before => return Poll::Ready(Ok(())),
+                    Poll::Pending => return Poll::Pending,
+                },
+            };
 
-        match (&msg, self.ext) {
-            (ChannelMsg::Data { data }, None) => {
-                let readable = buf.remaining().min(data.len() - idx);
-
-                // Clamped to maximum `buf.remaining()` and `data.len() - idx` with `.min`
-                #[allow(clippy::indexing_slicing)]
-                buf.put_slice(&data[idx..idx + readable]);
-                idx += readable;
-
-                if idx != data.len() {
-                    self.buffer = Some((msg, idx));
+            let data = match (&msg, self.ext) {
+                (ChannelMsg::Data { data }, None) => data,
+                (ChannelMsg::ExtendedData { data, ext }, Some(target)) if *ext == target => data,
+                (ChannelMsg::Eof, _) => {
+                    // Whoever asks again after what is there now finds the end.
+                    self.channel.borrow_mut().receiver.close();
+                    return Poll::Ready(Ok(()));
                 }
-
-                Poll::Ready(Ok(()))
-            }
-            (ChannelMsg::ExtendedData { data, ext }, Some(target)) if *ext == target => {
-                let readable = buf.remaining().min(data.len() - idx);
-
-                // Clamped to maximum `buf.remaining()` and `data.len() - idx` with `.min`
-                #[allow(clippy::indexing_slicing)]
-                buf.put_slice(&data[idx..idx + readable]);
-                idx += readable;
-
-                if idx != data.len() {
-                    self.buffer = Some((msg, idx));
-                }
-
-                Poll::Ready(Ok(()))
-            }
-            (ChannelMsg::Eof, _) => {
-                self.channel.borrow_mut().receiver.close();
-
-                Poll::Ready(Ok(()))
-            }
-            _ => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
+                _ => continue,
+            };
+            let rest = data.get(idx..).unwrap_or_default();
+            let readable = buf.remaining().min(rest.len());
+            buf.put_slice(rest.get(..readable).unwrap_or_default());
+            if readable < rest.len() {
+                self.buffer = Some((msg, idx + readable));
             }
         }
+        Poll::Ready(Ok(()))
     }
 }
