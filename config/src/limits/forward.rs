@@ -30,6 +30,9 @@ pub const FORWARD_TCP_IDLE_MS: u64 = TUNNEL_IDLE_MS;
 pub const FORWARD_UDP_IDLE_MS: u64 = 60 * 1000;
 /// Datagrams one socket takes before it lets the other tasks of its thread run.
 pub const UDP_BATCH_MAX: usize = 64;
+/// Batches of datagrams that are taken out of a socket that is closed: more than lay in it when it was decided, as each costs
+/// the kernel 768 of its bytes at least. What a flood adds meanwhile is not waited for.
+pub const UDP_LAST_BATCHES_MAX: usize = 64;
 /// Largest datagram in bytes, and one more: what UDP can carry over IPv4 is 65 507, over IPv6 65 527.
 pub const UDP_BUFFER_BYTES: usize = 65_536;
 /// Bytes of datagrams that one UDP session keeps while its target's name is looked up.

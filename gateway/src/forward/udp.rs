@@ -32,7 +32,7 @@ use super::flows::{self, Flows, Refused, Ticket};
 use super::{Spot, endpoint_of, may_come};
 use crate::session::EndReason;
 use crate::worker::Worker;
-use gate::Gate;
+use gate::{Gate, Heard};
 use session::Session;
 use table::Table;
 
@@ -66,6 +66,8 @@ pub(crate) struct Hall {
     forward: Cell<Option<ForwardId>>,
     /// Whether another process is about to take over: datagrams stay in their sockets.
     frozen: Cell<bool>,
+    /// Whether nobody is let in any more: whatever the generation in force has at this address is another socket's.
+    closing: Cell<bool>,
     /// Told when that changes, and when the forward does.
     turned: Arc<Notify>,
 }
@@ -89,6 +91,7 @@ impl Hall {
             idle: Cell::new(Duration::from_millis(limits::FORWARD_UDP_IDLE_MS)),
             forward: Cell::new(None),
             frozen: Cell::new(false),
+            closing: Cell::new(false),
             turned,
         });
         let mut halls = worker.forwards.halls.borrow_mut();
@@ -99,11 +102,15 @@ impl Hall {
 
     /// Takes what came, up to a bound. Returns whether there may be more.
     fn take(self: &Rc<Self>, gate: &Gate) -> bool {
+        self.take_by(|buffer| gate.try_recv(buffer))
+    }
+
+    fn take_by(self: &Rc<Self>, recv: impl Fn(&mut [u8]) -> io::Result<Heard>) -> bool {
         let now = Instant::now();
         let mut buffer = self.worker.forwards.buffer.borrow_mut();
         buffer.resize(limits::UDP_BUFFER_BYTES, 0);
         for _ in 0..limits::UDP_BATCH_MAX {
-            match gate.try_recv(&mut buffer) {
+            match recv(&mut buffer) {
                 Ok((count, client, local)) => {
                     let datagram = buffer.get(..count).unwrap_or_default();
                     self.came(datagram, Key { client, local }, now);
@@ -130,6 +137,9 @@ impl Hall {
             }
             // Its name has come to mean another place (DESIGN D5).
             self.end(&session, EndReason::Cut);
+        }
+        if self.closing.get() {
+            return;
         }
         if let Err((flows, why)) = self.let_in(datagram, key, now)
             && let Some(flows) = flows

@@ -4,8 +4,10 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use config::snapshot::{FlowPolicy, Forward, Generation, Lineage, Object, Ports, Snapshot, Transport, Value};
 use tokio::net::UdpSocket;
+use tokio_util::sync::CancellationToken;
 
 use super::stage::{Client, LOCAL, Stage, free_port, free_ports, udp, udp_echo, until, within};
+use crate::forward::bind::{self, Open};
 use crate::forward::udp::Hall;
 use crate::forward::{Refused, Spot};
 use crate::guard::Bounds;
@@ -374,6 +376,44 @@ async fn deleting_closes_the_port_to_all_but_those_who_may_finish() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn who_knocks_first_while_a_spot_is_closed_is_not_let_in() {
+    tokio::task::LocalSet::new()
+        .run_until(async {
+            let dir = tempfile::tempdir().unwrap();
+            let worker = testing::worker(dir.path());
+            let machine = UdpSocket::bind((LOCAL, 0)).await.unwrap();
+            // The forward stays, and covers the address of the spot that is closed: it listens on every address now.
+            let forward = Forward { listen: None, ..udp(1, free_port(), machine.local_addr().unwrap()) };
+            let spot = Spot { transport: Transport::Udp, ip: LOCAL, port: forward.ports.first };
+            let value = Object::encode(&Value::Forward(forward.clone())).unwrap();
+            let (live, _) =
+                Live::compile(Arc::new(Snapshot::of(Lineage([1; 16]), Generation(1), [value]))).unwrap();
+            worker.shared.current.replace(Arc::new(live));
+            let Some(Open::Udp(gate)) = bind::bind(spot, 1, false).unwrap().pop() else { unreachable!() };
+            let hall = Hall::open(&worker, spot, gate, Arc::default()).unwrap();
+            let (close, alive) = (CancellationToken::new(), tokio_util::task::TaskTracker::new());
+            tokio::task::spawn_local(crate::forward::udp::run(hall, close.clone(), alive.token()));
+            let (old, new) = (Client::of((LOCAL, spot.port)).await, Client::of((LOCAL, spot.port)).await);
+            old.0.send(b"first").await.unwrap();
+            let mut buffer = [0; 16];
+            within(machine.recv_from(&mut buffer)).await.unwrap();
+
+            // They lie in the socket before the hall looks up again, and finds that it is to close.
+            assert_eq!(old.0.try_send(b"last").unwrap(), 4);
+            assert_eq!(new.0.try_send(b"too late").unwrap(), 8);
+            close.cancel();
+            alive.close();
+            within(alive.wait()).await;
+
+            let flows = worker.shared.forwards.of(forward.id);
+            assert_eq!(flows.begun.load(Relaxed), 1, "the one of before");
+            let (count, _) = within(machine.recv_from(&mut buffer)).await.unwrap();
+            assert_eq!(&buffer[..count], b"last", "nothing of it is lost");
+        })
+        .await;
 }
 
 #[tokio::test]

@@ -11,11 +11,14 @@ use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrLike, SockaddrStorage, recvmsg,
     sendmmsg,
 };
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+/// A datagram's length, who sent it, and to which address of ours, where there are several.
+pub(super) type Heard = (usize, SocketAddr, Option<IpAddr>);
 
 /// A socket that clients send to.
 pub(super) struct Gate {
@@ -60,22 +63,27 @@ impl Gate {
     }
 
     /// A datagram's length, who sent it, and to which address of ours, where there are several.
-    pub(super) fn try_recv(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr, Option<IpAddr>)> {
+    pub(super) fn try_recv(&self, buffer: &mut [u8]) -> io::Result<Heard> {
+        self.socket.try_io(Interest::READABLE, || self.recv(buffer))
+    }
+
+    /// The same without regard to readiness, which tells of what came last only after another look of the runtime.
+    pub(super) fn recv(&self, buffer: &mut [u8]) -> io::Result<Heard> {
+        let nobody = || io::Error::other("a datagram of nobody");
         let Some(several) = &self.several else {
-            return self.socket.try_recv_from(buffer).map(|(count, client)| (count, client, None));
+            let (count, _, client) = rustix::net::recvfrom(&self.socket, buffer, RecvFlags::DONTWAIT)?;
+            let client = client.and_then(|client| SocketAddr::try_from(client).ok()).ok_or_else(nobody)?;
+            return Ok((count, client, None));
         };
-        let fd = self.socket.as_raw_fd();
         let mut control = several.heard.borrow_mut();
         // Its length is what is offered to the kernel.
         let room = control.capacity();
         control.resize(room, 0);
-        self.socket.try_io(Interest::READABLE, || {
-            let mut parts = [IoSliceMut::new(buffer)];
-            let came = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), MsgFlags::empty())?;
-            let client = came.address.as_ref().and_then(address);
-            let client = client.ok_or_else(|| io::Error::other("a datagram of nobody"))?;
-            Ok((came.bytes, client, came.cmsgs()?.find_map(local)))
-        })
+        let mut parts = [IoSliceMut::new(buffer)];
+        let (fd, flags) = (self.socket.as_raw_fd(), MsgFlags::MSG_DONTWAIT);
+        let came = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), flags)?;
+        let client = came.address.as_ref().and_then(address).ok_or_else(nobody)?;
+        Ok((came.bytes, client, came.cmsgs()?.find_map(local)))
     }
 
     /// Sends to a client, from the address that it uses. Allocates nothing.

@@ -33,6 +33,7 @@ impl Drop for Parted {
 /// Gives every session of a hall that may go on a socket of its own; ends the others. The hall's own socket is still
 /// open, so that no datagram comes in between.
 pub(super) fn part(hall: &Rc<Hall>, gate: &Gate) {
+    hall.closing.set(true);
     let sessions = hall.table.borrow().all();
     for session in sessions {
         if session.handle.ends_now() || session.upstream.get().is_none() {
@@ -50,8 +51,12 @@ pub(super) fn part(hall: &Rc<Hall>, gate: &Gate) {
             }
         }
     }
-    // What lies in the old socket is still theirs; nobody else is let in any more.
-    while hall.take(gate) {}
+    // What lies in the old socket is still theirs.
+    for _ in 0..limits::UDP_LAST_BATCHES_MAX {
+        if !hall.take_by(|buffer| gate.recv(buffer)) {
+            break;
+        }
+    }
 }
 
 fn open(hall: &Hall, key: Key) -> io::Result<Parted> {

@@ -185,7 +185,8 @@ pub(super) async fn heard(session: &Session, upstream: &UdpSocket) -> Result<(),
 /// Brings back what has come, up to a bound.
 fn answers(hall: &Rc<Hall>, session: &Rc<Session>, upstream: &UdpSocket) -> Result<(), EndReason> {
     let gate = hall.gate.borrow();
-    let Some(gate) = gate.as_ref() else { return Ok(()) };
+    // Whoever may go on without the hall's socket has one of their own by then, and does not come here.
+    let Some(gate) = gate.as_ref() else { return Err(EndReason::Cut) };
     let Key { client, local } = session.key;
     let mut buffer = hall.worker.forwards.buffer.borrow_mut();
     buffer.resize(limits::UDP_BUFFER_BYTES, 0);
