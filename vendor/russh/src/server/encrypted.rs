@@ -1186,6 +1186,8 @@ impl Encrypted {
                         Ok(algo) if algo == sig.algorithm() => algo,
                         _ => {
                             debug!("signature algorithm does not match the requested one");
+                            let why = "the signature is of another algorithm than was announced";
+                            handler.auth_publickey_unproved(user, &pubkey, why);
                             auth_user.clear();
                             reject_auth_request(until, &mut self.write, auth_request).await?;
                             return Ok(());

@@ -483,6 +483,9 @@ impl Handle {
     }
 }
 
+/// How long a client that was told goodbye, or said it, may take to close its side.
+const CLOSE_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+
 impl Session {
     fn maybe_decompress(&mut self, buffer: &mut SSHBuffer) -> Result<IncomingSshPacket, Error> {
         let decompress = self.common.encrypted.as_mut().map(|enc| &mut enc.decompress);
@@ -847,8 +850,11 @@ impl Session {
             )
             .await?;
         }
-        // Shutdown
+        // Shutdown. Nobody gets anything through a channel any more, and who waits for one is to know.
+        self.channels.clear();
         map_err!(stream_write.shutdown().await)?;
+        let patience = tokio::time::sleep(CLOSE_WAIT);
+        pin!(patience);
         loop {
             if let Some((stream_read, buffer, opening_cipher)) = is_reading.take() {
                 reading.set(start_reading(stream_read, buffer, opening_cipher));
@@ -863,8 +869,12 @@ impl Session {
                     Err(Error::IO(ref e)) if e.kind() == ErrorKind::UnexpectedEof => break,
                     Err(e) => return Err(e.into()),
                 },
-                // The client was told to disconnect and never closed its side;
+                // The client was told to disconnect, or said that it does, and never closed its side;
                 // dropping the stream closes it for them.
+                () = &mut patience => {
+                    debug!("the client did not close in time");
+                    break;
+                }
                 () = &mut inactivity_timer => {
                     debug!("timeout waiting for the client to close");
                     break;
