@@ -28,6 +28,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             // A listener that says nothing is taken for the least trusted.
             origin: Origin::Peer(std::net::SocketAddr::from(([0, 0, 0, 0], 0))),
             reached: None,
+            machine: None,
             request_id: String::new(),
         }))
     }

@@ -1,5 +1,6 @@
 //! What surrounds every handler: the request id, who asks, and that a change is not left half-way.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -28,7 +29,8 @@ pub async fn surround(State(app): State<Arc<App>>, mut request: Request, next: N
         }
         Ok(actor) => {
             let reached = reached(&request, origin);
-            let caller = Caller { actor, origin, reached, request_id: id.clone() };
+            let machine = machine(request.headers(), origin);
+            let caller = Caller { actor, origin, reached, machine, request_id: id.clone() };
             request.extensions_mut().insert(caller.clone());
             handle(app, caller, request, next).await
         }
@@ -59,6 +61,20 @@ fn reached(request: &Request, origin: Origin) -> Option<String> {
     let field = || request.headers().get(header::HOST)?.to_str().ok()?.parse().ok();
     let authority: Authority = request.uri().authority().cloned().or_else(field)?;
     Some(authority.host().to_owned())
+}
+
+/// The machine that a request came from, unless it is this one or a proxy.
+fn machine(headers: &HeaderMap, origin: Origin) -> Option<IpAddr> {
+    let Origin::Peer(peer) = origin else { return None };
+    let ip = peer.ip().to_canonical();
+    let is_known = !ip.is_loopback() && !ip.is_unspecified() && !is_passed_on(headers);
+    is_known.then_some(ip)
+}
+
+/// Whether a proxy passed a request on and says so.
+pub(super) fn is_passed_on(headers: &HeaderMap) -> bool {
+    const TOLD_BY: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+    TOLD_BY.iter().any(|name| headers.contains_key(*name))
 }
 
 async fn handle(app: Arc<App>, caller: Caller, request: Request, next: Next) -> Response {

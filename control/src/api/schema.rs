@@ -282,7 +282,8 @@ bodies! {
     TicketInput {
         /// Only look; all that a guest may.
         read_only: Option<bool>,
-        /// The address it may be used from.
+        /// The address it may be used from, or `any`. When absent the one that asks, unless that is control's own machine
+        /// or a proxy, which says nothing of the browser.
         source: Option<String>,
         /// Name or id of the gateway that redeems it; the first that is connected when absent.
         gateway: Option<String>,

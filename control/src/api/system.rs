@@ -11,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::extract::{Body, Filters};
+use super::layer::is_passed_on;
 use super::problem::Problem;
 use super::respond::Answer;
 use super::schema::AuthorityInput;
@@ -101,10 +102,10 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
 /// Whether a program of this machine asks for itself. Through a gateway on this machine, and from a web page whose name
 /// was made to lead here (DNS rebinding), every peer is loopback as well; their fields give them away.
 fn is_direct(headers: &HeaderMap) -> bool {
-    const TOLD_BY: [&str; 7] =
-        ["forwarded", "via", "x-forwarded-for", "x-real-ip", "origin", "referer", "sec-fetch-site"];
+    const TOLD_BY: [&str; 3] = ["origin", "referer", "sec-fetch-site"];
     let host = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
-    !TOLD_BY.iter().any(|name| headers.contains_key(*name)) && host.is_none_or(is_this_machine)
+    let is_told = TOLD_BY.iter().any(|name| headers.contains_key(*name));
+    !is_told && !is_passed_on(headers) && host.is_none_or(is_this_machine)
 }
 
 /// Whether a Host names this machine without the help of DNS.

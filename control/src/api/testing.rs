@@ -42,7 +42,7 @@ impl Answer {
 }
 
 /// How a request is sent.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct As<'a> {
     pub(crate) token: Option<&'a str>,
     pub(crate) local: bool,

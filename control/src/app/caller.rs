@@ -1,5 +1,7 @@
 //! Who asks, from where, in which request: what every rule and every audit row is given.
 
+use std::net::IpAddr;
+
 use config::grant::Role;
 use config::name::Namespace;
 
@@ -15,6 +17,8 @@ pub struct Caller {
     pub origin: Origin,
     /// The host by which control was reached over the network, as the request names it.
     pub reached: Option<String>,
+    /// The machine it asks from, where that is known: neither control's own, from which tunnels come, nor a proxy.
+    pub machine: Option<IpAddr>,
     /// In which request.
     pub request_id: String,
 }
@@ -22,7 +26,13 @@ pub struct Caller {
 impl Caller {
     /// Control itself, on its own account: the start, `gatehouse up`.
     pub fn ourselves(what: &str) -> Self {
-        Self { actor: Actor::Local, origin: Origin::Socket, reached: None, request_id: what.to_owned() }
+        Self {
+            actor: Actor::Local,
+            origin: Origin::Socket,
+            reached: None,
+            machine: None,
+            request_id: what.to_owned(),
+        }
     }
 
     /// Whether it may, by the one table.

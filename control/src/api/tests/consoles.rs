@@ -271,6 +271,37 @@ async fn a_ticket_says_who_what_where_and_how_long() {
     assert_eq!((&row["after"]["session"], &row["after"]["gateway"]), (&made["session"], &json!("gw1")));
 }
 
+/// Where control knows the address of whoever asks, the ticket is bound to it (issue 6).
+#[tokio::test]
+async fn a_ticket_is_bound_to_the_address_of_whoever_asks_for_it_from_another_machine() {
+    let (fixture, console) = stage().await;
+    let operator = fixture.user("usr-o", "operator:ns1").await;
+    let from = |peer: &str| As { peer: Some(peer.parse().unwrap()), ..token(&operator) };
+    let proxied = |field| As { fields: vec![(field, "198.51.100.1")], ..from("203.0.113.9:4000") };
+    for (who, body, wanted) in [
+        (from("203.0.113.9:4000"), json!({}), Some("203.0.113.9")),
+        (from("203.0.113.9:4000"), json!({ "source": null }), Some("203.0.113.9")),
+        (from("[::ffff:203.0.113.9]:4000"), json!({}), Some("203.0.113.9")),
+        (from("[2001:db8::7]:4000"), json!({}), Some("2001:db8::7")),
+        (from("203.0.113.9:4000"), json!({ "source": "any" }), None),
+        (from("203.0.113.9:4000"), json!({ "source": "198.51.100.7" }), Some("198.51.100.7")),
+        // Where the browser is, nobody knows.
+        (LOCAL, json!({}), None),
+        (from("127.0.0.1:4000"), json!({}), None),
+        (from("[::1]:4000"), json!({}), None),
+        (proxied("x-forwarded-for"), json!({}), None),
+        (proxied("forwarded"), json!({}), None),
+        (proxied("via"), json!({}), None),
+        (proxied("x-real-ip"), json!({}), None),
+    ] {
+        let shown = format!("{who:?} {body}");
+        let made = opened(&fixture, who, &console, body).await;
+        let claims = read(&fixture, made["ticket"].as_str().unwrap()).unwrap();
+        assert_eq!(claims.source, wanted.map(|source| source.parse().unwrap()), "{shown}");
+        assert_eq!(made["source"], json!(wanted), "{shown}");
+    }
+}
+
 #[tokio::test]
 async fn a_guest_may_only_look() {
     let (fixture, console) = stage().await;

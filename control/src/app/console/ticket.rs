@@ -66,7 +66,7 @@ struct Issued<'a> {
 
 struct Draft {
     read_only: Said<bool>,
-    source: Option<IpAddr>,
+    source: Said<Option<IpAddr>>,
     gateway: Option<String>,
     host: Option<String>,
     life_ms: u64,
@@ -94,7 +94,7 @@ pub async fn issue(app: &App, caller: &Caller, id: &str, members: Members) -> Re
         console: row.id,
         kind: row.kind,
         read_only,
-        source: draft.source,
+        source: source(caller, &draft.source),
         gateway,
         issued_ms,
         expires_ms: issued_ms.saturating_add(draft.life_ms),
@@ -123,10 +123,23 @@ fn read(input: &mut Input) -> Draft {
     let host = input.parsed("host", "invalid", place::host);
     Draft {
         read_only: input.truth("read_only"),
-        source: input.parsed("source", "invalid", address).some(),
+        source: input.parsed("source", "invalid", from),
         gateway: input.text("gateway").some(),
         host: host.some(),
         life_ms: seconds.saturating_mul(1_000).min(TICKET_LIFE_MS),
+    }
+}
+
+/// `any`, or an address.
+fn from(text: &str) -> Result<Option<IpAddr>, String> {
+    if text == "any" { Ok(None) } else { address(text).map(Some) }
+}
+
+/// Where the ticket may be shown from: as was said, else the machine that asks for it, where that is known.
+const fn source(caller: &Caller, said: &Said<Option<IpAddr>>) -> Option<IpAddr> {
+    match said {
+        Said::This(source) => *source,
+        Said::Nothing | Said::Null => caller.machine,
     }
 }
 

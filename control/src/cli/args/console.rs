@@ -59,7 +59,8 @@ pub enum ConsoleCommand {
         /// Only look.
         #[arg(long)]
         look: bool,
-        /// The address that it may be opened from.
+        /// The address that it may be opened from, or `any`. When absent it is this machine's, as control sees it; on
+        /// control's own machine it is any.
         #[arg(long, value_name = "ADDRESS")]
         source: Option<String>,
         /// The gateway that opens it; the first that is connected when absent.
