@@ -15,6 +15,7 @@ mod routes_options;
 mod sessions;
 mod ssh;
 mod system;
+mod terminals;
 mod told;
 mod users;
 mod vms;

@@ -25,7 +25,7 @@ fn rsa(bits: usize) -> String {
 }
 
 impl Fixture {
-    fn published_of(&self, kind: Kind) -> Vec<Published> {
+    pub(super) fn published_of(&self, kind: Kind) -> Vec<Published> {
         let snapshot = std::sync::Arc::clone(&self.app.desired.current().snapshot);
         let objects = snapshot.objects().filter(|object| object.key().kind == kind);
         objects.map(|object| object.decode().unwrap()).collect()
