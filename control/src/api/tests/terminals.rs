@@ -55,10 +55,9 @@ impl World {
     /// Why a ticket gets no certificate.
     async fn refused(&self, ticket: &Value) -> String {
         let key = key().public_key().to_bytes().unwrap();
-        match self.certify(ticket["ticket"].as_str().unwrap(), &key).await {
-            Answer::Refused(why) => why,
-            other => panic!("{other:?}"),
-        }
+        let answer = self.certify(ticket["ticket"].as_str().unwrap(), &key).await;
+        let Answer::Refused(why) = answer else { panic!("{answer:?}") };
+        why
     }
 
     async fn changes(&self, path: &str, id: &Value, body: Value) {
@@ -132,7 +131,7 @@ async fn who_holds_a_ticket_is_certified_for_the_consoles_account_for_minutes_an
     assert!(certificate.key_id().contains("usr-o") && certificate.key_id().contains(id), "{certificate:?}");
     let now = u64::try_from(NEW_YEAR / 1_000_000).unwrap();
     assert!(certificate.valid_after() <= now && certificate.valid_before() - now <= 300);
-    let extensions: Vec<_> = certificate.extensions().iter().map(|(name, _)| name.as_str()).collect();
+    let extensions: Vec<_> = certificate.extensions().keys().map(String::as_str).collect();
     assert_eq!(extensions, ["permit-pty"], "a terminal and nothing else");
 
     let rows = world.fixture.get(LOCAL, "/api/v1/audits?limit=100").await.expect(200).json();
