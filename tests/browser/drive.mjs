@@ -91,8 +91,13 @@ const steps = {
                 shown: found.offsetParent !== null,
                 enabled: !found.disabled,
                 pressed: found.getAttribute('aria-pressed'),
+                height: found.getBoundingClientRect().height,
             };
         }, of);
+    },
+    /** What the window is called, and what has the keyboard. */
+    async page() {
+        return page.evaluate(() => ({ title: document.title, focus: document.activeElement.id }));
     },
     async complaints() { return { complaints: complaints.splice(0) }; },
 };

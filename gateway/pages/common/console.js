@@ -72,8 +72,8 @@ export function inWords(event, told) {
 const isNetworks = (code) => code === 1001 || code === 1006 || code === 1012 || code === 1013;
 /** … and a machine that is away. */
 const isMachines = (code) => code === 1011;
-/** Ends after which the ticket opens nothing any more. */
-const isFinal = (code) => code >= 4000;
+/** Ends after which the ticket opens nothing any more: no shell was opened, the machine ended it, a shell is over. */
+const isFinal = (code, kind) => code >= 4000 || (code === 1000 && kind === 'ssh');
 
 /**
  * One console on the page. `open(url, facts)` begins a connection and returns `{ socket, stop }`; the gate waits
@@ -88,7 +88,11 @@ export class Session {
         this.restart();
         this.wasOpen = false;
         this.current = null;
-        byId('again').addEventListener('click', () => { this.restart(); this.begin(); });
+        byId('again').addEventListener('click', () => {
+            // While it waits for its next attempt this is that one, and the gate waits no longer for it.
+            if (this.timer === undefined) { this.restart(); }
+            this.begin();
+        });
         byId('leave').addEventListener('click', () => this.leave());
         addEventListener('online', () => { if (this.timer !== undefined) { this.begin(); } });
     }
@@ -97,6 +101,7 @@ export class Session {
     restart() {
         this.attempt = 0;
         this.lost_at = undefined;
+        this.lost_by = undefined;
     }
 
     async begin() {
@@ -108,7 +113,7 @@ export class Session {
         this.show('connecting', this.wasOpen ? 'Connecting again…' : 'Connecting…');
         const { facts, refused } = await ask(this.there);
         if (this.has_left) { return; }
-        if (refused !== undefined) { return this.end(refused, '', false); }
+        if (refused !== undefined) { return this.end(this.whole(refused), '', false); }
         if (facts === undefined) { return this.retry('The gate does not answer.', ''); }
         this.facts = facts;
         this.name = facts.vm;
@@ -156,15 +161,22 @@ export class Session {
         if (!has_failed && isNetworks(event.code)) { return this.retry(words, detail); }
         const may = !has_failed && isMachines(event.code) && this.wasOpen && this.attempt < ATTEMPTS_MAX;
         if (may) { return this.retry(words, detail); }
-        this.end(words, detail, !isFinal(event.code));
+        this.end(this.whole(words), detail, !isFinal(event.code, this.facts.kind));
+    }
+
+    /** What ended the last attempt, after what ended the console: the first is no less true for the second. */
+    whole(words) {
+        const before = this.lost_by;
+        return before === undefined || before === words ? words : `${before} ${words}`;
     }
 
     /** Tries again in a while, for as long as the gate waits, and lets the person do it at once. */
     retry(words, detail) {
         const wait = WAITS[Math.min(this.attempt, WAITS.length - 1)];
         this.lost_at ??= Date.now();
+        this.lost_by ??= words;
         const left = this.lost_at + this.patience - Date.now();
-        if (left < wait) { return this.end(words, detail, true); }
+        if (left < wait) { return this.end(this.whole(words), detail, true); }
         this.attempt += 1;
         this.show('connecting', `${words} Connecting again…`,
             `Attempt ${this.attempt}. It is kept for you for ${Math.round(left / 1000)} s more.`);

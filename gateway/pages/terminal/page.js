@@ -119,6 +119,12 @@ function replay(bytes) {
     terminal.write(bytes, () => { if (socket === from) { replaying -= 1; } });
 }
 
+/** Names the window: the machine, and what runs in it where that is said. */
+function entitle(text) {
+    const more = text.trim();
+    document.title = (more === '' || more === session.name ? `${session.name} · terminal` : `${more} · ${session.name}`).slice(0, 200);
+}
+
 /** What a back end may say about looks, and nothing else. */
 function prefer(text) {
     let wanted;
@@ -138,7 +144,7 @@ function received(event) {
     switch (bytes[0]) {
         case OUTPUT: return output(rest);
         case REPLAY: return replay(rest);
-        case TITLE: document.title = `${decoder.decode(rest)} · ${session.name}`.slice(0, 200); return;
+        case TITLE: return entitle(decoder.decode(rest));
         case REASON: session.reason = decoder.decode(rest); return;
         case PREFERENCES: return prefer(decoder.decode(rest));
         default:
@@ -172,6 +178,15 @@ function font(size) {
     fit.fit();
 }
 
+// A program in a terminal takes every key, Tab among them: this one leaves it, for who has no mouse.
+terminal.attachCustomKeyEventHandler((event) => {
+    if (event.type !== 'keydown' || event.key !== 'F6' || !event.ctrlKey || !event.shiftKey) { return true; }
+    event.preventDefault();
+    byId('smaller').focus();
+    return false;
+});
+terminal.textarea.setAttribute('aria-describedby', 'way-out');
+terminal.onTitleChange(entitle);
 terminal.onData((text) => input(encoder.encode(text)));
 // Reports of a mouse in its old form: bytes, not text.
 terminal.onBinary((text) => input(Uint8Array.from(text, (character) => character.charCodeAt(0))));

@@ -1,6 +1,6 @@
 //! Consoles with real parts: QEMU's screen, Debian's websockify, Chromium with our pages; a stand-in for ttyd.
 
-mod browser;
+pub(crate) mod browser;
 mod machine;
 mod shell;
 mod ttyd;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
 use tests::binaries::Up;
+use tests::cut::Cut;
 use tests::wait::{wait_at_most, wait_for, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -342,8 +343,10 @@ async fn a_terminal_in_the_browser_types_resizes_and_pastes_through_an_untouched
     browser.text("#screen .xterm-rows", "two").await;
     // A long one goes in pieces, and arrives whole.
     let long = "0123456789".repeat(10_000);
+    let height = browser.height("#screen").await;
     browser.click("#paste").await;
     browser.step(json!({ "do": "fill", "into": "#paste-text", "text": long })).await;
+    assert_eq!(browser.height("#screen").await, height, "the screen stays where it is");
     browser.shot("terminal-paste.png").await;
     browser.click("#paste-send").await;
     let input = wait_for("all of the paste", || async {
@@ -363,6 +366,22 @@ async fn a_terminal_in_the_browser_types_resizes_and_pastes_through_an_untouched
     browser.click("#again").await;
     let told = browser.wait("closed").await;
     assert!(told.contains("The ticket was used already."), "{told}");
+}
+
+/// The gate's answer to the next attempt does not hide what happened first.
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_console_was_lost_is_told_though_its_ticket_serves_once() {
+    let Some(mut browser) = Browser::start() else { return };
+    let ttyd = Ttyd::start().await;
+    let up = gate("ttyd", ttyd.port, &["--wire", "websocket", "--path", "/ws"]);
+    let network = Cut::before(up.address("ttyd")).await;
+    let address = known(&up, "ttyd").await;
+    browser.goto(&format!("http://{}/console/{}", network.address(), ticket(&address))).await;
+    browser.text("#screen .xterm-rows", "ready").await;
+    network.cut();
+    let told = browser.wait("closed").await;
+    assert!(told.contains("The connection was lost. The ticket was used already."), "{told}");
+    assert!(!browser.shows("#again").await, "the ticket opens nothing any more");
 }
 
 /// What draws slower than a program writes asks it to wait: nothing piles up in the browser.

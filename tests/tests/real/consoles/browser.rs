@@ -64,6 +64,18 @@ impl Browser {
         self.step(json!({ "do": "element", "of": of })).await["shown"].as_bool().unwrap()
     }
 
+    /// How high an element is, in pixels.
+    pub(crate) async fn height(&mut self, of: &str) -> f64 {
+        self.step(json!({ "do": "element", "of": of })).await["height"].as_f64().unwrap()
+    }
+
+    /// What the window is called, and the id of what has the keyboard.
+    pub(crate) async fn page(&mut self) -> (String, String) {
+        let told = self.step(json!({ "do": "page" })).await;
+        let text = |name: &str| told[name].as_str().unwrap().to_owned();
+        (text("title"), text("focus"))
+    }
+
     /// Waits until the element's text has `contains`.
     pub(crate) async fn text(&mut self, of: &str, contains: &str) -> String {
         let told = self.step(json!({ "do": "text", "of": of, "contains": contains })).await;

@@ -119,6 +119,7 @@ async fn a_shell_on_a_machine_types_resizes_and_pastes_in_a_browser() {
     line(&mut browser, "exit 7").await;
     let told = browser.wait("closed").await;
     assert!(told.contains("The shell ended with status 7."), "{told}");
+    assert!(!browser.shows("#again").await, "the ticket opens nothing any more");
     browser.shot("shell-ended.png").await;
 }
 
@@ -180,6 +181,71 @@ async fn a_page_whose_network_breaks_comes_back_to_its_shell_and_its_screen() {
     line(&mut browser, "echo rel''oaded").await;
     browser.text(ROWS, "reloaded").await;
     browser.has_no_complaints_but(&["net::ERR_", "WebSocket connection"]).await;
+}
+
+/// What ended a shell while its page was away is told when it is back, after what kept it away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_that_was_ended_while_its_page_was_away_is_told_by_its_end() {
+    let Some(mut browser) = Browser::start() else { return };
+    let stage = Stage::start().await;
+    stage.opened(&mut browser).await;
+    stage.network.close();
+    browser.wait("connecting").await;
+    let sessions: serde_json::Value =
+        serde_json::from_str(&stage.up.cli(&["session", "ls", "-o", "json"])).unwrap();
+    let session = sessions[0]["id"].as_str().or(sessions["items"][0]["id"].as_str()).unwrap().to_owned();
+    stage.up.cli(&["session", "kill", &session]);
+    stage.network.cut();
+    let told = browser.wait("closed").await;
+    assert!(
+        told.starts_with("The connection was lost. This terminal was ended by a change or by somebody."),
+        "{told}"
+    );
+    browser.shot("shell-killed.png").await;
+}
+
+/// Without a mouse: every key is the shell's but one, which leads out; and what the window is called.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_is_used_and_left_by_the_keyboard_alone() {
+    let Some(mut browser) = Browser::start() else { return };
+    let stage = Stage::start().await;
+    stage.opened(&mut browser).await;
+    let (title, focus) = browser.page().await;
+    assert_eq!(
+        (title.as_str(), focus.as_str()),
+        ("web01 \u{b7} terminal", ""),
+        "xterm's own has the keyboard"
+    );
+    // Tab is the shell's.
+    std::fs::write(stage.file("a-long-name-here"), "").unwrap();
+    browser.step(json!({ "do": "type", "text": format!("ls {}/a-lo", stage.folder.path().display()) })).await;
+    browser.step(json!({ "do": "press", "key": "Tab" })).await;
+    browser.text(ROWS, "a-long-name-here").await;
+    browser.step(json!({ "do": "press", "key": "Control+c" })).await;
+    line(&mut browser, "printf '\\033]0;a title\\007'; echo ent''itled").await;
+    browser.text(ROWS, "entitled").await;
+    wait_title(&mut browser, "a title \u{b7} web01").await;
+
+    browser.step(json!({ "do": "press", "key": "Control+Shift+F6" })).await;
+    assert_eq!(browser.page().await.1, "smaller");
+    for (key, focus) in [("Tab", "larger"), ("Tab", "paste"), ("Enter", "paste-text")] {
+        browser.step(json!({ "do": "press", "key": key })).await;
+        assert_eq!(browser.page().await.1, focus, "after {key}");
+    }
+    browser.shot("shell-keyboard.png").await;
+    browser.step(json!({ "do": "type", "text": "echo pas''ted" })).await;
+    browser.step(json!({ "do": "press", "key": "Tab" })).await;
+    browser.step(json!({ "do": "press", "key": "Enter" })).await;
+    assert_eq!(browser.page().await.1, "", "it goes on in the terminal");
+    browser.step(json!({ "do": "press", "key": "Enter" })).await;
+    browser.text(ROWS, "pasted").await;
+    browser.has_no_complaints().await;
+}
+
+/// Waits until the window is called so.
+async fn wait_title(browser: &mut Browser, wanted: &str) {
+    within(&format!("the window is called {wanted:?}"), async { while browser.page().await.0 != wanted {} })
+        .await;
 }
 
 /// Each way in which no shell opens is told as it is, and is no used ticket.
