@@ -1,7 +1,7 @@
-//! A network that can be cut: a relay of TCP on loopback between a client and a server.
+//! A network that can be cut, and may lead elsewhere: a relay of TCP on loopback between a client and a server.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -9,6 +9,7 @@ use tokio::sync::watch;
 /// A relay to one address. Its connections end with it.
 pub struct Cut {
     address: SocketAddr,
+    server: Arc<Mutex<SocketAddr>>,
     /// Counts cuts; `None` lets nobody through.
     passes: Arc<watch::Sender<Option<u64>>>,
 }
@@ -20,17 +21,26 @@ impl Cut {
         let address = listener.local_addr().unwrap();
         let passes = Arc::new(watch::Sender::new(Some(0)));
         let seen = Arc::clone(&passes);
+        let server = Arc::new(Mutex::new(server));
+        let leads = Arc::clone(&server);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                let server = *leads.lock().unwrap();
                 tokio::spawn(relay(client, server, seen.subscribe()));
             }
         });
-        Self { address, passes }
+        Self { address, server, passes }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Breaks every connection, and leads new ones to this server.
+    pub fn lead_to(&self, server: SocketAddr) {
+        *self.server.lock().unwrap() = server;
+        self.cut();
     }
 
     /// Breaks every connection, and lets new ones through.

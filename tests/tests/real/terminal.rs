@@ -2,6 +2,7 @@
 
 mod ends;
 mod held;
+mod tickets;
 
 use std::net::SocketAddr;
 
@@ -410,6 +411,48 @@ async fn without_control_nobody_is_logged_in_and_what_is_open_stays_open() {
     page.prints("still-3").await;
     let end = world.open(&second).await.ends().await;
     assert!(end.reason.contains("control is away"), "{end:?}");
+}
+
+/// Control goes away after it certified the gate's key and before the VM's is seen: a known one needs nobody, and nothing
+/// is typed to a stranger.
+#[tokio::test]
+async fn without_control_a_host_key_that_is_not_known_is_refused_and_a_known_one_is_not() {
+    for is_known in [false, true] {
+        let mut world = World::start().await;
+        if is_known {
+            let mut page = world.open(&world.ticket().await).await;
+            page.run("exit").await;
+            assert_eq!(page.ends().await.reason.as_str(), "the shell ended");
+        }
+        // The VM answers late: by then the gate has its certificate.
+        let late = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        world.moved(late.local_addr().unwrap().port()).await;
+        in_force(&world).await;
+        let ticket = world.ticket().await;
+        let (mut page, met) = tokio::join!(world.open(&ticket), late.accept());
+        let (mut gate, _) = met.unwrap();
+        world.stack.stop_control().await;
+        let mut sshd = TcpStream::connect(world.sshd.address()).await.unwrap();
+        tokio::spawn(async move { tokio::io::copy_bidirectional(&mut gate, &mut sshd).await });
+        if is_known {
+            page.run("echo known-$((1 + 1))").await;
+            page.prints("known-2").await;
+        } else {
+            let end = page.ends().await;
+            assert!(end.reason.contains("is not known yet and control is away"), "{end:?}");
+            assert_eq!(u16::from(end.code), 4000);
+        }
+    }
+}
+
+/// Waits until the gate knows what control knows.
+async fn in_force(world: &World) {
+    wait_for("the newest is in force", || async {
+        let gateways = world.stack.api.get("/api/v1/gateways").await;
+        let gate = &gateways["items"][0];
+        (gate["generation"].is_u64() && gate["generation"] == gate["desired"]).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
