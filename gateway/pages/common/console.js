@@ -59,9 +59,11 @@ const WORDS = {
 };
 
 /** The end of a WebSocket in words; `told` is a reason for which the closing frame had no room. */
-export function inWords(event, told) {
+export function inWords(event, told, kind) {
     const reason = (told ?? event.reason).trim();
     if (reason === '') {
+        // ttyd itself closes with 1006 after a program that failed, which a browser takes for a broken connection.
+        if (event.code === 1006 && kind === 'ttyd') { return 'The program failed, or the connection was lost.'; }
         return WORDS[event.code] ?? 'The console was closed.';
     }
     const sentence = reason[0].toUpperCase() + reason.slice(1);
@@ -154,7 +156,7 @@ export class Session {
         const current = this.current;
         this.current = null;
         current.stop();
-        const words = this.failure ?? inWords(event, this.reason);
+        const words = this.failure ?? inWords(event, this.reason, this.facts.kind);
         const has_failed = this.failure !== undefined;
         this.failure = undefined;
         const detail = `Code ${event.code}`;

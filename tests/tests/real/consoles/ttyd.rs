@@ -81,7 +81,9 @@ async fn serve(stream: TcpStream, seen: Arc<Mutex<Seen>>) -> Option<()> {
             b'0' => {
                 seen.lock().unwrap().input.extend_from_slice(rest);
                 match rest {
-                    b"\x04" => return end(socket).await,
+                    b"\x04" => return end(socket, 1000).await,
+                    // A program that fails is told by a code that RFC 6455 reserves.
+                    b"\x1c" => return end(socket, 1006).await,
                     b"F" => flood(&mut socket, &seen).await?,
                     rest => send(&mut socket, b'0', &echo(rest)).await?,
                 }
@@ -131,8 +133,8 @@ async fn flood(socket: &mut WebSocketStream<TcpStream>, seen: &Mutex<Seen>) -> O
     send(socket, b'0', b"\r\nend of the flood\r\n").await
 }
 
-async fn end(mut socket: WebSocketStream<TcpStream>) -> Option<()> {
-    let frame = CloseFrame { code: 1000.into(), reason: "".into() };
+async fn end(mut socket: WebSocketStream<TcpStream>, code: u16) -> Option<()> {
+    let frame = CloseFrame { code: code.into(), reason: "".into() };
     socket.close(Some(frame)).await.ok()?;
     while socket.next().await.is_some() {}
     Some(())
