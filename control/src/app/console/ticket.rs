@@ -132,7 +132,10 @@ fn read(input: &mut Input) -> Draft {
 
 /// `any`, or an address.
 fn from(text: &str) -> Result<Option<IpAddr>, String> {
-    if text == "any" { Ok(None) } else { address(text).map(Some) }
+    if text == "any" {
+        return Ok(None);
+    }
+    address(text).map(Some).map_err(|why| format!("{why}; write one, or any"))
 }
 
 /// Where the ticket may be shown from: as was said, else the machine that asks for it, where that is known.
