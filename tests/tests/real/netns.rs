@@ -1,4 +1,4 @@
-//! Forwards from one host to another: two network namespaces, a machine in each, and the gate between them.
+//! Forwards and tickets from one host to another: two network namespaces, a machine in each, and the gate between them.
 //!
 //! `ip netns` gives a client a host of its own, on a network that the machine behind the gate has no way to.
 
@@ -81,6 +81,7 @@ impl Hosts {
         for listener in ["http", "https", "ssh", "novnc", "ttyd", "admin", "sync", "gateway-admin"] {
             up.arg(format!("--{listener}")).arg("127.0.0.1:0");
         }
+        up.args(["--admin", "tls:0.0.0.0:1883", "--ttyd", "0.0.0.0:7681"]);
         let up = Program::start(&mut up, &hosts._folder.path().join("log"));
         hosts._up = Some(up);
         wait_for("the gate is there", || async {
@@ -245,4 +246,68 @@ async fn datagrams_and_bulk_go_from_one_host_to_another_and_come_back_from_where
         silent.lines().map(|line| format!(" {line}\n")).collect::<String>()
     );
     assert_eq!(hosts.says(&hosts.client, &asked).await, "nothing");
+}
+
+/// Asks for a ticket over the network as a person would, and prints what came.
+fn ticket(console: &str, token: &str, body: &str) -> String {
+    format!(
+        "import ssl, urllib.request\ncontext = ssl._create_unverified_context()\n\
+         url = 'https://10.87.1.1:1883/api/v1/consoles/{console}/tickets'\n\
+         fields = {{'Authorization': 'Bearer {token}', 'Content-Type': 'application/json'}}\n\
+         request = urllib.request.Request(url, b'{body}', fields)\n\
+         print(urllib.request.urlopen(request, context=context, timeout=10).read().decode())"
+    )
+}
+
+/// Asks a gate what a ticket opens; prints the status and what it was told.
+fn opens(gate: &str, ticket: &str) -> String {
+    format!(
+        "import urllib.request, urllib.error\n\
+         request = urllib.request.Request('http://{gate}:7681/console/{ticket}', headers={{'Accept': 'application/json'}})\n\
+         try:\n answer = urllib.request.urlopen(request, timeout=10)\n\
+         except urllib.error.HTTPError as refused:\n answer = refused\n\
+         print(answer.status, answer.read().decode())"
+    )
+}
+
+/// A ticket opens from the machine that asked for it and from no other, unless that is lifted or nobody knows (issue 6).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_opens_from_the_host_that_asked_for_it_and_from_no_other() {
+    let Some(hosts) = Hosts::new().await else { return };
+    hosts.cli(&["vm", "add", "web01", MACHINE[0]]);
+    hosts.cli(&["console", "add", "web01", "ttyd"]);
+    let parsed = |said: String| serde_json::from_str::<Value>(&said).unwrap_or_else(|_| panic!("{said}"));
+    let console = parsed(hosts.cli(&["console", "ls", "-o", "json"]));
+    let console = console[0]["id"].as_str().unwrap();
+    hosts.cli(&["user", "add", "ann", "--grant", "operator:default"]);
+    let token = hosts.cli(&["token", "create", "--subject", "ann", "--duration", "10m"]);
+    let token = token.trim();
+    let asks = async |body: &str| parsed(hosts.says(&hosts.client, &ticket(console, token, body)).await);
+    let looks = async |made: &Value| {
+        let ticket = made["ticket"].as_str().unwrap();
+        let client = hosts.says(&hosts.client, &opens(GATE[0], ticket)).await;
+        (client, hosts.says(&hosts.machine, &opens(GATE_INSIDE[0], ticket)).await)
+    };
+
+    let made = wait_for("the gate knows of the console", || async {
+        let made = asks("{}").await;
+        looks(&made).await.0.starts_with("200 ").then_some(made)
+    })
+    .await;
+    assert_eq!(made["source"], CLIENT[0]);
+    let (client, machine) = looks(&made).await;
+    assert!(client.starts_with("200 "), "{client}");
+    assert!(machine.starts_with("403 "), "{machine}");
+    assert!(
+        machine.contains("for another address than the one you come from. Ask for one from here"),
+        "{machine}"
+    );
+
+    let lifted = asks(r#"{"source": "any"}"#).await;
+    let local = parsed(hosts.cli(&["console", "open", "web01", "-o", "json"]));
+    let there = parsed(hosts.cli(&["console", "open", "web01", "--source", MACHINE[0], "-o", "json"]));
+    for (made, statuses) in [(lifted, ["200", "200"]), (local, ["200", "200"]), (there, ["403", "200"])] {
+        let (client, machine) = looks(&made).await;
+        assert_eq!([&client[..3], &machine[..3]], statuses, "{made}");
+    }
 }
