@@ -72,8 +72,8 @@ export function inWords(event, told, kind) {
 
 /** Ends after which the same ticket may still work: the network's and the gate's restart, … */
 const isNetworks = (code) => code === 1001 || code === 1006 || code === 1012 || code === 1013;
-/** … and a machine that is away. */
-const isMachines = (code) => code === 1011;
+/** … and a machine that is away, where the ticket serves again. */
+const isMachines = (code, kind) => code === 1011 && kind === 'vnc';
 /** Ends after which the ticket opens nothing any more: no shell was opened, the machine ended it, a shell is over. */
 const isFinal = (code, kind) => code >= 4000 || (code === 1000 && kind === 'ssh');
 
@@ -161,7 +161,7 @@ export class Session {
         this.failure = undefined;
         const detail = `Code ${event.code}`;
         if (!has_failed && isNetworks(event.code)) { return this.retry(words, detail); }
-        const may = !has_failed && isMachines(event.code) && this.wasOpen && this.attempt < ATTEMPTS_MAX;
+        const may = !has_failed && isMachines(event.code, this.facts.kind) && this.wasOpen && this.attempt < ATTEMPTS_MAX;
         if (may) { return this.retry(words, detail); }
         this.end(this.whole(words), detail, !isFinal(event.code, this.facts.kind));
     }

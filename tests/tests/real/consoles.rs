@@ -368,6 +368,36 @@ async fn a_terminal_in_the_browser_types_resizes_and_pastes_through_an_untouched
     assert!(told.contains("The ticket was used already."), "{told}");
 }
 
+/// A serial line is silent until somebody types, has no size, and says so when it cannot be reached.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_serial_line_is_used_in_a_browser_and_one_that_is_away_is_told() {
+    let Some(mut browser) = Browser::start() else { return };
+    let line = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let up = gate("serial", line.local_addr().unwrap().port(), &[]);
+    let address = known(&up, "ttyd").await;
+    let (_, met) = tokio::join!(browser.goto(&address), line.accept());
+    let mut line_end = met.unwrap().0;
+    browser.wait("connected").await;
+    browser.step(json!({ "do": "size", "width": 640, "height": 480 })).await;
+    browser.step(json!({ "do": "type", "text": "root \u{e4}" })).await;
+    browser.step(json!({ "do": "press", "key": "Enter" })).await;
+    let mut typed = vec![0; "root \u{e4}\r".len()];
+    within("what was typed", line_end.read_exact(&mut typed)).await.unwrap();
+    assert_eq!(String::from_utf8(typed).unwrap(), "root \u{e4}\r", "and nothing else");
+    line_end.write_all("gr\u{fc}\u{df}e\r\nPassword: ".as_bytes()).await.unwrap();
+    browser.text("#screen .xterm-rows", "gr\u{fc}\u{df}ePassword:").await;
+    browser.shot("serial.png").await;
+    drop((line_end, line));
+    let told = browser.wait("closed").await;
+    assert!(told.contains("closed the connection"), "{told}");
+
+    browser.goto(&open(&up, &[])).await;
+    browser.text("#detail", "Code 1011").await;
+    let told = browser.wait("closed").await;
+    assert!(told.contains("cannot be reached") && !told.contains("used already"), "{told}");
+    browser.has_no_complaints().await;
+}
+
 /// The gate's answer to the next attempt does not hide what happened first.
 #[tokio::test(flavor = "multi_thread")]
 async fn why_a_console_was_lost_is_told_though_its_ticket_serves_once() {
