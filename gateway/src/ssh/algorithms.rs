@@ -23,13 +23,27 @@ const GCM: &[cipher::Name] = &[cipher::AES_256_GCM, cipher::AES_128_GCM];
 /// dbclient 2022.83 and its like have no GCM.
 const GCM_AND_CTR: &[cipher::Name] =
     &[cipher::AES_256_GCM, cipher::AES_128_GCM, cipher::AES_256_CTR, cipher::AES_128_CTR];
-const KEX: &[kex::Name] = &[
+/// With a part that a quantum computer does not undo: what is recorded today stays closed.
+const HYBRID: &[kex::Name] = &[
     kex::MLKEM768X25519_SHA256,
+    kex::SNTRUP761X25519_SHA512,
+    kex::SNTRUP761X25519_SHA512_OPENSSH,
+    kex::EXTENSION_SUPPORT_AS_SERVER,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+];
+/// dbclient 2022.83, paramiko and many others have none of those.
+const HYBRID_AND_CURVE: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::SNTRUP761X25519_SHA512,
+    kex::SNTRUP761X25519_SHA512_OPENSSH,
     kex::CURVE25519,
     kex::CURVE25519_PRE_RFC_8731,
     kex::EXTENSION_SUPPORT_AS_SERVER,
     kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
 ];
+/// The first of OpenSSH that is offered hybrid exchanges alone. 9.0 has them, and distributions took them out of what some
+/// releases speak; from 10 on it warns of everything else.
+const OPENSSH_HYBRID: (u32, u32) = (10, 0);
 const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM];
 /// How clients introduce themselves that have no MAC over the ciphertext.
 const DROPBEAR: &[u8] = b"SSH-2.0-dropbear";
@@ -48,6 +62,7 @@ const KEYS: &[Algorithm] = &[
 
 /// What we offer, by how a client introduces itself. Made once for a set of host keys, and shared by all connections.
 pub(crate) struct Offers {
+    hybrid: Arc<Config>,
     gcm: Arc<Config>,
     any: Arc<Config>,
     dropbear: Arc<Config>,
@@ -56,11 +71,12 @@ pub(crate) struct Offers {
 impl Offers {
     /// What is offered with these keys; `None` without one that can be used.
     pub(crate) fn with(keys: &HostKeys) -> Option<Self> {
-        let config = |ciphers, macs| Arc::new(config(keys, ciphers, macs));
+        let config = |kex, ciphers, macs| Arc::new(config(keys, (kex, ciphers, macs)));
         (!keys.used.is_empty()).then(|| Self {
-            gcm: config(GCM, MACS),
-            any: config(GCM_AND_CTR, MACS),
-            dropbear: config(GCM_AND_CTR, MACS_OF_DROPBEAR),
+            hybrid: config(HYBRID, GCM, MACS),
+            gcm: config(HYBRID_AND_CURVE, GCM, MACS),
+            any: config(HYBRID_AND_CURVE, GCM_AND_CTR, MACS),
+            dropbear: config(HYBRID_AND_CURVE, GCM_AND_CTR, MACS_OF_DROPBEAR),
         })
     }
 
@@ -71,7 +87,10 @@ impl Offers {
 
     /// How we go on with a client that introduced itself so.
     pub(super) fn to(&self, identification: &[u8]) -> Arc<Config> {
-        Arc::clone(if knows_gcm(identification) {
+        let openssh = identification.strip_prefix(OPENSSH).and_then(version);
+        Arc::clone(if openssh.is_some_and(|version| version >= OPENSSH_HYBRID) {
+            &self.hybrid
+        } else if knows_gcm(identification) {
             &self.gcm
         } else if identification.starts_with(DROPBEAR) {
             &self.dropbear
@@ -98,7 +117,9 @@ fn version(text: &[u8]) -> Option<(u32, u32)> {
     Some((number()?, number()?))
 }
 
-fn config(keys: &HostKeys, ciphers: &'static [cipher::Name], macs: &'static [mac::Name]) -> Config {
+type Lists = (&'static [kex::Name], &'static [cipher::Name], &'static [mac::Name]);
+
+fn config(keys: &HostKeys, (kex, ciphers, macs): Lists) -> Config {
     let (keepalive_ms, keepalives) = limits::SSH_CLIENT_KEEPALIVE_MS;
     Config {
         // No version: it would only help to pick an exploit.
@@ -113,7 +134,7 @@ fn config(keys: &HostKeys, ciphers: &'static [cipher::Name], macs: &'static [mac
         announced_keys: keys.next.clone(),
         certificates: keys.certificates.clone(),
         preferred: Preferred {
-            kex: Cow::Borrowed(KEX),
+            kex: Cow::Borrowed(kex),
             key: Cow::Borrowed(KEYS),
             cipher: Cow::Borrowed(ciphers),
             mac: Cow::Borrowed(macs),
@@ -178,6 +199,26 @@ mod tests {
             b"",
         ] {
             assert_eq!(&*offers.to(other).preferred.cipher, GCM_AND_CTR);
+        }
+    }
+
+    #[test]
+    fn who_has_a_hybrid_exchange_for_sure_is_kept_to_one() {
+        let offers = offers();
+        for known in [&b"SSH-2.0-OpenSSH_10.0"[..], b"SSH-2.0-OpenSSH_10.3p1 Debian-1"] {
+            assert_eq!(&*offers.to(known).preferred.kex, HYBRID);
+            assert_eq!(&*offers.to(known).preferred.cipher, GCM);
+        }
+        for other in [
+            &b"SSH-2.0-OpenSSH_9.9p1"[..],
+            b"SSH-2.0-OpenSSH_8.7",
+            b"SSH-2.0-OpenSSH_for_Windows_10.0",
+            b"SSH-2.0-OpenSSH_",
+            b"SSH-2.0-PuTTY_Release_0.78",
+            b"SSH-2.0-dropbear_2022.83",
+            b"SSH-2.0-Go",
+        ] {
+            assert_eq!(&*offers.to(other).preferred.kex, HYBRID_AND_CURVE);
         }
     }
 

@@ -205,7 +205,7 @@ fn root_alone_reaches_control_by_its_names() {
 }
 
 #[test]
-fn ssh_audit_complains_of_nothing_but_the_exchange_that_older_clients_need() {
+fn ssh_audit_complains_of_nothing() {
     let gate = Gate::start();
     gate.put([]);
     let port = gate.address.port().to_string();
@@ -216,12 +216,5 @@ fn ssh_audit_complains_of_nothing_but_the_exchange_that_older_clients_need() {
         eprintln!("skipped: ssh-audit (from PyPI; Debian's is old) is not installed");
         return;
     };
-    let text = String::from_utf8_lossy(&output.stdout);
-    // Debian 12's ssh, dbclient and paramiko have no ML-KEM: without curve25519 they could not log in.
-    let complaints: Vec<&str> = text
-        .lines()
-        .filter(|line| line.contains("[warn]") || line.contains("[fail]"))
-        .filter(|line| !(line.contains("curve25519-sha256") && line.contains("post-quantum")))
-        .collect();
-    assert!(complaints.is_empty(), "{text}");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

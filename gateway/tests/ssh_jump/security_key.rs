@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::client::{Person, said};
 use crate::gate::{Gate, echo, person, vm};
+use crate::raw::string;
 
 const ED25519: &str = "sk-ssh-ed25519@openssh.com";
 const ECDSA: &str = "sk-ecdsa-sha2-nistp256@openssh.com";
@@ -99,11 +100,6 @@ impl Secret {
         wire.extend(counter);
         wire
     }
-}
-
-/// A string as SSH writes it (RFC 4251 § 5).
-fn string(bytes: &[u8]) -> Vec<u8> {
-    [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
 }
 
 /// A number that is not negative, as SSH writes it.
