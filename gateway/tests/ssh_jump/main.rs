@@ -17,6 +17,7 @@ mod kex;
 mod keys;
 mod openssh;
 mod raw;
+mod refused;
 mod russh_client;
 mod security_key;
 mod stalled;
