@@ -43,5 +43,5 @@ need_ssh_clients() {
   echo "installing paramiko, asyncssh and ssh-audit into $folder"
   mkdir -p "$folder" && python3 -m venv "$folder" &&
     "$folder/bin/pip" install -q --disable-pip-version-check paramiko==5.1.0 asyncssh==2.24.1 ssh-audit==3.9.0 ||
-    echo "cannot install the SSH clients of PyPI: the tests ssh::paramiko_and_asyncssh_jump and ssh::ssh_audit_* will fail" >&2
+    echo "cannot install the SSH clients of PyPI: the tests ssh::others::paramiko_and_asyncssh_jump and ssh::others::ssh_audit_* will fail" >&2
 }

@@ -1,18 +1,17 @@
 //! The gate as a jump host, with the clients that people have: OpenSSH, dropbear, PuTTY, paramiko and asyncssh.
 
 mod control;
+mod others;
 mod trust;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
 use tests::binaries::Up;
 use tests::origin::Origin;
 use tests::sshd::{KeyPair, Sshd, client_config};
 use tests::wait::wait_for;
-use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// Programs, a machine called `web01`, and a person `usr1` who may reach the machines of `default`.
 struct Scene {
@@ -237,27 +236,6 @@ impl Scene {
         let vm = listed.as_array().unwrap().iter().find(|vm| vm["name"] == name).unwrap();
         vm["id"].as_str().unwrap().to_owned()
     }
-
-    /// The line that a client which is not OpenSSH reads from `web01`'s sshd through the gate. Its input stays open until
-    /// then: dbclient and plink leave when it ends.
-    async fn greeting_by(&self, program: &Path, arguments: &[&str]) -> String {
-        let errors = self.folder.path().join("errors");
-        let mut child = tokio::process::Command::new(program)
-            .args(arguments)
-            .env("HOME", self.folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(&errors).unwrap())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}; ./test installs it", program.display()));
-        let mut line = Vec::new();
-        let mut reader = BufReader::new(child.stdout.take().unwrap());
-        let read = tokio::time::timeout(Duration::from_secs(30), reader.read_until(b'\n', &mut line)).await;
-        let errors = std::fs::read_to_string(&errors).unwrap();
-        assert!(matches!(read, Ok(Ok(1..))), "{} read nothing: {errors}", program.display());
-        String::from_utf8_lossy(&line).into_owned()
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -306,95 +284,4 @@ fn public_file(scene: &Scene) -> PathBuf {
     let file = scene.folder.path().join("gate.pub");
     std::fs::write(&file, known.trim_start_matches("x ")).unwrap();
     file
-}
-
-/// A program of the virtual environment that `./test` makes.
-fn python(program: &str) -> PathBuf {
-    let folder = std::env::var_os("GATEHOUSE_SSH_VENV").map(PathBuf::from);
-    let path = folder.map(|folder| folder.join("bin").join(program)).filter(|path| path.exists());
-    path.unwrap_or_else(|| {
-        panic!("{program} is missing: ./test makes GATEHOUSE_SSH_VENV with it, unless PyPI cannot be reached")
-    })
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn paramiko_and_asyncssh_jump() {
-    let python = python("python");
-    let scene = Scene::set().await;
-    let gate = scene.gate();
-    for script in ["paramiko_jump.py", "asyncssh_jump.py"] {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/clients").join(script);
-        let (script, key) = (script.to_str().unwrap(), scene.key.file.to_str().unwrap());
-        let arguments = [script, &gate.ip().to_string(), &gate.port().to_string(), key];
-        let greeting = scene.greeting_by(&python, &arguments).await;
-        assert!(greeting.starts_with("SSH-2.0-OpenSSH"), "{script}: {greeting}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn dropbear_jumps() {
-    let scene = Scene::set().await;
-    let (gate, folder) = (scene.gate(), scene.folder.path());
-    let port = gate.port().to_string();
-    let login = format!("openidcs@{}", gate.ip());
-    let other = folder.join("dropbear");
-    let convert = Command::new("dropbearconvert")
-        .args(["openssh", "dropbear"])
-        .args([&scene.key.file, &other])
-        .output()
-        .expect("dropbear-bin is installed by ./test");
-    assert!(convert.status.success(), "{}", said(&convert));
-    let key = other.to_str().unwrap();
-    let arguments = ["-y", "-y", "-p", &port, "-i", key, "-B", "web01:22", &login];
-    let greeting = scene.greeting_by(Path::new("dbclient"), &arguments).await;
-    assert!(greeting.starts_with("SSH-2.0-OpenSSH"), "dbclient: {greeting}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn putty_jumps() {
-    let scene = Scene::set().await;
-    let (gate, folder) = (scene.gate(), scene.folder.path());
-    let port = gate.port().to_string();
-    let login = format!("openidcs@{}", gate.ip());
-    let putty = folder.join("key.ppk");
-    let convert = Command::new("puttygen").arg(&scene.key.file).arg("-o").arg(&putty).output();
-    let convert = convert.expect("putty-tools is installed by ./test");
-    assert!(convert.status.success(), "{}", said(&convert));
-    let fingerprint = scene.up.cli(&["ssh-host-key", "ls", "-o", "json"]);
-    let fingerprint: serde_json::Value = serde_json::from_str(&fingerprint).unwrap();
-    let fingerprint = fingerprint[0]["fingerprint"].as_str().unwrap();
-    let key = putty.to_str().unwrap();
-    let arguments =
-        ["-ssh", "-v", "-batch", "-hostkey", fingerprint, "-P", &port, "-i", key, "-nc", "web01:22", &login];
-    let greeting = scene.greeting_by(Path::new("plink"), &arguments).await;
-    assert!(greeting.starts_with("SSH-2.0-OpenSSH"), "plink: {greeting}");
-    let log = std::fs::read_to_string(folder.join("errors")).unwrap();
-    assert!(log.contains("NTRU Prime") && log.contains(" GCM ("), "hybrid, and a fast cipher: {log}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn ssh_audit_has_nothing_to_say() {
-    // It introduces itself as an OpenSSH of today, and is offered what those are.
-    let audit = python("ssh-audit");
-    let scene = Scene::set().await;
-    scene.complains_of_nothing(&audit);
-    // Nor of the certificates that clients may ask for.
-    scene.up.cli(&["ssh-host-key", "certify", &scene.gate().ip().to_string()]);
-    let known = scene.known(&scene.printed("cert-authority"));
-    wait_for("the certificate is shown", || async { scene.strictly(&known).ok() }).await;
-    scene.complains_of_nothing(&audit);
-}
-
-impl Scene {
-    fn complains_of_nothing(&self, audit: &Path) {
-        let gate = self.gate();
-        let output = Command::new(audit)
-            .args(["--no-colors", "--level", "warn", "-p", &gate.port().to_string()])
-            .arg(gate.ip().to_string())
-            .output()
-            .unwrap();
-        let text = said(&output);
-        assert!(!text.contains("[warn]") && !text.contains("[fail]"), "{text}");
-        assert_eq!(output.status.code(), Some(0), "{text}");
-    }
 }
