@@ -39,7 +39,8 @@ impl Drop for Hosts {
     }
 }
 
-fn ip(words: &str) {
+/// Runs `ip`.
+pub(crate) fn ip(words: &str) {
     let output = Command::new("ip").args(words.split_whitespace()).output().unwrap();
     assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
 }
