@@ -312,7 +312,7 @@ impl Drop for Started {
 }
 
 /// A gateway elsewhere that joins by a token.
-fn joined(up: &Up, data: &Path, name: &str, token: &str) -> Running {
+pub(crate) fn joined(up: &Up, data: &Path, name: &str, token: &str) -> Running {
     let mut command = Command::new(bin("gatehouse"));
     command.args(["gateway", "run", "--name", name, "-o", "json", "--data"]).arg(data);
     for listener in ["http", "https", "ssh", "novnc", "ttyd", "gateway-admin"] {

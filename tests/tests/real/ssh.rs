@@ -2,6 +2,7 @@
 
 mod control;
 mod hosts;
+mod life;
 mod others;
 mod trust;
 
