@@ -1,6 +1,7 @@
 //! The gate as a jump host, with the clients that people have: OpenSSH, dropbear, PuTTY, paramiko and asyncssh.
 
 mod control;
+mod hostile;
 mod hosts;
 mod life;
 mod others;
