@@ -1,11 +1,13 @@
 //! Scenario 16 between hosts of their own: a client that has no way to 10.0.0.5, a machine that is 10.0.0.5, and the gate
 //! between them on port 22.
 
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-use tests::binaries::bin;
+use tests::binaries::{Up, bin};
 use tests::sshd::{KeyPair, client_config};
 use tests::wait::wait_for;
 
@@ -209,4 +211,49 @@ async fn scenario_16_from_a_host_that_reaches_the_gate_alone() {
     assert!(which.contains("web01.default or web02.default"), "{which}");
     let by_name = hosts.ssh("-J openidcs@gate root@web01 hostname");
     assert_eq!(String::from_utf8_lossy(&by_name.stdout), format!("{HOSTNAME}\n"), "{}", said(&by_name));
+}
+
+/// A network of its own; gone with the test.
+struct Apart(String);
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).stderr(Stdio::null()).status();
+    }
+}
+
+#[test]
+fn who_may_not_have_port_22_or_finds_it_taken_is_told_so() {
+    let apart = Apart(format!("gs{}p", std::process::id() % 100_000));
+    let made = Command::new("ip").args(["netns", "add", &apart.0]).stderr(Stdio::null()).status();
+    if !made.is_ok_and(|made| made.success()) {
+        eprintln!("SKIPPED: network namespaces take root and iproute2");
+        return;
+    }
+    let folder = tempfile::Builder::new().prefix("gh").tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    ip(&format!("-n {} link set lo up", apart.0));
+    let start = |data: &str, is_root: bool| {
+        let mut up = Up::command(&folder.path().join(data));
+        up.args(["--ssh", "127.0.0.1:22"]);
+        let inner = if is_root { &up } else { &*crate::mistakes::as_nobody(&up) };
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &apart.0]).arg(inner.get_program()).args(inner.get_args());
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        said(&output)
+    };
+    let forbidden = start("one", false);
+    assert!(forbidden.contains("cannot listen on 127.0.0.1:22: permission denied"), "{forbidden}");
+    assert!(forbidden.contains("CAP_NET_BIND_SERVICE"), "{forbidden}");
+
+    let mut taker = Command::new("ip");
+    let script = "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 22)); s.listen(); print('ready')\ns.accept()";
+    taker.args(["netns", "exec", &apart.0, "python3", "-u", "-c", script]).stdout(Stdio::piped());
+    let mut taker = taker.spawn().unwrap();
+    taker.stdout.as_mut().unwrap().read_exact(&mut [0; 5]).unwrap();
+    let taken = start("two", true);
+    taker.kill().unwrap();
+    taker.wait().unwrap();
+    assert!(taken.contains("cannot listen on 127.0.0.1:22: address in use"), "{taken}");
 }
