@@ -6,10 +6,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use tests::binaries::bin;
+use tests::binaries::{Up, bin};
 use tests::client;
 use tests::ports;
-use tests::sshd::Sshd;
+use tests::sshd::{KeyPair, Sshd};
 use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,4 +133,36 @@ fn blocks(section: &str) -> Vec<String> {
     let section = after.split("\n## ").next().unwrap();
     let parts = section.split("```sh\n").skip(1);
     parts.map(|part| part.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// The commands of ours in the running text of one section, in their order.
+fn commands(section: &str) -> Vec<String> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = std::fs::read_to_string(readme).unwrap();
+    let (_, after) = text.split_once(&format!("{section}\n")).unwrap();
+    let section = after.split("\n## ").next().unwrap();
+    let spans = section.split('`').skip(1).step_by(2).map(|span| span.split_whitespace().collect::<Vec<_>>());
+    spans.filter(|words| words[..1] == ["gatehouse"]).map(|words| words[1..].join(" ")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_command_of_the_section_on_ssh_does_what_it_says() {
+    let up = Up::start();
+    let authority = KeyPair::make("authority");
+    up.cli(&["vm", "add", "web01", "10.0.0.5"]);
+    up.cli(&["user", "create", "usr1", "--grant", "operator:default"]);
+    let commands = commands("## SSH");
+    assert!(commands.len() > 12, "{commands:?}");
+    for command in commands {
+        // What a shell does with the output is the shell's.
+        let command = command.split(" > ").next().unwrap();
+        let public = authority.public_file();
+        let said =
+            command.replace("TIME", "2099-01-31T18:00:00Z").replace("ca.pub", public.to_str().unwrap());
+        let output = up.try_cli(&said.split(' ').collect::<Vec<_>>());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        // There is no session, and no machine that has shown a key.
+        let missing = ["session kill", "vm accept-host-key"].iter().any(|begin| command.starts_with(begin));
+        assert_eq!(output.status.code(), Some(i32::from(missing)), "{command}: {errors}");
+    }
 }
