@@ -20,26 +20,15 @@ fn opens(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
-/// Scenario 17.
-#[tokio::test(flavor = "multi_thread")]
-async fn ports_lead_to_a_machine_and_whoever_is_in_the_way_is_named() {
-    let Some(bind) = Bind::start().await else { return };
-    let up = Up::start();
-    let key = KeyPair::make("somebody");
-    let sshd = Sshd::start(&key).await;
-    let (tcp, udp) = (free_port().to_string(), free_port().to_string());
-    let vm = sshd.address().to_string();
-    let added = up.cli(&["forward", "add", "tcp", &tcp, &vm, "--note", "SSH", "-o", "json"]);
-    let added: serde_json::Value = serde_json::from_str(&added).unwrap();
-    wait_for("the port is open", || async { opens(tcp.parse().unwrap()).then_some(()) }).await;
-
+/// The real ssh comes to the machine behind this port.
+fn by_ssh(key: &KeyPair, tcp: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let config = tests::sshd::client_config(folder.path(), &key);
+    let config = tests::sshd::client_config(folder.path(), key);
     let me = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
     let ssh = Command::new("ssh")
         .arg("-F")
         .arg(config)
-        .args(["-p", &tcp, &format!("{}@127.0.0.1", me.trim()), "echo through the gate"])
+        .args(["-p", tcp, &format!("{}@127.0.0.1", me.trim()), "echo through the gate"])
         .output()
         .unwrap();
     assert_eq!(
@@ -48,22 +37,26 @@ async fn ports_lead_to_a_machine_and_whoever_is_in_the_way_is_named() {
         "{}",
         String::from_utf8_lossy(&ssh.stderr)
     );
+}
 
-    up.cli(&["forward", "add", "udp", &udp, &format!("127.0.0.1:{}", bind.port), "--note", "DNS"]);
+/// The real dig has an answer from the server behind this port.
+async fn by_dig(udp: &str) {
     let answer = wait_for("a name is answered", || async {
         let dig = Command::new("dig")
-            .args(["@127.0.0.1", "-p", &udp, "+short", "+tries=1", "+time=2", "any.dyn.test", "A"])
+            .args(["@127.0.0.1", "-p", udp, "+short", "+tries=1", "+time=2", "any.dyn.test", "A"])
             .output()
             .expect("dig is installed by ./test");
         Some(String::from_utf8(dig.stdout).unwrap()).filter(|text| text.contains("127.0.0.1"))
     })
     .await;
     assert_eq!(answer, "127.0.0.1\n");
+}
 
-    let id = added["id"].as_str().unwrap();
-    let taken = said(&up.try_cli(&["forward", "add", "tcp", &tcp, "127.0.0.1:1"]));
+/// What may not be forwarded is refused in words: who has the port, or what is wrong with it.
+fn is_refused(up: &Up, id: &str, tcp: &str) {
+    let taken = said(&up.try_cli(&["forward", "add", "tcp", tcp, "127.0.0.1:1"]));
     assert!(taken.contains(id), "the first is not named: {taken}");
-    up.cli(&["forward", "add", "udp", &tcp, "127.0.0.1:1"]);
+    up.cli(&["forward", "add", "udp", tcp, "127.0.0.1:1"]);
     for listener in ["https", "admin"] {
         let ours = up.address(listener).port().to_string();
         let refused = said(&up.try_cli(&["forward", "add", "tcp", &ours, "127.0.0.1:1"]));
@@ -78,6 +71,26 @@ async fn ports_lead_to_a_machine_and_whoever_is_in_the_way_is_named() {
         let refused = said(&up.try_cli(&["forward", "add", words[0], words[1], "10.0.0.5:22"]));
         assert!(refused.contains(why), "{words:?}: {refused}");
     }
+}
+
+/// Scenario 17.
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_lead_to_a_machine_and_whoever_is_in_the_way_is_named() {
+    let Some(bind) = Bind::start().await else { return };
+    let up = Up::start();
+    let key = KeyPair::make("somebody");
+    let sshd = Sshd::start(&key).await;
+    let (tcp, udp) = (free_port().to_string(), free_port().to_string());
+    let vm = sshd.address().to_string();
+    let added = up.cli(&["forward", "add", "tcp", &tcp, &vm, "--note", "SSH", "-o", "json"]);
+    let added: serde_json::Value = serde_json::from_str(&added).unwrap();
+    wait_for("the port is open", || async { opens(tcp.parse().unwrap()).then_some(()) }).await;
+
+    by_ssh(&key, &tcp);
+    up.cli(&["forward", "add", "udp", &udp, &format!("127.0.0.1:{}", bind.port), "--note", "DNS"]);
+    by_dig(&udp).await;
+    let id = added["id"].as_str().unwrap();
+    is_refused(&up, id, &tcp);
     let diagnosis = up.cli(&["diagnose", "forward", id]);
     for line in [
         format!("tcp {tcp} to {vm}"),
