@@ -48,4 +48,5 @@ mod swap;
 mod terminal;
 mod tour;
 mod two;
+mod two_gates;
 mod upgrade;
