@@ -50,3 +50,4 @@ mod tour;
 mod two;
 mod two_gates;
 mod upgrade;
+mod websockets;
