@@ -2,12 +2,19 @@
 //! listed and can be ended, and tickets of before the upgrade open consoles after it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use futures_util::{SinkExt as _, StreamExt as _};
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use serde_json::Value;
 use tests::binaries::{Up, signal};
 use tests::client;
+use tests::frames::{Frames, frame, headers, kind};
 use tests::origin::Origin;
-use tests::wait::wait_for;
+use tests::wait::{wait_for, within};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::flows::{
     Datagrams, closed, connected, console, echo, echoes, forward, is_alive, screen, sessions, show, shows,
@@ -116,7 +123,7 @@ async fn tickets_outlive_an_upgrade_with_what_is_known_of_them_and_no_restart() 
         let text = std::fs::read_to_string(up.data().join("gateway/lock")).unwrap_or_default();
         let is_another = text.trim().parse::<u32>().is_ok_and(|pid| pid != serving && pid != 0);
         let listed: Value = serde_json::from_str(&up.cli(&["gateway", "ls", "-o", "json"])).ok()?;
-        let connected = listed[0]["connected"] == true && tokio::net::TcpStream::connect(gate).await.is_ok();
+        let connected = listed[0]["connected"] == true && TcpStream::connect(gate).await.is_ok();
         (is_another && connected).then_some(())
     })
     .await;
@@ -126,6 +133,82 @@ async fn tickets_outlive_an_upgrade_with_what_is_known_of_them_and_no_restart() 
     assert!(shows(&mut fresh).await);
     drop(fresh);
     assert_eq!(up.stop(), Some(0));
+}
+
+/// A client's TLS that remembers sessions.
+fn tls(authority: &str) -> TlsConnector {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
+}
+
+async fn secured(up: &Up, connector: &TlsConnector) -> tokio_rustls::client::TlsStream<TcpStream> {
+    let tcp = TcpStream::connect(up.address("https")).await.unwrap();
+    connector.connect(ServerName::try_from("app.example.com").unwrap(), tcp).await.unwrap()
+}
+
+/// The payload of the next frame of data on a stream.
+async fn data(frames: &mut Frames, stream: u32) -> Vec<u8> {
+    loop {
+        let came = frames.next().await.expect("the connection stays open");
+        assert!(came.kind != kind::RST_STREAM, "{came:?}");
+        if came.kind == kind::DATA && came.stream == stream && !came.payload.is_empty() {
+            return came.payload;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tunnels_over_tls_and_http2_go_on_and_sessions_of_tls_resume() {
+    let up = Up::start();
+    let origin = Origin::start("app").await;
+    let secured_route = ["--websocket", "on", "--tls", "self-signed", "--redirect-https", "off"];
+    up.cli(&[&["route", "add", "app.example.com", &origin.url()], &secured_route[..]].concat());
+    let connector = tls(&up.cli(&["ca", "show"]));
+    let stream = secured(&up, &connector).await;
+    let (mut wss, _) = tokio_tungstenite::client_async("ws://app.example.com/ws", stream).await.unwrap();
+    let says = async |wss: &mut tokio_tungstenite::WebSocketStream<_>, text: &str| {
+        wss.send(Message::text(text)).await.unwrap();
+        assert_eq!(within("an echo", wss.next()).await.unwrap().unwrap(), Message::text(text));
+    };
+    says(&mut wss, "before").await;
+    let mut h2 = Frames::open(up.address("http")).await;
+    let asked: [(&[u8], &[u8]); 6] = [
+        (b":method", b"CONNECT"),
+        (b":protocol", b"websocket"),
+        (b":scheme", b"http"),
+        (b":path", b"/ws"),
+        (b":authority", b"app.example.com"),
+        (b"sec-websocket-version", b"13"),
+    ];
+    h2.send(&headers(0, 1, &asked)).await;
+    let text = |text: &[u8]| [&[0x81, 0x80 | text.len() as u8, 0, 0, 0, 0], text].concat();
+    h2.send(&frame(kind::DATA, 0, 1, &text(b"before"))).await;
+    assert_eq!(data(&mut h2, 1).await, [&[0x81, 6][..], b"before"].concat());
+
+    upgrade(&up);
+
+    says(&mut wss, "after").await;
+    h2.send(&frame(kind::DATA, 0, 1, &text(b"after"))).await;
+    assert_eq!(data(&mut h2, 1).await, [&[0x81, 5][..], b"after"].concat());
+    let resumed = secured(&up, &connector).await;
+    assert_eq!(resumed.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+    let (mut again, _) = tokio_tungstenite::client_async("ws://app.example.com/ws", resumed).await.unwrap();
+    says(&mut again, "anew").await;
+    let elder = up.pid("gateway");
+    assert!(std::path::Path::new(&format!("/proc/{elder}")).exists(), "it carries both");
+    drop((wss, h2));
+    wait_for("it ends with them", || async {
+        let status = std::fs::read_to_string(format!("/proc/{elder}/status")).unwrap_or_default();
+        (status.is_empty() || status.contains("State:\tZ")).then_some(())
+    })
+    .await;
+    says(&mut again, "still").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
