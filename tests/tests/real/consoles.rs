@@ -284,6 +284,37 @@ async fn garbage_instead_of_a_screen_is_told_and_no_black_screen() {
     browser.shot("novnc-garbage.png").await;
 }
 
+/// A ticket that opens nothing is told by the page in the gate's own words.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_an_expired_and_a_foreign_ticket_are_told_in_the_browser() {
+    let Some(mut browser) = Browser::start() else { return };
+    let up = gate("vnc", server(b"RFB 003.008\n", Then::Waits).await, &[]);
+    let elsewhere = gate("vnc", server(b"RFB 003.008\n", Then::Waits).await, &[]);
+    let novnc = up.address("novnc");
+    let used = known(&up, "novnc").await;
+    let (_open, head) =
+        upgrade(novnc, &format!("/console/{}", ticket(&used)), "User-Agent: another\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let expired = open(&up, &["--seconds", "1"]);
+    let foreign = known(&elsewhere, "novnc").await;
+    let foreign = format!("http://{novnc}/console/{}", ticket(&foreign));
+    wait_for("it is too late", || async {
+        let told = ask(novnc, &format!("/console/{}", ticket(&expired)), "").await;
+        told.contains("has expired").then_some(())
+    })
+    .await;
+    for (address, says) in [
+        (&used, "The ticket was used already. Ask for a new one."),
+        (&expired, "The ticket has expired. Ask for a new one."),
+        (&foreign, "The ticket was not made for this gate."),
+    ] {
+        let seen = browser.goto(address).await;
+        assert_eq!(seen["status"], 403, "{says}");
+        browser.text("body", says).await;
+    }
+    browser.shot("novnc-refused.png").await;
+}
+
 /// A browser that never reads while the machine floods: the gate's memory stays where it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_never_reads_costs_the_gate_no_memory() {
