@@ -23,13 +23,16 @@ use crate::program::free_port;
 
 const HOST: &str = "steady.example.com";
 const TUNNELS: usize = 1_100;
+const SECURED: &str = "secured.example.com";
+const KINDS: usize = 9;
 
 /// What the traffic did; nothing in it may be a failure.
 #[derive(Default)]
 struct Traffic {
     done: AtomicBool,
-    /// Kept connections, new ones, WebSockets, a TCP forward, a UDP forward, a jump.
-    moved: [AtomicU64; 6],
+    /// Kept connections, new ones, WebSockets, a TCP forward, a UDP forward, a jump; and anew each time: connections by TLS,
+    /// connections of the TCP forward, clients of the UDP forward.
+    moved: [AtomicU64; KINDS],
 }
 
 impl Traffic {
@@ -41,7 +44,7 @@ impl Traffic {
         self.moved[kind].fetch_add(1, Relaxed);
     }
 
-    fn counts(&self) -> [u64; 6] {
+    fn counts(&self) -> [u64; KINDS] {
         self.moved.each_ref().map(|count| count.load(Relaxed))
     }
 
@@ -77,6 +80,7 @@ fn gateways(up: &Up) -> Vec<Value> {
 async fn route(up: &Up) -> Origin {
     let origin = Origin::start("steady").await;
     up.cli(&["route", "add", HOST, &origin.url(), "--websocket", "on"]);
+    up.cli(&["route", "add", SECURED, &origin.url(), "--tls", "self-signed"]);
     let http = up.address("http");
     wait_for("the route serves", || async {
         client::get(http, HOST, "/").await.ok().filter(|answer| answer.status == 200)
@@ -108,11 +112,13 @@ async fn three_upgrades_fail_no_request_and_close_no_stream() {
         tasks.push(tokio::spawn(anew(http, with())));
         tasks.push(tokio::spawn(websocket(http, with())));
     }
+    tasks.push(tokio::spawn(secured(up.address("https"), up.cli(&["ca", "show"]), with())));
     tasks.push(tokio::spawn(stream(at(&tcp), with())));
-    tasks.push(tokio::task::spawn_blocking({
+    tasks.push(tokio::spawn(streams(at(&tcp), with())));
+    for ask in [datagrams, strangers] {
         let (to, traffic) = (at(&udp), with());
-        move || datagrams(to, &traffic)
-    }));
+        tasks.push(tokio::task::spawn_blocking(move || ask(to, &traffic)));
+    }
     tasks.push(tokio::spawn(jump(up.address("ssh"), key.file.clone(), with())));
     traffic.flows().await;
 
@@ -135,7 +141,7 @@ async fn three_upgrades_fail_no_request_and_close_no_stream() {
     for task in tasks {
         within("the traffic ends by itself", task).await.expect("nothing failed");
     }
-    eprintln!("kept, new, websocket, tcp, udp, jump: {:?}", traffic.counts());
+    eprintln!("kept, new, websocket, tcp, udp, jump; new by tls, tcp, udp: {:?}", traffic.counts());
     let serving = gateway_pid(&up);
     wait_for("those before end", || async { (!lives(first)).then_some(()) }).await;
     assert_eq!(gateway_pid(&up), serving, "`up` left it alone");
@@ -238,6 +244,39 @@ async fn stream(to: SocketAddr, traffic: Arc<Traffic>) {
     while traffic.goes_on() {
         through(&mut tcp, b"over the forward").await;
         traffic.moved(3);
+    }
+}
+
+async fn secured(https: SocketAddr, authority: String, traffic: Arc<Traffic>) {
+    while traffic.goes_on() {
+        let mut connection =
+            Connection::open_tls(https, SECURED, &authority).await.expect("a handshake ends");
+        assert_eq!(connection.get(SECURED, "/").await.expect("and is answered").status, 200);
+        traffic.moved(6);
+    }
+}
+
+/// Each connection is taken, and carries to its end.
+async fn streams(to: SocketAddr, traffic: Arc<Traffic>) {
+    while traffic.goes_on() {
+        let mut tcp = TcpStream::connect(to).await.expect("the port of the forward is open");
+        through(&mut tcp, b"a new one").await;
+        tcp.shutdown().await.unwrap();
+        let rest = within("its end", tcp.read(&mut [0; 1])).await;
+        assert_eq!(rest.expect("no reset"), 0);
+        traffic.moved(7);
+    }
+}
+
+/// Each datagram is of a client that was never heard of.
+fn strangers(to: SocketAddr, traffic: &Traffic) {
+    while traffic.goes_on() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(to).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.send(b"who am I?").unwrap();
+        socket.recv(&mut [0; 64]).expect("no first datagram is lost");
+        traffic.moved(8);
     }
 }
 
