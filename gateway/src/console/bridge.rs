@@ -149,7 +149,7 @@ where
 {
     rfb::enter(server, password).await.map_err(End::Rfb)?;
     let shared = rfb::welcome(&mut browser::Both { sink, inbox }).await.map_err(|error| match error {
-        rfb::BrowserError::Io(_) => End::BrowserLeft,
+        rfb::BrowserError::Io(error) => broken_off(&error),
         rfb::BrowserError::NotRfb => {
             End::Refused(CloseCode::Policy, "this console speaks RFB, the browser does not")
         }
@@ -251,6 +251,12 @@ fn refused(error: &Error) -> End {
         | Error::Http(_)
         | Error::HttpFormat(_) => End::BrowserLeft,
     }
+}
+
+/// The end of a browser's handshake: a rule of WebSocket that it broke, where the bridge's own half says so.
+fn broken_off(error: &std::io::Error) -> End {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+    cause.map_or(End::BrowserLeft, refused)
 }
 
 /// From the server to the browser, with pings: what is silent is cut by proxies on the way.

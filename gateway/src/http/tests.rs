@@ -5,6 +5,7 @@ mod bodies;
 mod checks;
 mod console_elsewhere;
 mod console_ends;
+mod console_frames;
 mod console_log;
 mod console_pages;
 mod console_rfb;
