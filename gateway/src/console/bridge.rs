@@ -5,6 +5,7 @@
 //! frame, because a browser learns nothing else.
 
 mod browser;
+mod line;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -24,6 +25,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use self::browser::{Inbox, Sink};
+use self::line::Page;
+pub(crate) use self::line::TTY;
 use super::rfb::looking::Looking;
 use super::rfb::{self, RfbError};
 use super::ticket::Opening;
@@ -41,6 +44,8 @@ pub(crate) struct Bridge {
     pub(crate) idle: Duration,
     /// Time for a VNC server's handshake and the browser's.
     pub(crate) handshake: Duration,
+    /// Whether the browser speaks as a terminal page does.
+    pub(crate) is_page: bool,
 }
 
 /// Why a console ends.
@@ -132,8 +137,29 @@ where
             Err(_) => return End::Refused(CloseCode::Error, "the console of the VM was not opened in time"),
         }
     }
+    if bridge.is_page {
+        match timeout(bridge.handshake, begin(sink, inbox)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(end)) => return end,
+            Err(_) => {
+                return End::Refused(CloseCode::Protocol, "the page of the terminal said nothing in time");
+            }
+        }
+    }
     let looking = opening.read_only.then(Looking::default);
     exchange(bridge, &mut server, sink, (inbox, looking)).await
+}
+
+/// Hears what a terminal page says first, and lets it know that the line is open.
+async fn begin<IO>(sink: &mut Sink<IO>, inbox: &mut Inbox<IO>) -> Result<(), End>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let first = inbox.next(|| {}).await.map_err(|error| refused(&error))?.ok_or(End::BrowserLeft)?;
+    if !line::is_hello(&first) {
+        return Err(End::Refused(CloseCode::Protocol, "the first message of a terminal is a JSON object"));
+    }
+    sink.send(Message::Binary(line::opened())).await.map_err(|_| End::BrowserLeft)
 }
 
 /// The handshake with the server, then the browser's: what the server refuses is known before the browser is told
@@ -169,6 +195,8 @@ struct Watch {
     has_moved: Cell<bool>,
     /// Pings since bytes moved.
     quiet: Cell<u32>,
+    /// Where the browser speaks as a terminal page does.
+    page: Option<Page>,
 }
 
 async fn exchange<IO>(
@@ -185,6 +213,7 @@ where
         is_stuffed: Cell::new(false),
         has_moved: Cell::new(false),
         quiet: Cell::new(0),
+        page: bridge.is_page.then(Page::default),
     };
     let (from, to) = server.split();
     tokio::select! {
@@ -210,6 +239,14 @@ where
             Ok(Some(bytes)) => bytes,
             Ok(None) => return End::BrowserLeft,
             Err(error) => return refused(&error),
+        };
+        let bytes = match watch.page.as_ref().map(|page| page.read(bytes.clone())) {
+            None => bytes,
+            Some(Ok(input)) if input.is_empty() => continue,
+            Some(Ok(input)) => input,
+            Some(Err(line::NotTerminal)) => {
+                return End::Refused(CloseCode::Protocol, "a message of a terminal begins with 0, 1, 2 or 3");
+            }
         };
         let bytes = match &mut looking {
             None => &*bytes,
@@ -271,11 +308,14 @@ where
     loop {
         let message = tokio::select! {
             biased;
-            ready = from.readable() => {
+            ready = readable(&from, watch) => {
                 if ready.is_err() {
                     return End::ServerClosed;
                 }
                 buffer.reserve(limits::RELAY_BUFFER_BYTES);
+                if watch.page.is_some() {
+                    line::begin(&mut buffer);
+                }
                 match from.try_read_buf(&mut buffer) {
                     Ok(0) => return End::ServerClosed,
                     Ok(_) => Message::Binary(buffer.split().freeze()),
@@ -302,6 +342,19 @@ where
         if len > 0 {
             watch.has_moved.set(true);
             bridge.session.carried(0, len as u64);
+        }
+    }
+}
+
+/// Waits until the server has said something that the browser takes.
+async fn readable(from: &ReadHalf<'_>, watch: &Watch) -> std::io::Result<()> {
+    let Some(page) = &watch.page else { return from.readable().await };
+    loop {
+        page.takes_output().await;
+        from.readable().await?;
+        // It may have asked for a pause while the line was silent.
+        if !page.is_paused() {
+            return Ok(());
         }
     }
 }
@@ -381,6 +434,7 @@ mod tests {
             is_stuffed: Cell::new(false),
             has_moved: Cell::new(false),
             quiet: Cell::new(0),
+            page: None,
         };
         let gone = watch();
         let day = Duration::from_secs(86_400);

@@ -13,10 +13,10 @@ pub(crate) struct Offer {
 }
 
 impl Offer {
-    /// Reads a request that asks for a WebSocket; `speaks` is the sub-protocol that is served.
+    /// Reads a request that asks for a WebSocket; `speaks` are the sub-protocols that are served, the best first.
     ///
     /// Errors: the rule that it breaks.
-    pub(crate) fn of(method: &[u8], head: &View<'_>, speaks: &'static str) -> Result<Self, &'static str> {
+    pub(crate) fn of(method: &[u8], head: &View<'_>, speaks: &[&'static str]) -> Result<Self, &'static str> {
         if method != b"GET" {
             return Err("a WebSocket is asked for by GET");
         }
@@ -32,10 +32,17 @@ impl Offer {
         if !is_key {
             return Err("the Sec-WebSocket-Key is not 16 bytes in base64");
         }
-        let is_asked = values(head, "sec-websocket-protocol")
-            .flat_map(crate::http::codec::list)
-            .any(|protocol| protocol == speaks.as_bytes());
-        Ok(Self { accept: derive_accept_key(key), protocol: is_asked.then_some(speaks) })
+        let is_asked = |protocol: &str| {
+            let mut asked = values(head, "sec-websocket-protocol").flat_map(crate::http::codec::list);
+            asked.any(|one| one == protocol.as_bytes())
+        };
+        let protocol = speaks.iter().copied().find(|protocol| is_asked(protocol));
+        Ok(Self { accept: derive_accept_key(key), protocol })
+    }
+
+    /// Whether this sub-protocol is spoken from here.
+    pub(crate) fn agrees_on(&self, protocol: &str) -> bool {
+        self.protocol == Some(protocol)
     }
 
     /// Writes the answer. A browser drops the connection for a sub-protocol that it did not ask for.
@@ -77,7 +84,7 @@ mod tests {
         let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         let mut head = Head::default();
         head.parse_request(bytes.as_bytes()).unwrap();
-        Offer::of(b"GET", &View { head: &head, bytes: bytes.as_bytes() }, "binary")
+        Offer::of(b"GET", &View { head: &head, bytes: bytes.as_bytes() }, &["binary"])
     }
 
     const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";

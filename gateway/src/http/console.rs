@@ -30,7 +30,7 @@ use super::headers::{self, Outbound, Policy};
 use super::scratch::Scratch;
 use super::serve::Next;
 use super::upgrade::Admission;
-use crate::console::bridge::Bridge;
+use crate::console::bridge::{self, Bridge};
 use crate::console::entrance::{Entrance, Opened};
 use crate::console::handshake::Offer;
 use crate::console::redeemed::{Browser, now_ms};
@@ -145,7 +145,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         let offer = match opening.console.wire {
             ConsoleWire::Tcp => {
                 let head = View { head: &scratch.request, bytes };
-                let speaks = if opening.console.kind == ConsoleKind::Ssh { "tty" } else { "binary" };
+                let speaks: &[&str] = match opening.console.kind {
+                    ConsoleKind::Ssh => &[bridge::TTY],
+                    ConsoleKind::Serial => &[bridge::TTY, "binary"],
+                    ConsoleKind::Vnc | ConsoleKind::Ttyd => &["binary"],
+                };
                 let offer = Offer::of(scratch.request.method.of(bytes), &head, speaks);
                 Some(offer.map_err(|rule| Fault::downstream(Kind::BadRequest, rule))?)
             }
@@ -216,7 +220,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         let Opened { opening, session, permit, .. } = opened;
         let idle = self.idle_of(visit);
         let handshake = Duration::from_millis(self.worker.http.deadlines().rfb_ms);
-        let bridge = Bridge { opening, session, permit, idle, handshake };
+        let is_page = offer.agrees_on(bridge::TTY);
+        let bridge = Bridge { opening, session, permit, idle, handshake, is_page };
         Ok(Next::Console(Guest::Bridge(Box::new(bridge))))
     }
 

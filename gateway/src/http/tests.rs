@@ -6,6 +6,7 @@ mod checks;
 mod console_elsewhere;
 mod console_ends;
 mod console_frames;
+mod console_lines;
 mod console_log;
 mod console_pages;
 mod console_rfb;

@@ -259,6 +259,23 @@ async fn a_silent_screen_is_kept_by_pings() {
     tokio::time::timeout(Duration::from_secs(50), ping).await.expect("a ping comes within a minute");
 }
 
+/// A serial line is bytes to the machine, and a terminal to whoever opens it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_serial_line_is_read_and_typed_on_in_a_browser() {
+    let (Some(machine), Some(mut browser)) = (Machine::with_a_line().await, Browser::start()) else { return };
+    let up = gate("serial", machine.port, &[]);
+    browser.goto(&known(&up, "ttyd").await).await;
+    browser.wait("connected").await;
+    browser.text("#screen .xterm-rows", "Press ESC for boot menu").await;
+    browser.step(json!({ "do": "press", "key": "Escape" })).await;
+    browser.text("#screen .xterm-rows", "Select boot device").await;
+    browser.shot("terminal-serial.png").await;
+    browser.has_no_complaints().await;
+    machine.end();
+    let told = browser.wait("closed").await;
+    assert!(told.contains("The console of the VM closed the connection."), "{told}");
+}
+
 /// Garbage instead of a screen is told in words by the page, whoever it comes from.
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_instead_of_a_screen_is_told_and_no_black_screen() {

@@ -43,6 +43,21 @@ impl Machine {
         Some(Self { program, port, websocket, _folder: folder })
     }
 
+    /// Starts one whose firmware speaks by a serial line, once somebody listens.
+    pub(crate) async fn with_a_line() -> Option<Self> {
+        let qemu = require("qemu-system-x86_64")?;
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port();
+        let mut command = Command::new(qemu);
+        command.args(["-accel", "tcg", "-m", "32", "-nic", "none", "-display", "none", "-no-user-config"]);
+        // The firmware says what keys there are, and waits for one.
+        command.args(["-machine", "pc,graphics=off", "-boot", "menu=on,splash-time=60000"]);
+        command.args(["-serial", &format!("tcp:127.0.0.1:{port},server=on,wait=on")]);
+        let program = Program::start(&mut command, &folder.path().join("log"));
+        wait_for("it waits for somebody", || async { program.log().contains("waiting").then_some(()) }).await;
+        Some(Self { program, port, websocket: 0, _folder: folder })
+    }
+
     /// Takes the machine away.
     pub(crate) fn end(self) {
         drop(self.program);
