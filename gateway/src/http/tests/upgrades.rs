@@ -379,6 +379,55 @@ fn an_answer_that_only_looks_like_a_switch_opens_nothing() {
 }
 
 #[test]
+fn an_answer_that_stops_half_way_is_not_waited_for_and_interim_answers_pass() {
+    on_a_worker(async |stage| {
+        with_websocket(&stage);
+        let mut client = stage.connect().await;
+        client.send(HANDSHAKE).await;
+        let mut origin = stage.accept().await;
+        origin.until("\r\n\r\n").await;
+        origin.send(format!("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n{SWITCHING}")).await;
+        assert_eq!(status(&client.until("\r\n\r\n").await), 103);
+        assert_eq!(status(&client.until("\r\n\r\n").await), 101);
+        assert_eq!(stage.worker.shared.sessions.len(), 1);
+
+        stage.deadlines(|deadlines| deadlines.response_head_ms = 30);
+        for half in ["", "HTTP/1.1 101 Swi", "HTTP/1.1 101 S\r\nUpgrade: websocket\r\nConnection: upg"] {
+            let mut client = stage.connect().await;
+            client.send(HANDSHAKE).await;
+            let mut origin = stage.accept().await;
+            origin.until("\r\n\r\n").await;
+            origin.send(half).await;
+            assert_eq!(status(&client.until("\r\n\r\n").await), 504, "{half:?}");
+            assert!(origin.is_closed().await);
+        }
+    });
+}
+
+#[test]
+fn what_a_switch_says_of_a_body_passes_to_nobody_and_what_follows_is_bytes() {
+    on_a_worker(async |stage| {
+        with_websocket(&stage);
+        for more in [
+            "",
+            "Connection: upgrade\r\nContent-Length: 1\r\n",
+            "Connection: upgrade, close\r\nTransfer-Encoding: chunked\r\n",
+        ] {
+            let mut client = stage.connect().await;
+            client.send(HANDSHAKE).await;
+            let mut origin = stage.accept().await;
+            origin.until("\r\n\r\n").await;
+            origin.send(format!("HTTP/1.1 101 S\r\nUpgrade: websocket\r\n{more}\r\nhi")).await;
+            let head = client.until("\r\n\r\n").await;
+            let said = ["upgrade", "connection", "content-length", "transfer-encoding"];
+            let wanted = [Some("websocket"), Some("upgrade"), None, None];
+            assert_eq!((status(&head), said.map(|name| field(&head, name))), (101, wanted), "{more}");
+            assert_eq!(client.exactly(2).await, "hi");
+        }
+    });
+}
+
+#[test]
 fn a_tunnel_that_is_silent_too_long_is_cut_by_the_time_of_its_route() {
     on_a_worker(async |stage| {
         let mut route = stage.route("app.example", "/");
