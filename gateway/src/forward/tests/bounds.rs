@@ -30,6 +30,30 @@ async fn only_listed_sources_may_come_in() {
 }
 
 #[tokio::test]
+async fn sources_of_both_families_are_told_apart_at_one_port() {
+    let (stage, port) = (Stage::new().await, free_port());
+    let six = IpAddr::V6(std::net::Ipv6Addr::LOCALHOST);
+    // Neither a network of the other family nor one that is written as if it were.
+    for (sources, four_may, six_may) in [
+        (&["::1/128"][..], false, true),
+        (&["127.0.0.0/8"], true, false),
+        (&["::/0"], false, true),
+        (&["0.0.0.0/0", "::/0"], true, true),
+    ] {
+        let sources = sources.iter().map(|source| source.parse().unwrap()).collect();
+        let forward = Forward { listen: None, sources, ..tcp(1, port, echo(LOCAL).await) };
+        assert!(stage.forwards([forward]).await.is_empty());
+        for (from, may) in [(LOCAL, four_may), (six, six_may)] {
+            let came = match within(TcpStream::connect((from, port))).await {
+                Ok(mut client) => say(&mut client, b"in").await.is_ok(),
+                Err(_) => false,
+            };
+            assert_eq!(came, may, "{from}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_full_forward_refuses_until_somebody_leaves() {
     let (stage, port) = (Stage::new().await, free_port());
     stage.forwards([Forward { flows_max: Some(2), ..tcp(1, port, echo(LOCAL).await) }]).await;

@@ -71,6 +71,36 @@ async fn the_target_is_told_who_asks() {
 }
 
 #[tokio::test]
+async fn a_client_of_the_other_family_is_told_as_it_came() {
+    let (stage, port) = (Stage::new().await, free_port());
+    let six = std::net::IpAddr::V6(Ipv6Addr::LOCALHOST);
+    for (nth, to) in [six, LOCAL].into_iter().enumerate() {
+        let origin = TcpListener::bind((to, 0)).await.unwrap();
+        for version in [ProxyProtocol::V1, ProxyProtocol::V2] {
+            let target = origin.local_addr().unwrap();
+            let listen = if nth == 0 { Some(six) } else { None };
+            let forward = Forward { listen, proxy_protocol: Some(version), ..tcp(1, port, target) };
+            assert!(stage.forwards([forward]).await.is_empty());
+            let mut client = TcpStream::connect((six, port)).await.unwrap();
+            let from = client.local_addr().unwrap().port();
+            client.write_all(b"!").await.unwrap();
+            let (mut came, _) = within(origin.accept()).await.unwrap();
+            let expected = match version {
+                ProxyProtocol::V1 => format!("PROXY TCP6 ::1 ::1 {from} {port}\r\n!").into_bytes(),
+                ProxyProtocol::V2 => {
+                    let one = Ipv6Addr::LOCALHOST.octets();
+                    let head = b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24";
+                    [&head[..], &one, &one, &from.to_be_bytes(), &port.to_be_bytes(), b"!"].concat()
+                }
+            };
+            let mut read = vec![0; expected.len()];
+            within(came.read_exact(&mut read)).await.unwrap();
+            assert_eq!(read, expected);
+        }
+    }
+}
+
+#[tokio::test]
 async fn each_direction_ends_on_its_own() {
     let (stage, port) = (Stage::new().await, free_port());
     let origin = TcpListener::bind((LOCAL, 0)).await.unwrap();
