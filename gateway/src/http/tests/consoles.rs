@@ -32,6 +32,8 @@ const KEY: KeyId = KeyId::from_bytes([9; 16]);
 /// What stands in force, and who signs.
 pub(super) struct World {
     pair: Ed25519KeyPair,
+    /// The name of the key.
+    id: KeyId,
     pub(super) console: Console,
     is_enabled: bool,
     has_vm: bool,
@@ -62,6 +64,7 @@ impl World {
         };
         Self {
             pair: Ed25519KeyPair::generate().unwrap(),
+            id: KEY,
             console,
             is_enabled: true,
             has_vm: true,
@@ -69,12 +72,13 @@ impl World {
         }
     }
 
-    pub(super) fn values(&self) -> Vec<Value> {
+    fn authority(&self) -> Value {
         let public_key = self.pair.public_key().as_ref().try_into().unwrap();
-        let mut values = vec![
-            Value::Console(self.console.clone()),
-            Value::TicketAuthority(TicketAuthority { id: KEY, public_key }),
-        ];
+        Value::TicketAuthority(TicketAuthority { id: self.id, public_key })
+    }
+
+    pub(super) fn values(&self) -> Vec<Value> {
+        let mut values = vec![Value::Console(self.console.clone()), self.authority()];
         if self.has_vm {
             values.push(Value::Vm(Vm {
                 id: VM,
@@ -115,7 +119,7 @@ impl World {
     }
 
     pub(super) fn ticket(&self, claims: &Claims) -> String {
-        ticket::seal(claims, KEY, |bytes| self.pair.sign(bytes).as_ref().try_into().unwrap())
+        ticket::seal(claims, self.id, |bytes| self.pair.sign(bytes).as_ref().try_into().unwrap())
     }
 }
 
@@ -235,6 +239,36 @@ fn a_ticket_that_opens_nothing_is_refused_before_the_upgrade_with_the_reason() {
         assert!(status(&head) == 403 && body.contains("another kind"), "{body}");
         assert!(stage.origin_is_untouched().await);
         assert_eq!((stage.worker.shared.sessions.len(), stage.worker.shared.guard.sessions()), (0, 0));
+    });
+}
+
+#[test]
+fn tickets_of_the_key_before_open_until_it_goes_and_what_they_opened_stays() {
+    on_a_worker(async |stage| {
+        let before = with_console(&stage, |_| {});
+        let after =
+            World { id: KeyId::from_bytes([10; 16]), ..World::new(stage.origin.local_addr().unwrap()) };
+        let early = [1, 2].map(|number| before.ticket(&before.claims(number)));
+        let late = [3, 4].map(|number| after.ticket(&after.claims(number)));
+        let (_, head) = show(&stage, &late[0], "127.0.0.1").await;
+        assert_eq!(status(&head), 403, "a key that is not known yet");
+
+        let both = [before.values(), vec![after.authority()]].concat();
+        stage.generation(8, both);
+        let mut first = browser(&stage, &early[0]).await;
+        let mut server = stage.accept().await;
+        let _second = browser(&stage, &late[0]).await;
+        let _other = stage.accept().await;
+
+        stage.generation(9, after.values());
+        let (head, body) = {
+            let mut client = stage.connect_by(NOVNC, "127.0.0.1").await;
+            client.ask(&upgrade(&format!("/console/{}", early[1]), "")).await
+        };
+        assert!(status(&head) == 403 && body.contains("not made for this gate"), "{body}");
+        let _third = browser(&stage, &late[1]).await;
+        server.send("still").await;
+        assert_eq!(bytes(&mut first, 5).await, b"still");
     });
 }
 
