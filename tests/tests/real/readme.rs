@@ -12,6 +12,8 @@ use tests::ports;
 use tests::sshd::{KeyPair, Sshd};
 use tests::wait::wait_for;
 
+use crate::program::free_port;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tour_works_as_pasted() {
     let folder = tempfile::Builder::new().prefix("gh").tempdir().unwrap();
@@ -43,6 +45,57 @@ async fn the_tour_works_as_pasted() {
     assert!(said.contains(r#""name":"usr1""#), "whoami:\n{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_port_forwards_work_as_pasted() {
+    let up = Up::start();
+    let folder = tempfile::tempdir().unwrap();
+    let vm = crate::flows::echo().await;
+    up.cli(&["vm", "add", "web01", "127.0.0.1"]);
+    let blocks = blocks("## Port forwards");
+    let [commands] = blocks.as_slice() else { panic!("README.md has no commands of forwards") };
+    let [ssh, web, dns] = [free_port(), free_port(), free_port()].map(|port| port.to_string());
+    let words = [
+        ("web01:22", format!("web01:{}", vm.port())),
+        ("10.0.0.5,80", format!("127.0.0.1,{}", vm.port())),
+        ("10022", ssh.clone()),
+        ("8081", web.clone()),
+        ("5353", dns.clone()),
+    ]
+    .map(|(from, to)| (from.to_owned(), to));
+    for (word, _) in &words {
+        assert!(commands.contains(word.as_str()), "{word:?} no longer stands in README.md");
+    }
+    let (program, data) = (bin("gatehouse"), up.data().display().to_string());
+    let script = format!("set -e\ngatehouse() {{ {} --data {data} \"$@\"; }}\n", program.display());
+    let mut command = Command::new("bash");
+    command.args(["-c", &(script + &put_in(&words, commands))]).current_dir(folder.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{}:\n{said}{warned}", output.status);
+    assert_eq!(said.matches("listening on local").count(), 3, "{said}");
+    assert!(warned.contains("3306 is mysql's port and everybody may connect"), "{warned}");
+    assert!(said.contains(&format!("127.0.0.1:{} accepts connections", vm.port())), "{said}");
+    assert!(said.contains(&format!("tcp,{web},127.0.0.1,{},Web", vm.port())), "{said}");
+    assert!(said.contains(&format!("forward tcp/{ssh} deleted; closed on local")), "{said}");
+}
+
+/// In one pass, so that no word that was put in is taken for another.
+fn put_in(words: &[(String, String)], block: &str) -> String {
+    let mut text = String::new();
+    let mut rest = block;
+    while let Some(first) = rest.chars().next() {
+        let found = words.iter().find(|(from, _)| rest.starts_with(from.as_str()));
+        let (taken, put) = match found {
+            Some((from, to)) => (from.len(), to.clone()),
+            None => (first.len_utf8(), first.to_string()),
+        };
+        text.push_str(&put);
+        rest = &rest[taken..];
+    }
+    text
+}
+
 /// Where the tour runs: what its own words stand for here.
 struct Place {
     home: PathBuf,
@@ -66,20 +119,8 @@ impl Place {
         Self { home: folder.join("home"), http, words }
     }
 
-    /// In one pass, so that no port that was put in is taken for one of the tour's.
     fn text(&self, block: &str) -> String {
-        let mut text = String::new();
-        let mut rest = block;
-        while let Some(first) = rest.chars().next() {
-            let found = self.words.iter().find(|(from, _)| rest.starts_with(from.as_str()));
-            let (taken, put) = match found {
-                Some((from, to)) => (from.len(), to.clone()),
-                None => (first.len_utf8(), first.to_string()),
-            };
-            text.push_str(&put);
-            rest = &rest[taken..];
-        }
-        text
+        put_in(&self.words, block)
     }
 
     fn shell(&self, script: &str) -> Command {
