@@ -26,6 +26,7 @@ mod admin;
 mod audited;
 mod consoles;
 mod crash;
+mod datagrams;
 mod elder;
 mod floods;
 mod flows;
