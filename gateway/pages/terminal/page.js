@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A terminal in the browser: xterm.js, and the protocol of PROTOCOL.md; of a serial line nothing but its bytes.
+// A terminal in the browser: xterm.js, and the protocol of PROTOCOL.md.
 import '../common/sheets.js';
 import { Terminal } from '../vendor/xterm/xterm.mjs';
 import { FitAddon } from '../vendor/xterm/addon-fit.mjs';
@@ -41,8 +41,6 @@ let socket = null;
 let last_sent = 0;
 let waiting = 0;
 let is_paused = false;
-/** Whether the other end is a serial line: bytes there and back, no size and no pause. */
-let is_serial = false;
 /** Whether there is a shell at the other end. */
 let has_begun = false;
 /** Messages of before that are not drawn yet. What they ask of the terminal was asked of another page. */
@@ -67,7 +65,7 @@ function secret() {
 }
 
 function send(command, bytes) {
-    if (!isOpen() || is_serial) { return; }
+    if (!isOpen()) { return; }
     const message = new Uint8Array(bytes.length + 1);
     message[0] = command;
     message.set(bytes, 1);
@@ -78,8 +76,7 @@ function send(command, bytes) {
 function input(bytes) {
     if (!has_begun || replaying > 0) { return; }
     for (let at = 0; at < bytes.length; at += INPUT_MAX) {
-        const piece = bytes.subarray(at, at + INPUT_MAX);
-        if (!is_serial) { send(INPUT, piece); } else if (isOpen()) { socket.send(piece); }
+        send(INPUT, bytes.subarray(at, at + INPUT_MAX));
     }
 }
 
@@ -142,7 +139,6 @@ function received(event) {
     // A message of text is no message of this protocol.
     if (typeof event.data === 'string' || event.data.byteLength === 0) { return; }
     const bytes = new Uint8Array(event.data);
-    if (is_serial) { return output(bytes); }
     const rest = bytes.subarray(1);
     if (bytes[0] === OUTPUT || bytes[0] === TITLE || bytes[0] === REPLAY) { begins(); }
     switch (bytes[0]) {
@@ -155,17 +151,14 @@ function received(event) {
     }
 }
 
-function open(url, facts) {
-    is_serial = facts.kind === 'serial';
-    const fresh = new WebSocket(url, [is_serial ? 'binary' : 'tty']);
+function open(url) {
+    const fresh = new WebSocket(url, ['tty']);
     fresh.binaryType = 'arraybuffer';
     socket = fresh;
     fresh.addEventListener('open', () => {
         if (socket !== fresh) { return; }
         [waiting, is_paused, has_begun, replaying] = [0, false, false, 0];
         fit.fit();
-        // A line may be silent until somebody types.
-        if (is_serial) { return begins(); }
         const hello = { AuthToken: '', columns: terminal.cols, rows: terminal.rows, secret: known_by };
         fresh.send(encoder.encode(JSON.stringify(hello)));
         last_sent = Date.now();

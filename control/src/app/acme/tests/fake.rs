@@ -109,7 +109,7 @@ fn issued(names: &[HostPattern], csr: &[u8], (begin, days): (i64, i64)) -> Vec<V
     let asked: Vec<_> = request.params.subject_alt_names.clone();
     assert_eq!(asked.len(), names.len());
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    let at = |seconds: i64| epoch + std::time::Duration::from_secs(seconds.try_into().unwrap());
+    let at = |seconds: i64| epoch + Duration::from_secs(seconds.try_into().unwrap());
     request.params.not_before = at(begin);
     request.params.not_after = at(begin + days * 86_400);
     vec![request.signed_by(&issuer).unwrap().der().to_vec(), root_der]
