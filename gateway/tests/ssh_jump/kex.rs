@@ -107,6 +107,20 @@ fn under_strict_exchange_nothing_else_may_be_said_in_between() {
 }
 
 #[test]
+fn who_has_not_authenticated_sends_no_longer_packets_than_all_must_take() {
+    let Some((gate, _)) = gate() else { return };
+    for (bytes, goes_on) in [(34_000_u32, true), (40_000, false)] {
+        let mut client = Raw::connect(gate.address, "SSH-2.0-x");
+        client.offer("curve25519-sha256");
+        let ignored = vec![0; usize::try_from(bytes).unwrap()];
+        client.send(&[&[IGNORE], &string(&ignored)[..]].concat());
+        client.send(&[&[KEX_INIT], &string(&[9; 32])[..]].concat());
+        let mut answers = std::iter::from_fn(|| client.next());
+        assert_eq!(answers.any(|answer| answer[0] == KEX_REPLY), goes_on, "{bytes}");
+    }
+}
+
+#[test]
 fn what_is_offered_depends_on_who_asks() {
     let Some((gate, _)) = gate() else { return };
     for (banner, has_plain_curve, ciphers) in [

@@ -327,6 +327,7 @@ fn packet_bytes_compressed_matches_packet_output() {
 pub struct SSHBuffer {
     pub buffer: Vec<u8>,
     pub len: usize,   // next packet length.
+    pub longest: usize, // of a packet that is read.
     pub bytes: usize, // total payload bytes read/written since the last rekey
     // Sequence numbers are on 32 bits and wrap.
     // https://tools.ietf.org/html/rfc4253#section-6.4
@@ -338,6 +339,7 @@ impl SSHBuffer {
         SSHBuffer {
             buffer: Vec::new(),
             len: 0,
+            longest: cipher::MAXIMUM_PACKET_LEN,
             bytes: 0,
             seqn: Wrapping(0),
         }

@@ -483,6 +483,8 @@ impl Handle {
     }
 }
 
+/// Longest packet of somebody who has not authenticated: what RFC 4253 § 6.1 has everybody take.
+const UNAUTHENTICATED_PACKET_LEN: usize = 35_000;
 /// How long a client that was told goodbye, or said it, may take to close its side.
 const CLOSE_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -643,7 +645,8 @@ impl Session {
         map_err!(self.common.packet_writer.flush_into(&mut stream).await)?;
 
         let (stream_read, mut stream_write) = stream.split();
-        let buffer = SSHBuffer::new();
+        let mut buffer = SSHBuffer::new();
+        buffer.longest = UNAUTHENTICATED_PACKET_LEN;
 
         // Allow handing out references to the cipher
         let mut opening_cipher = Box::new(clear::Key) as Box<dyn OpeningKey + Send>;
@@ -749,6 +752,10 @@ impl Session {
                                 Err(e) => return Err(e),
                             }
                             buffer.seqn = pkt.seqn; // TODO reply changes seqn internall, find cleaner way
+                            let state = self.common.encrypted.as_ref().map(|enc| &enc.state);
+                            if let Some(EncryptedState::InitCompression | EncryptedState::Authenticated) = state {
+                                buffer.longest = crate::cipher::MAXIMUM_PACKET_LEN;
+                            }
 
                             if kex_was_active && !self.kex.active() {
                                 buffer.bytes = 0;
