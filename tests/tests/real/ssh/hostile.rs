@@ -51,7 +51,11 @@ async fn peers_that_never_finish_cost_little_and_keep_nobody_out() {
         ("half an introduction", b"SSH-2.0-", false),
         ("an introduction that does not end", b"SSH-2.0-", true),
         ("half a packet", b"SSH-2.0-x\r\n\0\0\x04\0\x08\x14", false),
-        ("the head of the largest packet that a stranger may send", b"SSH-2.0-x\r\n\0\0\x88\xb0\x08\x14", false),
+        (
+            "the head of the largest packet that a stranger may send",
+            b"SSH-2.0-x\r\n\0\0\x88\xb0\x08\x14",
+            false,
+        ),
         ("a packet that only people may send", b"SSH-2.0-x\r\n\0\x03\xff\xf4\x08\x14", true),
         ("a packet that cannot be", b"SSH-2.0-x\r\n\x7f\xff\xff\xff\x08\x14", true),
     ] {
