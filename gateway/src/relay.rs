@@ -2,10 +2,11 @@
 //!
 //! One task moves both directions. It holds a buffer only while bytes are between its two ends, so an idle tunnel costs
 //! its task and its sockets and nothing else. What comes in large pieces between two plain sockets passes through a pipe
-//! in the kernel ([`crate::splice`]) instead. It knows nothing of what flows or why it may be cut: [`crate::session`]
+//! in the kernel ([`crate::splice`]) instead, and what a source holds in memory anyway is written from there ([`pieces`]). It knows nothing of what flows or why it may be cut: [`crate::session`]
 //! does, and [`SessionHandle::relay`](crate::session::SessionHandle::relay) joins the two.
 
 mod flow;
+pub(crate) mod pieces;
 
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};

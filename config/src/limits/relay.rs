@@ -25,6 +25,8 @@ pub const RELAY_SPLICE_BYTES: (usize, usize) = (32 * 1024, 8 * 1024);
 pub const RELAY_SPLICE_SMALL_MAX: u8 = 4;
 /// Pipes lent by one worker, of [`SPLICE_PIPES`], above which a relay copies.
 pub const RELAY_PIPES_MAX: usize = 12;
+/// Pieces of a source's own memory that are written by one call: OpenSSH sends 32 KiB in each, and a relay's buffer holds two.
+pub const RELAY_PIECES_MAX: usize = 8;
 /// Relay buffers a thread keeps for reuse; a relay without data in flight holds none.
 pub const RELAY_BUFFERS_KEPT_MAX: usize = 16;
 /// Reads and writes a relay makes before it lets the other tasks of its thread run.

@@ -11,6 +11,7 @@ use config::limits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::pieces::{Gathered, InPieces};
 use crate::splice::{Filled, Pipe, Pipes};
 use crate::upstream::Stream;
 
@@ -45,6 +46,8 @@ enum Held {
     #[default]
     Nothing,
     Here(InFlight),
+    /// Where the source has them.
+    There(Gathered),
     /// In the kernel, on their way from one plain socket to another.
     Piped(Pipe),
 }
@@ -113,6 +116,7 @@ impl Flow {
         for _ in 0..limits::RELAY_STEPS_MAX {
             match self.held {
                 Held::Here(_) => ready!(self.write(context, to, count))?,
+                Held::There(_) => ready!(self.pass(context, to, count))?,
                 Held::Piped(_) => ready!(self.drain(context, to, count))?,
                 Held::Nothing if self.has_ended => {
                     ready!(shut_down(context, to))?;
@@ -146,7 +150,21 @@ impl Flow {
         {
             return Ok(step);
         }
+        if let Some(from) = (from as &mut dyn Any).downcast_mut::<InPieces>() {
+            return Ok(self.gather(context, from));
+        }
         self.read(context, from)
+    }
+
+    fn gather(&mut self, context: &mut Context<'_>, from: &mut InPieces) -> Poll<()> {
+        let (gathered, bytes) = ready!(Gathered::poll_from(context, from));
+        self.moved = self.moved.wrapping_add(bytes as u64);
+        if bytes > 0 {
+            self.held = Held::There(gathered);
+        } else {
+            self.has_ended = true;
+        }
+        Poll::Ready(())
     }
 
     fn fill(&mut self, context: &mut Context<'_>, from: &TcpStream) -> io::Result<Fill> {
@@ -219,6 +237,24 @@ impl Flow {
         Poll::Ready(Ok(()))
     }
 
+    fn pass<W>(&mut self, context: &mut Context<'_>, to: &mut W, count: &AtomicU64) -> Poll<io::Result<()>>
+    where
+        W: AsyncWrite + Unpin,
+    {
+        let Held::There(gathered) = &mut self.held else { return Poll::Ready(Ok(())) };
+        let written = ready!(gathered.poll_write(context, to))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        let is_empty = gathered.is_empty();
+        self.is_unflushed = true;
+        self.wrote(written, count);
+        if is_empty {
+            self.let_go();
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn drain<W: 'static>(
         &mut self,
         context: &mut Context<'_>,
@@ -244,7 +280,7 @@ impl Flow {
     /// Gives back what bytes waited in.
     fn let_go(&mut self) {
         match std::mem::take(&mut self.held) {
-            Held::Nothing => {}
+            Held::Nothing | Held::There(_) => {}
             Held::Here(held) => give_back(held.buffer),
             Held::Piped(pipe) => Pipes::of_thread().put(pipe),
         }

@@ -3,15 +3,17 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use config::id::VmId;
 use config::limits;
 use config::sync::audit;
 use config::table::JumpRefusal;
 use config::target;
 use russh::server::{ChannelOpenHandle, Msg};
-use russh::{Channel, ChannelOpenFailure};
+use russh::{Channel, ChannelOpenFailure, ChannelStream};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +23,7 @@ use super::auth::Who;
 use super::rights::{self, Granted, Over};
 use crate::audit::Happened;
 use crate::guard::{Full, SessionPermit};
+use crate::relay::pieces::{InPieces, Pieces};
 use crate::relay::{RelayLimits, Totals};
 use crate::session::{EndReason, SessionHandle, SessionKind, Subject};
 
@@ -122,7 +125,7 @@ impl Asked {
                     self.who.proof(),
                 ));
                 reply.accept().await;
-                let mut downstream = channel.into_stream();
+                let mut downstream = InPieces(Box::new(channel.into_stream()));
                 let limits = RelayLimits { idle: Duration::from_millis(limits::TUNNEL_IDLE_MS) };
                 let session = &admitted.session;
                 let over = self.is_over(&admitted.target);
@@ -271,6 +274,12 @@ impl Asked {
     /// The target as it was typed, as much of it as is shown.
     fn shown(&self) -> String {
         self.host.chars().take(limits::SSH_TARGET_BYTES_MAX).collect()
+    }
+}
+
+impl Pieces for ChannelStream<Msg> {
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.poll_data(context)
     }
 }
 

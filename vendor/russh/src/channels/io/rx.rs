@@ -1,8 +1,9 @@
 use std::borrow::BorrowMut;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use tokio::io::AsyncRead;
 
 use super::{ChannelMsg, ChannelReadHalf};
@@ -10,7 +11,8 @@ use super::{ChannelMsg, ChannelReadHalf};
 #[derive(Debug)]
 pub struct ChannelRx<R> {
     channel: R,
-    buffer: Option<(ChannelMsg, usize)>,
+    /// What of a packet's data did not fit where it was read into.
+    rest: Bytes,
 
     ext: Option<u32>,
 }
@@ -19,8 +21,35 @@ impl<R> ChannelRx<R> {
     pub fn new(channel: R, ext: Option<u32>) -> Self {
         Self {
             channel,
-            buffer: None,
+            rest: Bytes::new(),
             ext,
+        }
+    }
+}
+
+impl<R> ChannelRx<R>
+where
+    R: BorrowMut<ChannelReadHalf> + Unpin,
+{
+    /// The next data as it lies in memory; `None` at the end.
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(std::mem::take(&mut self.rest)));
+        }
+        loop {
+            match ready!(self.channel.borrow_mut().receiver.poll_recv(cx)) {
+                None => return Poll::Ready(None),
+                Some(ChannelMsg::Data { data }) if self.ext.is_none() => return Poll::Ready(Some(data)),
+                Some(ChannelMsg::ExtendedData { data, ext }) if self.ext == Some(ext) => {
+                    return Poll::Ready(Some(data));
+                }
+                Some(ChannelMsg::Eof) => {
+                    // Whoever asks again finds the end again.
+                    self.channel.borrow_mut().receiver.close();
+                    return Poll::Ready(None);
+                }
+                Some(_) => {}
+            }
         }
     }
 }
@@ -37,32 +66,15 @@ where
         // As much as there is: what several packets brought is then written by one call.
         let before = buf.filled().len();
         while buf.remaining() > 0 {
-            let (msg, idx) = match self.buffer.take() {
-                Some(msg) => msg,
-                None => match self.channel.borrow_mut().receiver.poll_recv(cx) {
-                    Poll::Ready(Some(msg)) => (msg, 0),
-                    Poll::Ready(None) => return Poll::Ready(Ok(())),
-                    Poll::Pending if buf.filled().len() > before => return Poll::Ready(Ok(())),
-                    Poll::Pending => return Poll::Pending,
-                },
+            let mut data = match self.poll_data(cx) {
+                Poll::Ready(Some(data)) => data,
+                Poll::Pending if buf.filled().len() == before => return Poll::Pending,
+                Poll::Ready(None) | Poll::Pending => break,
             };
-
-            let data = match (&msg, self.ext) {
-                (ChannelMsg::Data { data }, None) => data,
-                (ChannelMsg::ExtendedData { data, ext }, Some(target)) if *ext == target => data,
-                (ChannelMsg::Eof, _) => {
-                    // Whoever asks again after what is there now finds the end.
-                    self.channel.borrow_mut().receiver.close();
-                    return Poll::Ready(Ok(()));
-                }
-                _ => continue,
-            };
-            let rest = data.get(idx..).unwrap_or_default();
-            let readable = buf.remaining().min(rest.len());
-            buf.put_slice(rest.get(..readable).unwrap_or_default());
-            if readable < rest.len() {
-                self.buffer = Some((msg, idx + readable));
-            }
+            let readable = buf.remaining().min(data.len());
+            buf.put_slice(data.get(..readable).unwrap_or_default());
+            data.advance(readable);
+            self.rest = data;
         }
         Poll::Ready(Ok(()))
     }
