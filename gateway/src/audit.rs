@@ -3,7 +3,8 @@
 //! Whoever notes something never waits. A thread puts it on the disk ([`writer`]), the stream to control tells it from
 //! there, and it is forgotten when control says that it stands in the audit; what is told twice is written once. So a
 //! restart, a full day without control and an upgrade lose nothing; beyond the bounds the oldest goes, and that is told,
-//! too. Refusals are bounded by source ([`restraint`]): strangers must not fill the audit.
+//! too. What one person does again and again, and what strangers do, is told a few times and then counted ([`restraint`]):
+//! nobody may fill the audit, or keep others out of it.
 
 mod file;
 mod restraint;
@@ -76,25 +77,29 @@ impl Audit {
 
     /// Takes note of something. Never waits.
     pub(crate) fn note(&self, happened: Happened) {
-        let mut event = event(happened);
+        let event = event(happened);
+        let now = std::time::Instant::now();
         let mut waiting = self.shared.lock();
-        if event.what == What::Refuse && !waiting.restraint.admits(&mut event) {
-            return;
+        waiting.settle(now);
+        if waiting.restraint.admits(&event, now) {
+            waiting.write(event);
         }
         if self.writer.is_none() {
-            waiting.keep([event]);
+            waiting.keep_unwritten();
             drop(waiting);
             return self.shared.wake.notify_one();
         }
-        waiting.write(event);
+        let is_new = waiting.has_unwritten();
         drop(waiting);
-        self.shared.work.notify_one();
+        if is_new {
+            self.shared.work.notify_one();
+        }
     }
 
     /// The next message to control; dropping the call loses nothing.
     pub(crate) async fn next(&self) -> Message {
         loop {
-            let next = self.shared.lock().next(Instant::now());
+            let (next, counted) = self.look();
             let again = match next {
                 Next::Tell(ask) => return Message::Ask(ask),
                 Next::Again(at) => Some(at),
@@ -103,8 +108,21 @@ impl Audit {
             tokio::select! {
                 () = self.shared.wake.notified() => {}
                 () = at_last(again) => {}
+                () = at_last(counted) => {}
             }
         }
+    }
+
+    /// What is to be done for control, and when to look for what was only counted, if nobody else does.
+    fn look(&self) -> (Next, Option<Instant>) {
+        let now = Instant::now();
+        let mut waiting = self.shared.lock();
+        if self.writer.is_some() {
+            return (waiting.next(now), None);
+        }
+        waiting.settle(now.into_std());
+        waiting.keep_unwritten();
+        (waiting.next(now), waiting.restraint.until().map(Instant::from_std))
     }
 
     /// Takes the answer to a question of this one; `false` if it is to another.
@@ -124,8 +142,9 @@ impl Audit {
         self.shared.lock().disconnected();
     }
 
-    /// Waits until everything noted so far is on the disk. Blocking.
+    /// Waits until everything noted so far is on the disk, also what was only counted. Blocking.
     pub(crate) fn flush(&self) {
+        self.shared.lock().sum_up();
         if let Some(writer) = &self.writer {
             writer.flush();
         }

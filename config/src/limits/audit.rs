@@ -15,12 +15,18 @@ pub const AUDIT_ANSWER_MS: u64 = 10_000;
 pub const AUDIT_FLUSH_STEP_MS: u64 = 100;
 /// Pause of a gateway between two looks for what another process of it left behind, in milliseconds.
 pub const AUDIT_LEFT_BEHIND_MS: u64 = 60_000;
-/// Refusals from one source that become events in [`AUDIT_REFUSALS_MS`]: each becomes a row, and whoever holds a ticket or a
-/// key could be refused all day. The others are counted in the next one.
-pub const AUDIT_REFUSALS_OF_SOURCE_MAX: u32 = 10;
-/// The same of all sources together.
-pub const AUDIT_REFUSALS_MAX: u32 = 120;
-/// See [`AUDIT_REFUSALS_OF_SOURCE_MAX`], in milliseconds.
-pub const AUDIT_REFUSALS_MS: u64 = 60_000;
-/// Sources whose refusals are counted apart in that time; others share one count.
+/// Time in which the events of one person, or those of strangers, are bounded, in milliseconds: what goes beyond is counted,
+/// and told at its end.
+pub const AUDIT_SPAN_MS: u64 = 60_000;
+/// Events of one person and one kind (opened, refused or ended) in [`AUDIT_SPAN_MS`] that become rows whatever they are of:
+/// a script that opens a channel a thousand times a second must not keep control's database to itself.
+pub const AUDIT_ROWS_OF_PERSON_MAX: u32 = 60;
+/// Targets of one person and one kind that are named in that time: the first jump to each becomes a row even beyond
+/// [`AUDIT_ROWS_OF_PERSON_MAX`], so that who reached what is not lost where one opens hundreds of machines at once.
+pub const AUDIT_TARGETS_OF_PERSON_MAX: usize = 500;
+/// Refusals of strangers that become rows in [`AUDIT_SPAN_MS`]: nothing prunes the audit, and anybody can be refused.
+pub const AUDIT_STRANGERS_MAX: u32 = 20;
+/// The same from one source.
+pub const AUDIT_STRANGERS_OF_SOURCE_MAX: u32 = 5;
+/// Sources of strangers that are counted apart in that time; others share one count.
 pub const AUDIT_SOURCES_MAX: usize = 1_024;

@@ -33,7 +33,7 @@ pub struct AuditEvent {
 }
 
 /// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum What {
     /// A session was opened.
     Open,
@@ -48,7 +48,7 @@ pub enum What {
 }
 
 /// What it happened to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum On {
     /// A console.
     Console(ConsoleId),
@@ -71,7 +71,7 @@ pub enum On {
 }
 
 /// Who did it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Who {
     /// Nobody we know.
     Nobody,

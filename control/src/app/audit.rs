@@ -40,7 +40,8 @@ pub struct AuditView {
     pub namespace: Option<String>,
     /// The object before, without secrets.
     pub before: Option<serde_json::Value>,
-    /// The object after, without secrets.
+    /// The object after, without secrets; of what happened at a gateway, what is known of it. One row may stand for several: its
+    /// `why` says for how many more within a minute, its bytes and seconds are of all of them, and it has no session.
     pub after: Option<serde_json::Value>,
     /// `done`, or why not.
     pub result: String,

@@ -1,77 +1,69 @@
-//! How many refusals become events: a few of each source and some in all, in each minute; the others are counted.
+//! How much of what happens becomes events at once: of each person so much in a minute, and of all strangers together much
+//! less. The rest is counted, and at the minute's end the counts are events themselves: nothing goes unsaid, and nobody
+//! keeps others out.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+mod people;
+mod strangers;
 
+use std::time::{Duration, Instant};
+
+use config::id::AuditId;
 use config::limits;
-use config::sync::audit::AuditEvent;
+use config::sync::audit::{AuditEvent, Who};
 
-use crate::guard;
+use crate::console::redeemed::now_ms;
+use people::People;
+use strangers::Strangers;
 
-/// What was refused of late.
+/// What happened of late.
 #[derive(Default)]
 pub(super) struct Restraint {
-    /// Since when it is counted, in milliseconds since 1970.
-    since_ms: u64,
-    in_all: u32,
-    sources: HashMap<IpAddr, Count>,
-    /// Of sources that found no place of their own.
-    others: Count,
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Count {
-    admitted: u32,
-    /// Refused and not told of, in this span and those before.
-    silent: u32,
+    /// When the present span ends; `None` while nothing happens.
+    until: Option<Instant>,
+    people: People,
+    strangers: Strangers,
 }
 
 impl Restraint {
-    /// Whether a refusal becomes an event; it says then how many before it did not.
-    pub(super) fn admits(&mut self, event: &mut AuditEvent) -> bool {
-        if event.at_ms.saturating_sub(self.since_ms) >= limits::AUDIT_REFUSALS_MS {
-            self.begin(event.at_ms);
+    /// Whether it becomes an event at once. Otherwise it is counted, and [`Restraint::sum_up`] says so.
+    pub(super) fn admits(&mut self, event: &AuditEvent, now: Instant) -> bool {
+        if self.until.is_none() {
+            self.until = now.checked_add(Duration::from_millis(limits::AUDIT_SPAN_MS));
         }
-        let source = guard::source(event.source);
-        let has_room = self.sources.len() < limits::AUDIT_SOURCES_MAX;
-        let count = match self.sources.get_mut(&source) {
-            Some(count) => count,
-            None if has_room => self.sources.entry(source).or_default(),
-            None => &mut self.others,
-        };
-        let is_admitted =
-            count.admitted < limits::AUDIT_REFUSALS_OF_SOURCE_MAX && self.in_all < limits::AUDIT_REFUSALS_MAX;
-        if !is_admitted {
-            count.silent = count.silent.saturating_add(1);
-            return false;
+        match event.who {
+            Who::Nobody => self.strangers.admit(event),
+            Who::Root | Who::User(_) => self.people.admit(event),
         }
-        count.admitted += 1;
-        self.in_all += 1;
-        let silent = std::mem::take(&mut count.silent);
-        if silent > 0 {
-            let more = format!(" (and {silent} more from there, not listed)");
-            let room = limits::AUDIT_TEXT_BYTES_MAX.saturating_sub(more.len());
-            event.why.truncate(event.why.floor_char_boundary(room));
-            event.why.push_str(&more);
-        }
-        true
     }
 
-    /// A new span; what nobody was told of yet is kept for the next refusal of that source.
-    fn begin(&mut self, now_ms: u64) {
-        self.since_ms = now_ms;
-        self.in_all = 0;
-        self.others.admitted = 0;
-        self.sources.retain(|_, count| {
-            let was_idle = count.admitted == 0;
-            count.admitted = 0;
-            !was_idle && count.silent > 0
-        });
+    /// When [`Restraint::sum_up`] is to be called.
+    pub(super) const fn until(&self) -> Option<Instant> {
+        self.until
     }
 
-    /// Begins a new span, as time does.
+    /// Ends the span: what was counted in it, as events.
+    pub(super) fn sum_up(&mut self) -> Vec<AuditEvent> {
+        self.until = None;
+        let people = std::mem::take(&mut self.people).sum_up();
+        people.chain(std::mem::take(&mut self.strangers).sum_up()).collect()
+    }
+
+    /// Has the span end now, as time does.
     #[cfg(test)]
-    pub(super) fn pass_a_span(&mut self) {
-        self.begin(self.since_ms);
+    pub(super) fn pass(&mut self) {
+        self.until = Some(Instant::now());
     }
+}
+
+/// An event that stands for several, told in place of the last of them: it has an id of its own, and no session.
+fn summary(last: AuditEvent, why: String) -> AuditEvent {
+    AuditEvent { id: AuditId::from_uuid(uuid::Uuid::now_v7()), at_ms: now_ms(), session: None, why, ..last }
+}
+
+/// A reason with what is to stand behind it, however long the reason is.
+fn behind(mut why: String, more: &str) -> String {
+    let room = limits::AUDIT_TEXT_BYTES_MAX.saturating_sub(more.len());
+    why.truncate(why.floor_char_boundary(room));
+    why.push_str(more);
+    why
 }

@@ -6,9 +6,7 @@ use config::sync::asking::{Answer, Ask, Question};
 
 use super::*;
 
-fn refused(number: u32, source: [u8; 4]) -> Happened {
-    Happened { what: What::Refuse, source: Ipv4Addr::from(source).into(), ..opened(number) }
-}
+mod crowds;
 
 fn opened(number: u32) -> Happened {
     Happened {
@@ -199,44 +197,15 @@ async fn much_is_told_in_several_messages_and_in_order() {
 }
 
 #[tokio::test]
-async fn one_source_that_is_refused_all_day_is_counted_and_others_are_heard() {
-    let audit = Audit::default();
-    for number in 0..1_000 {
-        audit.note(refused(number, [192, 0, 2, 1]));
-    }
-    audit.note(refused(1_000, [192, 0, 2, 2]));
-    let per_source = limits::AUDIT_REFUSALS_OF_SOURCE_MAX as usize;
-    assert_eq!(audit.waiting(), per_source + 1);
-
-    // The next minute begins.
-    audit.shared.lock().restraint.pass_a_span();
-    audit.note(refused(2_000, [192, 0, 2, 1]));
-
-    let (_, events) = asked(&audit).await;
-    let why = &events.last().unwrap().why;
-    assert_eq!(why, &format!("because (and {} more from there, not listed)", 1_000 - per_source));
-}
-
-#[tokio::test]
-async fn refusals_of_many_sources_are_bounded_and_openings_are_not() {
-    let audit = Audit::default();
-    for number in 0..5_000_u16 {
-        let [high, low] = number.to_be_bytes();
-        audit.note(refused(0, [10, 0, high, low]));
-    }
-    assert_eq!(audit.waiting(), limits::AUDIT_REFUSALS_MAX as usize);
-    (0..500).for_each(|number| audit.note(opened(number)));
-    assert_eq!(audit.waiting(), limits::AUDIT_REFUSALS_MAX as usize + 500);
-}
-
-#[tokio::test]
 async fn beyond_its_bound_the_oldest_is_lost_and_the_audit_hears_how_many() {
     let audit = Audit::default();
     let long = "x".repeat(limits::AUDIT_TEXT_BYTES_MAX * 2);
     let each = limits::AUDIT_TEXT_BYTES_MAX * 2;
     let count = limits::AUDIT_WAITING_BYTES_MAX / each;
-    for _ in 0..count {
-        audit.note(Happened { why: long.clone(), proof: long.clone(), ..opened(1) });
+    for number in 0..count as u128 {
+        // Each of another person: one alone is bounded before.
+        let who = Who::User(config::id::UserId::from_bytes(number.to_be_bytes()));
+        audit.note(Happened { why: long.clone(), proof: long.clone(), who, ..opened(1) });
     }
     let lost = audit.lost_in_all();
     assert!(lost > 0);

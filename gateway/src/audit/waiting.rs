@@ -71,6 +71,20 @@ impl Waiting {
         self.unwritten.push_back(event);
     }
 
+    /// Writes down what was only counted, if its time has come.
+    pub(super) fn settle(&mut self, now: std::time::Instant) {
+        if self.restraint.until().is_some_and(|until| until <= now) {
+            self.sum_up();
+        }
+    }
+
+    /// Writes down what was only counted.
+    pub(super) fn sum_up(&mut self) {
+        for event in self.restraint.sum_up() {
+            self.write(event);
+        }
+    }
+
     /// All that waits for the disk.
     pub(super) fn take_unwritten(&mut self) -> Vec<AuditEvent> {
         self.unwritten.drain(..).collect()
@@ -94,6 +108,12 @@ impl Waiting {
                 told.count = told.count.saturating_sub(1);
             }
         }
+    }
+
+    /// Keeps what waits for the disk, where there is none.
+    pub(super) fn keep_unwritten(&mut self) {
+        let events = self.take_unwritten();
+        self.keep(events);
     }
 
     /// What waits for control, oldest first.

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use config::limits;
 
@@ -87,6 +87,7 @@ impl Task {
                 Step::End => break,
             }
         }
+        self.shared.lock().sum_up();
         self.write();
         if self.shared.lock().is_all_noted() {
             self.report("removed", |own| own.remove());
@@ -99,15 +100,19 @@ impl Task {
             if waiting.is_over {
                 return Step::End;
             }
+            let now = Instant::now();
+            waiting.settle(now);
             if waiting.has_unwritten() {
                 return Step::Write;
             }
             if waiting.is_all_noted() && self.own.bytes() > 0 {
                 return Step::Clear;
             }
-            let pause = Duration::from_millis(limits::AUDIT_LEFT_BEHIND_MS);
+            let settled = waiting.restraint.until().map(|until| until.saturating_duration_since(now));
+            let look = Duration::from_millis(limits::AUDIT_LEFT_BEHIND_MS);
+            let pause = settled.map_or(look, |settled| settled.min(look));
             let woken = self.shared.work.wait_timeout(waiting, pause).unwrap_or_else(PoisonError::into_inner);
-            if woken.1.timed_out() {
+            if woken.1.timed_out() && pause == look {
                 return Step::Adopt;
             }
             waiting = woken.0;
