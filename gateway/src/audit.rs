@@ -14,6 +14,7 @@ mod writer;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use config::id::{AuditId, SessionId};
 use config::limits;
@@ -70,8 +71,13 @@ impl Audit {
     ///
     /// Errors: the directory or a thread cannot be had.
     pub(crate) fn open(directory: &Path) -> std::io::Result<Self> {
+        Self::open_looking(directory, Duration::from_millis(limits::AUDIT_LEFT_BEHIND_MS))
+    }
+
+    /// The same with another pause between two looks for what processes left that end meanwhile.
+    fn open_looking(directory: &Path, pause: Duration) -> std::io::Result<Self> {
         let shared = Arc::<Shared>::default();
-        let writer = Writer::start(&directory.join("audit"), Arc::clone(&shared))?;
+        let writer = Writer::start(&directory.join("audit"), Arc::clone(&shared), pause)?;
         Ok(Self { shared, writer: Some(writer) })
     }
 

@@ -5,6 +5,9 @@ pub const AUDIT_TEXT_BYTES_MAX: usize = 256;
 /// What waits on a gateway until control has written it, in bytes: some 60 000 events; the oldest is lost first. It is in
 /// memory as well as on disk, so that nothing is read back while it is sent.
 pub const AUDIT_WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes by which the file of what waits grows, once it could not be written anew, until that is tried again: not with each
+/// event on a full disk.
+pub const AUDIT_FILE_AGAIN_BYTES: u64 = 1024 * 1024;
 /// Events that wait to be written to a gateway's disk: what workers tell in the time that a slow disk takes.
 pub const AUDIT_UNWRITTEN_MAX: usize = 16_384;
 /// Events in one message to control; each is a row of one transaction.

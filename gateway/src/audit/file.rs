@@ -31,11 +31,30 @@ impl Own {
     pub(super) fn create(directory: &Path) -> io::Result<Self> {
         files::make_dir(directory)?;
         let path = directory.join(uuid::Uuid::now_v7().to_string());
+        // Under a name that nobody takes over until it is locked: another process may look just now.
+        let mut aside = path.clone().into_os_string();
+        aside.push(files::ASIDE);
         let mut options = OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(files::PRIVATE).open(&path)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        let file = options.write(true).create_new(true).mode(files::PRIVATE).open(&aside)?;
+        let is_made = flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from);
+        let is_made = is_made.and_then(|()| fs::rename(&aside, &path));
+        if is_made.is_err() {
+            files::remove(Path::new(&aside))?;
+            is_made?;
+        }
         files::sync_dir(directory)?;
         Ok(Self { path, file, bytes: 0 })
+    }
+
+    /// Another file beside this one that holds these events, durably.
+    pub(super) fn renewed<'a>(&self, events: impl Iterator<Item = &'a AuditEvent>) -> io::Result<Self> {
+        let directory = self.path.parent().ok_or(io::ErrorKind::NotFound)?;
+        let mut new = Self::create(directory)?;
+        if let Err(error) = new.append(events) {
+            new.remove()?;
+            return Err(error);
+        }
+        Ok(new)
     }
 
     /// Adds events, durably.
@@ -77,16 +96,27 @@ impl Own {
         files::remove(&self.path)
     }
 
+    /// Whether it has a name.
+    #[cfg(test)]
+    pub(super) fn is_there(&self) -> bool {
+        self.file.metadata().is_ok_and(|file| file.nlink() > 0)
+    }
+
     /// The files beside this one, whose processes are gone, oldest first. Each is locked while it is held.
     pub(super) fn left_behind(&self) -> io::Result<Vec<Left>> {
         let Some(directory) = self.path.parent() else { return Ok(Vec::new()) };
         let mut paths: Vec<PathBuf> = fs::read_dir(directory)?
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| *path != self.path)
+            .filter(|path| *path != self.path && !is_aside(path))
             .collect();
         paths.sort();
         Ok(paths.into_iter().filter_map(Left::take).collect())
     }
+}
+
+/// Whether a file is only being made.
+fn is_aside(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().ends_with(files::ASIDE.as_bytes())
 }
 
 /// What a file holds.

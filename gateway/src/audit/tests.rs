@@ -133,6 +133,23 @@ async fn a_process_that_drains_keeps_what_it_still_tells() {
     assert_eq!(targets(&asked(&next).await.1), ["vm1:22"], "what a dead one left is taken over");
 }
 
+#[test]
+fn what_a_dead_process_left_is_taken_over_however_busy_the_other_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let busy = Audit::open_looking(dir.path(), Duration::from_millis(20)).unwrap();
+    let elder = Audit::open(dir.path()).unwrap();
+    elder.note(opened(1));
+    drop(elder);
+
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while busy.waiting() == 0 && std::time::Instant::now() < deadline {
+        busy.shared.work.notify_one();
+        std::thread::yield_now();
+    }
+
+    assert_eq!(busy.waiting(), 1, "it was never looked for");
+}
+
 #[tokio::test]
 async fn the_file_is_emptied_once_all_of_it_is_written() {
     let dir = tempfile::tempdir().unwrap();
@@ -159,7 +176,7 @@ async fn what_is_not_answered_is_told_again() {
     let now = Instant::now();
     assert!(matches!(audit.shared.lock().next(now), Next::Again(at) if at > now), "it has its time");
 
-    let later = now + std::time::Duration::from_millis(limits::AUDIT_ANSWER_MS);
+    let later = now + Duration::from_millis(limits::AUDIT_ANSWER_MS);
     let Next::Tell(again) = audit.shared.lock().next(later) else { panic!("it is not told again") };
 
     assert!(again.number != number);

@@ -169,7 +169,7 @@ impl Waiting {
         self.told = None;
     }
 
-    fn forget_first(&mut self) {
+    pub(super) fn forget_first(&mut self) {
         if let Some(event) = self.kept.pop_front() {
             self.kept_bytes = self.kept_bytes.saturating_sub(size(&event));
         }

@@ -20,16 +20,11 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts one that writes below `directory`.
-    pub(super) fn start(directory: &Path, shared: Arc<Shared>) -> io::Result<Self> {
-        let own = Own::create(directory)?;
-        let flushed = Arc::<(Mutex<u64>, Condvar)>::default();
-        let mut task = Task {
-            shared: Arc::clone(&shared),
-            own,
-            flushed: Arc::clone(&flushed),
-            is_failing: false,
-            left_alone: Vec::new(),
-        };
+    ///
+    /// Every `pause` it looks for what processes left that are gone.
+    pub(super) fn start(directory: &Path, shared: Arc<Shared>, pause: Duration) -> io::Result<Self> {
+        let mut task = Task::new(directory, Arc::clone(&shared), pause)?;
+        let flushed = Arc::clone(&task.flushed);
         // Before anything else is noted: what was left is older.
         task.adopt();
         let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || task.run())?;
@@ -65,9 +60,16 @@ struct Task {
     flushed: Arc<(Mutex<u64>, Condvar)>,
     /// The disk took nothing the last time: said once.
     is_failing: bool,
-    /// Files that were of no use: said once for each.
+    /// Files of another form: said once for each. Whatever else is in the way of one may pass.
     left_alone: Vec<PathBuf>,
+    /// Between two looks for what others left, however busy it is in between.
+    pause: Duration,
+    look_at: Instant,
+    /// From how many bytes on the file is written anew.
+    shrink_at: u64,
 }
+
+const SHRINK_AT: u64 = 2 * limits::AUDIT_WAITING_BYTES_MAX as u64;
 
 /// What the thread does next.
 enum Step {
@@ -78,6 +80,19 @@ enum Step {
 }
 
 impl Task {
+    fn new(directory: &Path, shared: Arc<Shared>, pause: Duration) -> io::Result<Self> {
+        Ok(Self {
+            shared,
+            own: Own::create(directory)?,
+            flushed: Arc::default(),
+            is_failing: false,
+            left_alone: Vec::new(),
+            pause,
+            look_at: Instant::now(),
+            shrink_at: SHRINK_AT,
+        })
+    }
+
     fn run(mut self) {
         loop {
             match self.wait() {
@@ -101,6 +116,9 @@ impl Task {
                 return Step::End;
             }
             let now = Instant::now();
+            if now >= self.look_at {
+                return Step::Adopt;
+            }
             waiting.settle(now);
             if waiting.has_unwritten() {
                 return Step::Write;
@@ -108,13 +126,9 @@ impl Task {
             if waiting.is_all_noted() && self.own.bytes() > 0 {
                 return Step::Clear;
             }
-            let settled = waiting.restraint.until().map(|until| until.saturating_duration_since(now));
-            let look = Duration::from_millis(limits::AUDIT_LEFT_BEHIND_MS);
-            let pause = settled.map_or(look, |settled| settled.min(look));
+            let until = waiting.restraint.until().map_or(self.look_at, |until| until.min(self.look_at));
+            let pause = until.saturating_duration_since(now);
             let woken = self.shared.work.wait_timeout(waiting, pause).unwrap_or_else(PoisonError::into_inner);
-            if woken.1.timed_out() && pause == look {
-                return Step::Adopt;
-            }
             waiting = woken.0;
         }
     }
@@ -136,27 +150,37 @@ impl Task {
 
     /// Writes what still waits anew, once most of the file is of events that do not.
     fn shrink(&mut self) {
-        if self.own.bytes() <= 2 * limits::AUDIT_WAITING_BYTES_MAX as u64 {
+        if self.own.bytes() <= self.shrink_at {
             return;
         }
         let kept: Vec<_> = self.shared.lock().kept().cloned().collect();
-        self.report("written anew", |own| {
-            own.clear()?;
-            own.append(kept.iter())
+        // The old file goes when the new one is whole: what stands in both for a moment is told twice and written once.
+        let renewed = self.own.renewed(kept.iter()).and_then(|new| {
+            self.shrink_at = SHRINK_AT;
+            std::mem::replace(&mut self.own, new).remove()
         });
+        if renewed.is_err() {
+            self.shrink_at = self.own.bytes() + limits::AUDIT_FILE_AGAIN_BYTES;
+        }
+        self.report("written anew", |_| renewed);
     }
 
     /// Takes over what processes left that are gone.
     fn adopt(&mut self) {
+        self.look_at = Instant::now() + self.pause;
         let left = self.own.left_behind().inspect_err(|error| {
             tracing::warn!(%error, "what waits for the audit cannot be looked through");
         });
         for left in left.unwrap_or_default() {
             let path = left.path().to_path_buf();
-            let is_new = !self.left_alone.contains(&path);
-            if is_new && let Err(error) = self.take_over(left) {
+            if self.left_alone.contains(&path) {
+                continue;
+            }
+            if let Err(error) = self.take_over(left) {
                 tracing::warn!(path = %path.display(), %error, "a file beside those of the audit is left as it is");
-                self.left_alone.push(path);
+                if error.kind() == io::ErrorKind::InvalidData {
+                    self.left_alone.push(path);
+                }
             }
         }
     }
@@ -191,3 +215,6 @@ impl Task {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
