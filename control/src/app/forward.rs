@@ -87,7 +87,7 @@ pub async fn show(app: &App, caller: &Caller, id: &str) -> Result<ForwardView, E
     let mut conn = app.db.read().await?;
     let row = found(&mut conn, caller, id).await?;
     let mut view = view::of(&row);
-    view.gateways = Some(state::of(app, &mut conn, row.id, state::Wanted::of(row.enabled)).await?);
+    view.gateways = Some(state::of(app, &mut conn, caller, (row.id, state::Wanted::of(row.enabled))).await?);
     Ok(view)
 }
 
@@ -109,7 +109,7 @@ pub async fn gateways(app: &App, caller: &Caller, id: &str) -> Result<Page<Gatew
         }
         Err(error) => return Err(error),
     };
-    Ok(Page { items: state::of(app, &mut conn, id, wanted).await?, next: None })
+    Ok(Page { items: state::of(app, &mut conn, caller, (id, wanted)).await?, next: None })
 }
 
 /// A page of the forwards that the caller may see.

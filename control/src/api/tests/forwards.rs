@@ -488,3 +488,31 @@ async fn a_database_that_is_open_to_everybody_is_warned_of() {
         .await;
     assert_eq!(closed["warnings"], json!([]));
 }
+
+#[tokio::test]
+async fn why_a_gateway_refused_a_change_is_for_root_alone() {
+    let fixture = Fixture::new().await;
+    fixture.vm("web01", "ns1", "10.0.0.5").await;
+    let gateway = fixture.gateway(&[]).await;
+    let (guest, operator) =
+        (fixture.user("usr-g", "guest:ns1").await, fixture.user("usr-o", "operator:ns1").await);
+    let one = fixture.forward(with(ssh(), json!({"namespace": "ns1"}))).await;
+    let reason = "route 7: secret.ns2.example is another one's".to_owned();
+    let generation = fixture.app.desired.current().snapshot.generation();
+    let nack = config::sync::message::Nack { generation, reason, want_snapshot: false };
+    fixture.app.gateways.refused(gateway, 0, &nack);
+    let place = place(&one);
+
+    let shown = fixture.get(LOCAL, &place).await.expect(200).json();
+
+    let why = shown["gateways"][0]["why"].as_str().unwrap();
+    assert_eq!(why, format!("generation {generation}: route 7: secret.ns2.example is another one's"));
+    for who in [&guest, &operator] {
+        for place in [place.clone(), format!("{place}/gateways")] {
+            let shown = fixture.get(token(who), &place).await.expect(200);
+            assert!(shown.text.contains("\"refused\""), "{}", shown.text);
+            assert!(shown.text.contains("whoever runs it is told why"), "{}", shown.text);
+            assert!(!shown.text.contains("ns2"), "{}", shown.text);
+        }
+    }
+}

@@ -67,7 +67,7 @@ pub async fn diagnose(app: &App, caller: &Caller, id: &str) -> Result<Diagnosis,
         let mut conn = app.db.read().await?;
         let row = found(&mut conn, caller, id).await?;
         caller.allow(Action::Use, Resource::Forward(&row.namespace))?;
-        let gateways = state::of(app, &mut conn, row.id, state::Wanted::of(row.enabled)).await?;
+        let gateways = state::of(app, &mut conn, caller, (row.id, state::Wanted::of(row.enabled))).await?;
         let conflict = ports::conflict(&mut conn, caller, &row, &ports::own(app)).await?;
         (row, gateways, conflict)
     };

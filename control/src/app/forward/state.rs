@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::gateway::Said;
-use super::super::{App, Error};
+use super::super::{App, Caller, Error};
 use crate::store::{self, Conn, Slice};
 
 /// One gateway's part in a forward.
@@ -26,6 +26,9 @@ pub struct GatewayState {
 /// Gateways that are looked at.
 const GATEWAYS: usize = 500;
 
+/// Why a gateway refused a generation, for people who are not to read it.
+const UNTOLD: &str = "it refused the latest change; whoever runs it is told why";
+
 /// What a forward is to be at the gateways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
@@ -44,19 +47,23 @@ impl Wanted {
     }
 }
 
-/// The state of a forward at each gateway, in the order of their ids.
+/// The state of a forward at each gateway, in the order of their ids, as far as it is the caller's to know.
 pub async fn of(
     app: &App,
     conn: &mut Conn,
-    id: ForwardId,
-    wanted: Wanted,
+    caller: &Caller,
+    (id, wanted): (ForwardId, Wanted),
 ) -> Result<Vec<GatewayState>, Error> {
     let key = ObjectKey { kind: Kind::FORWARD, id: id.to_bytes() };
     let changed = store::meta::changed_at(conn, key).await?;
     let slice = Slice { after: None, limit: GATEWAYS, namespaces: None };
     let gateways = store::gateway::list(conn, &slice).await?;
     let state = |gateway: store::gateway::GatewayRow| {
-        let said = app.gateways.said(gateway.id).unwrap_or_default();
+        let mut said = app.gateways.said(gateway.id).unwrap_or_default();
+        if !caller.actor.is_root() {
+            // The reason is of all that the generation changed: it names what belongs to other tenants.
+            said.refused = said.refused.map(|(at, _)| (at, UNTOLD.to_owned()));
+        }
         let (state, why) = judge((id, wanted), &said, changed);
         let generation = said.acked.map(|generation| generation.0);
         GatewayState { gateway: gateway.name.to_string(), state, why, generation }
