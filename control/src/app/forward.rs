@@ -285,6 +285,7 @@ async fn applied(
     (mut row, draft): (ForwardRow, Draft),
     input: &mut Input,
 ) -> Result<(ForwardRow, Wanted), Error> {
+    let given = (row.transport, row.bind);
     row.transport = draft.transport.clone().some().unwrap_or(row.transport);
     row.bind = draft.bind.clone().merged(row.bind, None);
     row.sources = draft.sources.clone().merged(std::mem::take(&mut row.sources), Vec::new());
@@ -302,11 +303,17 @@ async fn applied(
     }
     let before = row.target_ports();
     let wanted = ports::merge(&mut row, &draft, input);
-    if let Wanted::These(these) = wanted {
-        ports::allowed(app, change.caller(), these, input);
+    let is_new = before.first == 0;
+    match wanted {
+        Wanted::These(these) => ports::allowed(app, change.caller(), these, input),
+        // The same numbers elsewhere are other ports: whoever gave these did not give those.
+        Wanted::Kept if given != (row.transport, row.bind) => {
+            ports::allowed(app, change.caller(), row.ports, input);
+        }
+        // Looked for among those that are allowed.
+        Wanted::Kept | Wanted::Auto { .. } => {}
     }
     // What is not touched is not judged again: a gateway may listen since on what the target is.
-    let is_new = before.first == 0;
     let widens = !is_new && row.target_ports() != before;
     if draft.names_a_target() || widens || draft.vm == Said::Null || draft.vm_ip == Said::Null {
         target::apply(app, change, (&mut row, &draft), input).await?;

@@ -118,6 +118,13 @@ async fn people_take_the_ports_that_they_may_and_root_any() {
     change(token(&operator), &mine, json!({"host_port": 443})).await.expect(422);
     // What is there and is not touched is not judged again.
     change(token(&operator), &roots, json!({"note": "web"})).await.expect(200);
+    // The same number elsewhere is another port, which nobody gave them.
+    for moved in [json!({"protocol": "udp"}), json!({"bind": "10.0.0.1"})] {
+        let refused = change(token(&operator), &roots, moved.clone()).await.expect(422);
+        assert_eq!(refused.violations(), ["host_port range"], "{moved}");
+        change(token(&operator), &mine, moved).await.expect(200);
+    }
+    change(LOCAL, &roots, json!({"protocol": "udp", "bind": "10.0.0.1"})).await.expect(200);
     let csv = "protocol,host_port,vm_ip,vm_port,note\ntcp,81,10.0.0.5,80,\n";
     let csv = fixture
         .raw(
