@@ -23,9 +23,9 @@ const ROTATION_BYTES: u64 = 10 * 1024 * 1024;
 const RETAINED_FILES: usize = 3;
 /// Time that rotated files are kept when rotation is by age.
 const RETAINED_TIME: Duration = Duration::from_hours(7 * 24);
-/// Longest drain: a stop that takes longer is none.
 /// What people may forward where nothing says so: ports that no service of the system has by its number.
 const FORWARD_PORTS: Ports = Ports { first: 1_024, last: 65_535 };
+/// Longest drain: a stop that takes longer is none.
 const DRAIN_MAX: Duration = Duration::from_hours(24);
 
 /// What else a caller is to know of a reading that succeeded.

@@ -27,7 +27,7 @@ pub(super) struct Waiting {
     unwritten: VecDeque<AuditEvent>,
     /// For control, on the disk already; oldest first.
     kept: VecDeque<AuditEvent>,
-    /// What `kept` takes on the disk.
+    /// What `kept` takes in memory, about.
     kept_bytes: usize,
     /// What control was told and has not answered yet: the first so many of `kept`.
     told: Option<Outstanding>,
