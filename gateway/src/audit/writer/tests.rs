@@ -37,8 +37,7 @@ fn half_noted(directory: &Path) -> Task {
 fn found(directory: &Path) -> Vec<AuditEvent> {
     let mut task = task(directory);
     task.adopt();
-    let kept = task.shared.lock().kept().cloned().collect();
-    kept
+    task.shared.lock().kept().cloned().collect()
 }
 
 fn only_file(directory: &Path) -> PathBuf {
