@@ -24,7 +24,7 @@ use config::sync::message::Message;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use crate::console::redeemed::now_ms;
+use crate::clock::now_ms;
 use waiting::{Next, Waiting};
 use writer::Writer;
 

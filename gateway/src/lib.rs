@@ -23,6 +23,7 @@ pub mod arguments;
 pub mod audit;
 pub mod buffers;
 pub mod checkpoint;
+pub(crate) mod clock;
 pub mod console;
 pub mod drain;
 pub mod fault;

@@ -11,7 +11,7 @@ use config::id::AuditId;
 use config::limits;
 use config::sync::audit::{AuditEvent, Who};
 
-use crate::console::redeemed::now_ms;
+use crate::clock::now_ms;
 use people::People;
 use strangers::Strangers;
 

@@ -10,7 +10,7 @@ use config::sync::audit::{AuditEvent, On, What, Who};
 use tokio::time::Instant;
 
 use super::restraint::Restraint;
-use crate::console::redeemed::now_ms;
+use crate::clock::now_ms;
 
 /// The numbers of our questions are apart from those of [`crate::sync::Asking`], which count from zero.
 const OURS: u64 = 1 << 63;

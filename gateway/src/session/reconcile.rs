@@ -3,7 +3,6 @@
 //! The strictest of everything that concerns a session wins: its route or forward, its VM, and the person behind it.
 
 use std::collections::HashMap;
-use std::time::SystemTime;
 
 use config::grant::Role;
 use config::id::{ConsoleId, ForwardId, RouteId, UserId, VmId};
@@ -13,6 +12,7 @@ use config::snapshot::{
 };
 
 use super::{SessionKind, Subject};
+use crate::clock::now_ms;
 
 /// One step between two generations. Remembers what it read: many sessions stand on few routes.
 pub(super) struct Step<'a> {
@@ -135,11 +135,6 @@ fn may_stay(principal: &Principal, vm: &Vm, kind: SessionKind) -> bool {
     }
     let least = if kind == SessionKind::Look { Role::Guest } else { Role::Operator };
     principal.grants.allows(least, &vm.namespace)
-}
-
-fn now_ms() -> u64 {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Cut before drain before keep; the shorter drain before the longer.
