@@ -1,7 +1,7 @@
 //! What somebody may reach now, and for how long: asked for each channel anew, and again with every generation.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use config::id::VmId;
 use config::limits;
@@ -10,6 +10,7 @@ use config::table::{JumpRefusal, JumpTarget};
 use super::auth::Who;
 use super::control::{self, Control};
 use super::jump::Refusal;
+use crate::clock::now_ms;
 use crate::live::Live;
 use crate::sync::Ends;
 
@@ -96,10 +97,4 @@ pub(super) struct Over;
 
 fn earlier(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     [one, other].into_iter().flatten().min()
-}
-
-/// The time in milliseconds since 1970.
-pub(super) fn now_ms() -> u64 {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }

@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::auth::{self, Shown, Who};
 use super::certificate::Refused;
 use super::jump::{Asked, Refusal};
-use super::rights::now_ms;
 use super::{Connection, Offers};
+use crate::clock::now_ms;
 
 /// What a person sees who asks for a shell or a command.
 const NO_SHELL: &str =

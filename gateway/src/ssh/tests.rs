@@ -266,7 +266,7 @@ fn certificate(authority: &PrivateKey, key: &PrivateKey, time: Range<u64>) -> Ce
 fn why_a_certificate_is_refused_is_told_to_the_audit() {
     on_a_worker(async {
         let gate = Gate::start().await;
-        let now = rights::now_ms() / 1_000;
+        let now = crate::clock::now_ms() / 1_000;
         let of = |authority, time| certificate(authority, &gate.key, time);
         let good = of(&gate.authority, now - 60..now + 60);
         let mut forged = good.to_bytes().unwrap();
