@@ -17,7 +17,10 @@ const OUTPUT = 0x30, TITLE = 0x31, PREFERENCES = 0x32, REPLAY = 0x33, REASON = 0
 const WAITING_HIGH = 512 * 1024, WAITING_LOW = 128 * 1024;
 /** Bytes of input in one message: a paste is many. */
 const INPUT_MAX = 16 * 1024;
-/** Silence after which the size is said again, in milliseconds: it changes nothing, and what is idle is cut on the way. */
+/**
+ * Silence after which the size is said again, in milliseconds: a connection that breaks is noticed by who sends. The gate
+ * does not take it for movement. Of an untouched ttyd it would, for it reads nothing in it; ttyd has pings of its own.
+ */
 const KEEP_ALIVE_MS = 25_000;
 /** A resize is told when dragging has paused, in milliseconds. */
 const RESIZE_MS = 60;
@@ -196,7 +199,10 @@ terminal.onResize(() => {
     resizing = setTimeout(resized, RESIZE_MS);
 });
 new ResizeObserver(() => fit.fit()).observe(byId('screen'));
-setInterval(() => { if (Date.now() - last_sent >= KEEP_ALIVE_MS) { resized(); } }, 5000);
+setInterval(() => {
+    const is_passed_on = session.facts?.kind === 'ttyd';
+    if (!is_passed_on && Date.now() - last_sent >= KEEP_ALIVE_MS) { resized(); }
+}, 5000);
 
 byId('smaller').addEventListener('click', () => font(terminal.options.fontSize - 1));
 byId('larger').addEventListener('click', () => font(terminal.options.fontSize + 1));

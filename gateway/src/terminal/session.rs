@@ -31,7 +31,8 @@ pub(super) struct Terminal<'a> {
     is_seen: bool,
     /// The size that a nudge takes back, and when.
     nudged: Option<(Instant, Size)>,
-    /// When anything moved last.
+    /// When anything moved last: input, output, or another size. What a page says to be heard, and the pings below it,
+    /// move nothing.
     moved: Instant,
     /// Longest silence.
     idle: Duration,
@@ -74,7 +75,6 @@ impl<'a> Terminal<'a> {
             match self.event().await {
                 Event::Page(page) => self.welcome(page),
                 Event::Said(Some(said)) => {
-                    self.moved = Instant::now();
                     if self.said(said).is_err() {
                         return End::Lost;
                     }
@@ -83,7 +83,9 @@ impl<'a> Terminal<'a> {
                 Event::Printed(Printed::Bytes(bytes)) => self.printed(&bytes),
                 Event::Printed(Printed::Exited(status)) => return End::Exited(status),
                 Event::Printed(Printed::Lost) => return End::Lost,
-                Event::Nudged(size) => self.resize(size),
+                Event::Nudged(size) => {
+                    self.resize(size);
+                }
                 Event::End(end) => return end,
             }
         }
@@ -104,22 +106,29 @@ impl<'a> Terminal<'a> {
     /// Errors: the shell is gone.
     fn said(&mut self, said: Said) -> Result<(), ()> {
         match said {
+            Said::Input(bytes) if bytes.is_empty() => {}
             Said::Input(bytes) => {
+                self.moved = Instant::now();
                 self.session.carried(bytes.len() as u64, 0);
                 // There is room: `event` waited for it.
                 if let Err(TrySendError::Closed(_)) = self.shell.input.try_send(bytes) {
                     return Err(());
                 }
             }
-            Said::Resize(size) => self.resize(size),
+            Said::Resize(size) => {
+                if self.resize(size) {
+                    self.moved = Instant::now();
+                }
+            }
             Said::Pause | Said::Resume => {}
         }
         Ok(())
     }
 
-    fn resize(&mut self, size: Size) {
+    /// Whether it is another size than before.
+    fn resize(&mut self, size: Size) -> bool {
         self.nudged = None;
-        self.shell.size.send_if_modified(|held| std::mem::replace(held, size) != size);
+        self.shell.size.send_if_modified(|held| std::mem::replace(held, size) != size)
     }
 
     /// What a page that comes is told first: a title, by which it knows that there is a shell, and all that is
@@ -182,3 +191,6 @@ async fn next_printed(shell: &mut Shell, told: Option<&mpsc::Sender<Bytes>>) -> 
     }
     shell.next().await
 }
+
+#[cfg(test)]
+mod tests;
