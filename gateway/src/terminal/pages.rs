@@ -13,6 +13,8 @@ use super::registry::Attachment;
 pub(super) struct Pages {
     knocks: mpsc::Receiver<Attachment>,
     pub(super) there: Option<Attachment>,
+    /// Whether the connection of the one that is there is gone. What it said before that is still taken.
+    pub(super) is_leaving: bool,
     /// Since when none has been there.
     alone_since: Instant,
 }
@@ -20,7 +22,7 @@ pub(super) struct Pages {
 impl Pages {
     /// None there yet.
     pub(super) fn new(knocks: mpsc::Receiver<Attachment>) -> Self {
-        Self { knocks, there: None, alone_since: Instant::now() }
+        Self { knocks, there: None, is_leaving: false, alone_since: Instant::now() }
     }
 
     /// Waits for a page. May be dropped and asked again.
@@ -39,15 +41,29 @@ impl Pages {
 
     /// Lets a page in; the one that was there is told.
     pub(super) fn enters(&mut self, page: Attachment) {
+        self.is_leaving = false;
         if let Some(old) = self.there.replace(page) {
             close(old, End::Elsewhere);
         }
     }
 
-    /// The page is gone.
+    /// The page's connection is gone.
+    pub(super) fn leaves(&mut self) {
+        self.is_leaving = true;
+        self.alone_since = Instant::now();
+    }
+
+    /// The page is gone, and all that it said was taken.
     pub(super) fn left(&mut self) {
         self.there = None;
-        self.alone_since = Instant::now();
+        if !std::mem::take(&mut self.is_leaving) {
+            self.alone_since = Instant::now();
+        }
+    }
+
+    /// Whether no page is there that could be told anything.
+    pub(super) fn is_alone(&self) -> bool {
+        self.there.is_none() || self.is_leaving
     }
 
     /// Until when one that left may come back.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use config::limits;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::end::End;
@@ -47,6 +47,8 @@ const _: () = assert!(
 enum Event {
     Page(Attachment),
     Said(Option<Said>),
+    /// The page's connection is gone.
+    Leaves,
     Printed(Printed),
     /// The time of a nudge is over.
     Nudged(Size),
@@ -80,6 +82,7 @@ impl<'a> Terminal<'a> {
                     }
                 }
                 Event::Said(None) => self.pages.left(),
+                Event::Leaves => self.pages.leaves(),
                 Event::Printed(Printed::Bytes(bytes)) => self.printed(&bytes),
                 Event::Printed(Printed::Exited(status)) => return End::Exited(status),
                 Event::Printed(Printed::Lost) => return End::Lost,
@@ -153,13 +156,17 @@ impl<'a> Terminal<'a> {
     async fn event(&mut self) -> Event {
         let Self { shell, pages, nudged, moved, idle, .. } = self;
         let input = shell.input.clone();
-        let (alone_until, is_alone) = (pages.alone_until(), pages.there.is_none());
+        let (alone_until, is_alone, is_leaving) = (pages.alone_until(), pages.is_alone(), pages.is_leaving);
         let (knocks, there) = pages.parts();
-        let (told, said) = there.map(|page| (page.told.clone(), &mut page.said)).unzip();
+        let (told, (said, end)) = match there {
+            Some(page) => (Some(page.told.clone()), (Some(&mut page.said), Some(&mut page.end))),
+            None => (None, (None, None)),
+        };
         tokio::select! {
             biased;
             Some(page) = knocks.recv() => Event::Page(page),
             size = nudge_over(*nudged) => Event::Nudged(size),
+            () = gone(end), if !is_leaving => Event::Leaves,
             said = next_said(said, &input) => Event::Said(said),
             printed = next_printed(shell, told.as_ref()) => Event::Printed(printed),
             () = sleep_until(alone_until), if is_alone => Event::End(End::PageLeft),
@@ -173,6 +180,15 @@ async fn nudge_over(nudged: Option<(Instant, Size)>) -> Size {
     let Some((at, size)) = nudged else { return std::future::pending().await };
     sleep_until(at).await;
     size
+}
+
+/// Resolves when the page's connection is gone: a shell that takes no input keeps what the page said from being read to
+/// its end.
+async fn gone(end: Option<&mut oneshot::Sender<End>>) {
+    match end {
+        Some(end) => end.closed().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What the page says next, once the shell has room for it.

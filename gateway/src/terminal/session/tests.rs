@@ -5,7 +5,6 @@ use russh::keys::ssh_key::certificate::{Builder, Certificate};
 use russh::keys::{Algorithm, PrivateKey, PublicKey};
 use russh::server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Session};
 use russh::{Channel, ChannelId, Pty};
-use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
@@ -102,15 +101,15 @@ async fn shell() -> Shell {
 /// A page, and its session's side of it.
 struct Looks {
     say: mpsc::Sender<Said>,
-    _told: mpsc::Receiver<Bytes>,
-    _end: oneshot::Receiver<End>,
+    told: mpsc::Receiver<Bytes>,
+    end: oneshot::Receiver<End>,
 }
 
 fn page() -> (Looks, Attachment) {
     let (say, said) = mpsc::channel(limits::TERMINAL_SAID_QUEUED_MAX);
     let (tell, told) = mpsc::channel(limits::TERMINAL_TOLD_QUEUED_MAX);
     let (over, end) = oneshot::channel();
-    (Looks { say, _told: told, _end: end }, Attachment { size: Size::default(), said, told: tell, end: over })
+    (Looks { say, told, end }, Attachment { size: Size::default(), said, told: tell, end: over })
 }
 
 fn session() -> SessionHandle {
@@ -190,5 +189,35 @@ fn only_input_and_another_size_of_all_that_a_page_says_is_movement() {
             terminal.said(said.clone()).unwrap();
             assert_eq!(terminal.moved != long_ago, is_movement, "{said:?}");
         }
+    });
+}
+
+#[test]
+fn a_page_that_leaves_while_the_shell_takes_no_input_is_away_from_then_on() {
+    with_shell(async |mut shell| {
+        // Nobody takes what is typed.
+        let (input, mut typed) = mpsc::channel(1);
+        input.send(Bytes::from_static(b"full")).await.unwrap();
+        shell.input = input;
+        let (looks, attachment) = page();
+        let (_door, knocks) = mpsc::channel(1);
+        let (mut pages, session) = (Pages::new(knocks), session());
+        pages.enters(attachment);
+        let mut terminal = Terminal::new(&mut shell, &mut pages, (&session, DAY), "vm".to_owned());
+        looks.say.send(Said::Input(Bytes::from_static(b"more"))).await.unwrap();
+
+        drop((looks.say, looks.told, looks.end));
+
+        assert!(matches!(terminal.event().await, Event::Leaves));
+        terminal.pages.leaves();
+        assert!(terminal.pages.is_alone());
+        let since = terminal.pages.alone_until();
+        // What it said is not lost with it, once the shell takes input again.
+        typed.recv().await.unwrap();
+        let Event::Said(Some(said)) = terminal.event().await else { panic!("nothing was said") };
+        assert_eq!(said, Said::Input(Bytes::from_static(b"more")));
+        assert!(matches!(terminal.event().await, Event::Said(None)));
+        terminal.pages.left();
+        assert_eq!((terminal.pages.is_alone(), terminal.pages.alone_until()), (true, since));
     });
 }
