@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::{MissedTickBehavior, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -47,6 +48,11 @@ pub(crate) struct Bridge {
     /// Whether the browser speaks as a terminal page does.
     pub(crate) is_page: bool,
 }
+
+/// What the audit hears of a browser that left.
+pub(crate) const LEFT: &str = "the browser left";
+/// What is said of a console without a connection.
+pub(crate) const UNREACHABLE: &str = "the console of the VM cannot be reached";
 
 /// Why a console ends.
 #[derive(Debug)]
@@ -84,6 +90,7 @@ where
         "console closed"
     );
     let Bridge { session, permit, .. } = bridge;
+    session.ended_because(end.words());
     close(&mut sink, &mut inbox, &end).await;
     drop((session, permit));
 }
@@ -275,6 +282,8 @@ where
 fn refused(error: &Error) -> End {
     match error {
         Error::Capacity(_) => End::Refused(CloseCode::Size, "a message is larger than a console takes"),
+        // A connection that is gone is no broken rule.
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::BrowserLeft,
         Error::Utf8(_) | Error::Protocol(_) => {
             End::Refused(CloseCode::Protocol, "a console takes binary messages of WebSocket")
         }
@@ -396,23 +405,34 @@ where
 impl End {
     /// The closing frame; `None` where the browser has said its own.
     fn frame(&self) -> Option<CloseFrame> {
-        let (code, reason) = match self {
+        let code = match self {
             Self::BrowserLeft => return None,
-            Self::Refused(code, reason) => (*code, (*reason).to_owned()),
-            Self::ServerClosed => {
-                (CloseCode::Normal, "the console of the VM closed the connection".to_owned())
-            }
-            Self::Unreachable => (CloseCode::Error, "the console of the VM cannot be reached".to_owned()),
-            Self::Rfb(error) => (CloseCode::Error, error.to_string()),
-            Self::Ordered(EndReason::Idle) => (CloseCode::Normal, "nothing moved for too long".to_owned()),
-            Self::Ordered(EndReason::Stopping) => (CloseCode::Away, "the gate stops".to_owned()),
-            Self::Ordered(EndReason::Cut | EndReason::Finished | EndReason::Broken) => {
-                (CloseCode::Policy, "this console was ended by a change or by somebody".to_owned())
-            }
+            Self::Refused(code, _) => *code,
+            Self::ServerClosed | Self::Ordered(EndReason::Idle) => CloseCode::Normal,
+            Self::Unreachable | Self::Rfb(_) => CloseCode::Error,
+            Self::Ordered(EndReason::Stopping) => CloseCode::Away,
+            Self::Ordered(EndReason::Cut | EndReason::Finished | EndReason::Broken) => CloseCode::Policy,
         };
+        let reason = self.words();
         // A closing frame has room for 123 bytes (RFC 6455 § 5.5).
         let cut = reason.floor_char_boundary(123);
         Some(CloseFrame { code, reason: reason.get(..cut).unwrap_or_default().into() })
+    }
+
+    /// Why, in words: for the person, and for the audit.
+    fn words(&self) -> String {
+        match self {
+            Self::BrowserLeft => LEFT.to_owned(),
+            Self::Refused(_, reason) => (*reason).to_owned(),
+            Self::ServerClosed => "the console of the VM closed the connection".to_owned(),
+            Self::Unreachable => UNREACHABLE.to_owned(),
+            Self::Rfb(error) => error.to_string(),
+            Self::Ordered(EndReason::Idle) => "nothing moved for too long".to_owned(),
+            Self::Ordered(EndReason::Stopping) => "the gate stops".to_owned(),
+            Self::Ordered(EndReason::Cut | EndReason::Finished | EndReason::Broken) => {
+                "this console was ended by a change or by somebody".to_owned()
+            }
+        }
     }
 }
 

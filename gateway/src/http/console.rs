@@ -36,7 +36,7 @@ use crate::console::handshake::Offer;
 use crate::console::redeemed::{Browser, now_ms};
 use crate::console::ticket::{self, Opening, Place};
 use crate::console::{Refusal, asked};
-use crate::fault::{Fault, Kind};
+use crate::fault::{Fault, Kind, Retry, Side};
 use crate::listener;
 use crate::live::Pinned;
 use crate::terminal::visitor::{New, Visitor};
@@ -215,6 +215,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         told: &mut Told,
     ) -> Result<Next, Fault> {
         if !self.upgraded(scratch, &offer, (opened.opening.console.endpoint.id, told)).await {
+            opened.session.ended_because(bridge::LEFT.to_owned());
             return Ok(Next::Abort);
         }
         let Opened { opening, session, permit, .. } = opened;
@@ -333,6 +334,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         };
         told.status = done.tally.status;
         told.endpoint = done.endpoint;
+        if let Some(why) = why_not_opened(&done.result) {
+            session.ended_because(why.to_owned());
+        }
         match done.result {
             Ok(Outcome::Tunnel(tunnel)) => {
                 self.worker.counters.response(done.tally.status);
@@ -363,6 +367,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin + 'static> Connection<IO> {
         let bytes = self.link.intake.head();
         let names = scratch.request.all(Known::UserAgent).map(|field| field.value.of(bytes));
         Browser { source: client.address, agent: self.worker.shared.consoles.digest(names) }
+    }
+}
+
+/// Why a console that speaks WebSocket itself was not opened, for the audit; `None` if it was.
+const fn why_not_opened(result: &Result<Outcome, Fault>) -> Option<&'static str> {
+    match result {
+        Ok(Outcome::Tunnel(_)) => None,
+        Ok(Outcome::Done { .. }) => Some("the console of the VM did not answer as a WebSocket does"),
+        Err(Fault { side: Side::Downstream, .. }) => Some(bridge::LEFT),
+        // Nothing of it was sent.
+        Err(
+            Fault { side: Side::Upstream, retry: Retry::Safe, .. } | Fault { kind: Kind::NoEndpoint, .. },
+        ) => Some(bridge::UNREACHABLE),
+        Err(Fault { side: Side::Upstream, .. }) => Some("the console of the VM broke off before it was open"),
+        Err(Fault { side: Side::Internal, .. }) => Some("the gate could not open the console"),
     }
 }
 

@@ -93,14 +93,18 @@ pub(super) async fn join<IO: AsyncRead + AsyncWrite + Unpin + 'static>(
     };
     let deadline = Duration::from_millis(limits::SEND_DEADLINE_MS);
     let sent = tokio::select! {
-        sent = tokio::time::timeout(deadline, glued) => matches!(sent, Ok(Ok(()))),
-        _ = session.ended() => false,
+        sent = tokio::time::timeout(deadline, glued) => match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(EndReason::Broken),
+        },
+        reason = session.ended() => Err(reason),
     };
     let (up, down) = (link.intake.unread().len() as u64, tunnel.from_upstream.unread().len() as u64);
     link.intake.release(&worker.buffers);
     tunnel.from_upstream.release(&worker.buffers);
     worker.counters.bytes(up, down);
-    if !sent {
+    if let Err(reason) = sent {
+        session.ended_by(reason);
         return None;
     }
     session.carried(up, down);

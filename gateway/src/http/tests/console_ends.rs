@@ -1,9 +1,12 @@
 //! Who a console belongs to, and what ends it.
 
+use std::net::{SocketAddr, TcpListener};
+
 use config::snapshot::{Console, ConsoleKind, ConsoleWire, FlowPolicy, Value};
 use config::sync::asking::{Ask, Question};
 use config::sync::audit::{AuditEvent, What};
 use config::sync::message::Message;
+use config::target::Target;
 use futures_util::SinkExt as _;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
@@ -151,5 +154,77 @@ fn what_a_change_or_the_end_of_a_console_does_is_what_it_says() {
 fn a_console_that_may_only_be_looked_at_from_now_on_cuts_who_does_more() {
     on_a_worker(async |stage| {
         after(&stage, 1, |_| {}, Some(|console| console.read_only = true), false).await;
+    });
+}
+
+/// Why the only console so far ended, as the audit hears it.
+async fn why(stage: &Stage) -> String {
+    let told = audited(stage, 2).await;
+    told.iter().find(|event| event.what == What::End).expect("it ended").why.clone()
+}
+
+#[test]
+fn the_audit_is_told_why_a_console_ended() {
+    on_a_worker(async |stage| {
+        let world = with_console(&stage, |_| {});
+        let mut socket = browser(&stage, &world.ticket(&world.claims(1))).await;
+        drop(stage.accept().await);
+        closed(&mut socket).await;
+        assert_eq!(why(&stage).await, "the console of the VM closed the connection");
+    });
+    on_a_worker(async |stage| {
+        let world = with_console(&stage, |_| {});
+        let socket = browser(&stage, &world.ticket(&world.claims(1))).await;
+        let _server = stage.accept().await;
+        drop(socket);
+        assert_eq!(why(&stage).await, "the browser left");
+    });
+    on_a_worker(async |stage| {
+        let world = with_console(&stage, |console| console.endpoint.target = Target::Address(nobody()));
+        let mut socket = browser(&stage, &world.ticket(&world.claims(1))).await;
+        closed(&mut socket).await;
+        assert_eq!(why(&stage).await, "the console of the VM cannot be reached");
+    });
+    on_a_worker(async |stage| {
+        let world = with_console(&stage, |console| console.read_only = true);
+        let mut socket = browser(&stage, &world.ticket(&world.claims(1))).await;
+        stage.accept().await.send("SSH-2.0-OpenSSH_9.2p1\r\n").await;
+        closed(&mut socket).await;
+        assert_eq!(why(&stage).await, "the console of the VM does not speak VNC");
+    });
+}
+
+/// An address where nobody listens.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn the_audit_is_told_why_a_console_that_passes_untouched_was_not_opened() {
+    let speaks_websocket = |console: &mut Console| {
+        console.kind = ConsoleKind::Ttyd;
+        console.wire = ConsoleWire::WebSocket { path: "/ws".into() };
+    };
+    on_a_worker(async |stage| {
+        let world = with_console(&stage, |console| {
+            speaks_websocket(console);
+            console.endpoint.target = Target::Address(nobody());
+        });
+        let mut client = stage.connect_by(TTYD, "127.0.0.1").await;
+        let ticket = world.ticket(&world.claims(1));
+        let (head, _) = client.ask(&upgrade(&format!("/console/{ticket}"), "")).await;
+        assert_eq!(status(&head), 502);
+        assert_eq!(why(&stage).await, "the console of the VM cannot be reached");
+    });
+    on_a_worker(async |stage| {
+        let world = with_console(&stage, speaks_websocket);
+        let mut client = stage.connect_by(TTYD, "127.0.0.1").await;
+        let ticket = world.ticket(&world.claims(1));
+        client.send(upgrade(&format!("/console/{ticket}"), "")).await;
+        let mut server = stage.accept().await;
+        server.until("\r\n\r\n").await;
+        server.send("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+        assert_eq!(status(&client.until("\r\n\r\n").await), 404);
+        assert_eq!(why(&stage).await, "the console of the VM did not answer as a WebSocket does");
     });
 }
