@@ -143,6 +143,11 @@ impl Redeemed {
         let mut table = self.table();
         table.sweep(now_ms);
         table.check(claims, by, now_ms)?;
+        // The clock of control may be ahead of ours. What is redeemed has to be older than the process that starts after
+        // a crash and remembers nothing.
+        if claims.issued_ms > now_ms {
+            return Err(Refusal::Early);
+        }
         let len = table.used.len();
         match table.used.entry(claims.session) {
             Entry::Occupied(mut entry) => Ok(entry.get_mut().again()),
@@ -344,6 +349,25 @@ mod tests {
         assert_eq!(redeemed.redeem(&old, HERE, NOW), Err(Refusal::BeforeStart));
         let claims = claims(2, ConsoleKind::Vnc);
         assert_eq!(redeemed.redeem(&claims, HERE, claims.expires_ms), Err(Refusal::Expired));
+    }
+
+    #[test]
+    fn what_was_redeemed_before_a_crash_stays_redeemed_though_controls_clock_is_ahead() {
+        let ahead = limits::TICKET_CLOCK_SKEW_MS;
+        let claims = Claims { issued_ms: NOW + ahead, ..claims(1, ConsoleKind::Ttyd) };
+        let mut opened = 0;
+        for now in NOW..=NOW + ahead {
+            match redeemed().redeem(&claims, HERE, now) {
+                Ok(_) => opened += 1,
+                Err(refusal) => {
+                    assert_eq!(refusal, Refusal::Early);
+                    continue;
+                }
+            }
+            let next = Redeemed::since(now + 1, 10_000);
+            assert_eq!(next.redeem(&claims, HERE, now + 1), Err(Refusal::BeforeStart), "{}", now - NOW);
+        }
+        assert_eq!(opened, 1, "once our clock has come so far");
     }
 
     #[test]

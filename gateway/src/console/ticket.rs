@@ -28,6 +28,8 @@ pub enum Refusal {
     TerminalUsed,
     /// Made before this gateway started: nobody knows any more whether it was redeemed.
     BeforeStart,
+    /// Made after now, as this gateway's clock has it.
+    Early,
     /// Another gateway redeems it.
     OtherGateway,
     /// Bound to another address.
@@ -68,6 +70,7 @@ impl Refusal {
                  for a new one."
             }
             Self::BeforeStart => "The gate was started again after the ticket was made. Ask for a new one.",
+            Self::Early => "The clock of this gate is behind. Try again in a moment.",
             Self::OtherGateway => "The ticket is for another gate.",
             Self::OtherAddress => {
                 "The ticket is for another address than the one you come from. Ask for one from here, or for any address."
@@ -94,7 +97,7 @@ impl Refusal {
 
     /// Whether the same ticket may open its console in a moment.
     pub(crate) const fn is_passing(self) -> bool {
-        matches!(self, Self::NotAsked | Self::Moved | Self::Full)
+        matches!(self, Self::Early | Self::NotAsked | Self::Moved | Self::Full)
     }
 
     /// The rule, for the log.
@@ -107,6 +110,7 @@ impl Refusal {
             | Self::Used
             | Self::TerminalUsed
             | Self::BeforeStart
+            | Self::Early
             | Self::OtherGateway
             | Self::OtherAddress
             | Self::OtherService

@@ -292,6 +292,16 @@ fn the_end_of_access_by_ssh_closes_terminals_and_no_other_console() {
 }
 
 #[test]
+fn a_ticket_of_a_control_whose_clock_is_ahead_opens_once_ours_has_come_so_far() {
+    on_a_worker(async |stage| {
+        let world = with_console(&stage, |_| {});
+        let claims = Claims { issued_ms: now_ms() + 300, ..world.claims(1) };
+        let _socket = browser(&stage, &world.ticket(&claims)).await;
+        assert!(now_ms() >= claims.issued_ms);
+    });
+}
+
+#[test]
 fn a_ticket_shown_from_two_places_at_once_opens_one_console() {
     on_a_worker(async |stage| {
         let world = with_console(&stage, |_| {});
