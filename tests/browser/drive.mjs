@@ -50,6 +50,14 @@ const steps = {
         await session.send('Emulation.setCPUThrottlingRate', { rate });
         return {};
     },
+    /** From here on the page's clock is so much later. */
+    async later({ ms_later }) {
+        await page.evaluate((later) => {
+            const now = Date.now;
+            Date.now = () => now() + later;
+        }, ms_later);
+        return {};
+    },
     async type({ text }) { await page.keyboard.type(text); return {}; },
     async press({ key }) { await page.keyboard.press(key); return {}; },
     /** A paste as the browser makes it of a person's. */

@@ -78,14 +78,30 @@ const isMachines = (code, kind) => code === 1011 && kind === 'vnc';
 const isFinal = (code, kind) => code >= 4000 || (code === 1000 && kind === 'ssh');
 
 /**
+ * When a page began to open what this ticket opens, in milliseconds since 1970; now, if none did. A reload keeps it. The
+ * gate counts from a moment later, so the page promises nothing that it does not give.
+ */
+function firstOpened(ticket) {
+    try {
+        const kept = JSON.parse(sessionStorage.getItem('first') ?? '{}');
+        if (kept.ticket === ticket && Number.isFinite(kept.at)) { return kept.at; }
+    } catch { /* Nothing is kept here. */ }
+    const at = Date.now();
+    try { sessionStorage.setItem('first', JSON.stringify({ ticket, at })); } catch { /* Until a reload. */ }
+    return at;
+}
+
+/**
  * One console on the page. `open(url, facts)` begins a connection and returns `{ socket, stop }`; the gate waits
- * `patience` milliseconds for a page that was lost. The page is told by `onState(state)`: connecting, connected, closed.
+ * `patience` milliseconds for a page that was lost, or takes its ticket again for so long from when it opened something
+ * first (`is_from_first`). The page is told by `onState(state)`: connecting, connected, closed.
  */
 export class Session {
-    constructor({ plain, open, patience, onState }) {
+    constructor({ plain, open, patience, is_from_first = false, onState }) {
         this.there = address(plain);
         this.open = open;
         this.patience = patience;
+        this.is_from_first = is_from_first;
         this.onState = onState ?? (() => {});
         this.restart();
         this.wasOpen = false;
@@ -122,6 +138,7 @@ export class Session {
         byId('name').textContent = facts.vm;
         document.title = `${facts.vm} · console`;
         byId('view-only').hidden = !facts.view_only;
+        this.first_at ??= firstOpened(this.there.toString().slice(-32));
         const current = this.open(socketAddress(this.there), facts);
         this.current = current;
         setTimeout(() => { if (current.socket.readyState === WebSocket.CONNECTING) { current.socket.close(); } }, ANSWER_MS);
@@ -177,8 +194,14 @@ export class Session {
         const wait = WAITS[Math.min(this.attempt, WAITS.length - 1)];
         this.lost_at ??= Date.now();
         this.lost_by ??= words;
-        const left = this.lost_at + this.patience - Date.now();
-        if (left < wait) { return this.end(this.whole(words), detail, true); }
+        const from = (this.is_from_first ? this.first_at : undefined) ?? this.lost_at;
+        const left = from + this.patience - Date.now();
+        if (left < wait) {
+            const more = this.is_from_first && this.first_at !== undefined
+                ? ' The ticket opens nothing any more. Ask for a new one.'
+                : '';
+            return this.end(this.whole(words) + more, detail, true);
+        }
         this.attempt += 1;
         this.show('connecting', `${words} Connecting again…`,
             `Attempt ${this.attempt}. It is kept for you for ${Math.round(left / 1000)} s more.`);

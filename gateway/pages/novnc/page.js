@@ -120,8 +120,8 @@ byId('clipboard-type').addEventListener('click', () => {
 });
 fullscreen('fullscreen', document.documentElement);
 
-/** How long the gate takes the same ticket again, in milliseconds. */
+/** How long the gate takes the same ticket again, in milliseconds, from when it opened a screen first. */
 const PATIENCE_MS = 30_000;
-const session = new Session({ plain: 'websockify', open, patience: PATIENCE_MS });
+const session = new Session({ plain: 'websockify', open, patience: PATIENCE_MS, is_from_first: true });
 toggle('scale', given.get('resize') !== 'off', scaled);
 session.begin();

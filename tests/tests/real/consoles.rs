@@ -137,6 +137,33 @@ async fn the_screen_of_a_machine_is_seen_in_a_browser_and_its_end_is_told() {
     assert!(told.contains("cannot be reached"), "{told}");
 }
 
+/// The gate takes the ticket of a screen again for half a minute from when it opened it: the page promises that and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_screen_that_is_lost_is_said_to_come_back_for_as_long_as_its_ticket_serves() {
+    let (Some(machine), Some(mut browser)) = (Machine::start(None).await, Browser::start()) else { return };
+    let up = gate("vnc", machine.port, &[]);
+    let ticket = ticket(&known(&up, "novnc").await).to_owned();
+    let network = Cut::before(up.address("novnc")).await;
+    browser.goto(&format!("http://{}/console/{ticket}", network.address())).await;
+    browser.wait("connected").await;
+    // So long ago the ticket was redeemed, as far as the page knows.
+    browser.step(json!({ "do": "later", "ms_later": 20_000 })).await;
+    network.close();
+    let told = browser.text("#detail", "kept for you").await;
+    let left = told.split("for you for ").nth(1).and_then(|rest| rest.split(' ').next());
+    assert!(left.unwrap().parse::<u32>().unwrap() <= 10, "{told}");
+    network.cut();
+    browser.wait("connected").await;
+
+    // A reload knows it as well; then the time is over.
+    browser.step(json!({ "do": "reload" })).await;
+    browser.wait("connected").await;
+    browser.step(json!({ "do": "later", "ms_later": 31_000 })).await;
+    network.close();
+    let told = browser.wait("closed").await;
+    assert!(told.contains("The ticket opens nothing any more. Ask for a new one."), "{told}");
+}
+
 /// A VNC password stays at the gate, and who may only look is told so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_vnc_password_is_the_gates_and_who_only_looks_reads_it() {
