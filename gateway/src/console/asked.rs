@@ -10,9 +10,10 @@ use config::sync::asking::{Answer, Ask, Question, Redemption, Told};
 use config::sync::audit::{On, What, Who};
 use config::ticket::{Claims, TicketError};
 
-use super::redeemed::{Browser, Granted, now_ms};
+use super::redeemed::{Browser, Granted};
 use super::ticket::{self, Refusal};
 use crate::audit::Happened;
+use crate::clock::now_ms;
 use crate::forward;
 use crate::worker::Shared;
 

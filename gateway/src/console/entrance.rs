@@ -9,8 +9,9 @@ use config::secret::Secret;
 
 use super::Refusal;
 use super::asked;
-use super::redeemed::{Browser, Granted, now_ms};
+use super::redeemed::{Browser, Granted};
 use super::ticket::Opening;
+use crate::clock::now_ms;
 use crate::guard::SessionPermit;
 use crate::live::Pinned;
 use crate::session::{SessionHandle, SessionKind, Subject};

@@ -15,6 +15,7 @@ use config::snapshot::ConsoleKind;
 use config::ticket::Claims;
 
 use super::ticket::Refusal;
+use crate::clock::now_ms;
 use crate::upgrade::manifest::{self, Tickets};
 
 /// What is known of the browser that shows a ticket.
@@ -244,12 +245,6 @@ impl Table {
             self.sweep_at = self.used.len().saturating_add(SWEEP_MIN);
         }
     }
-}
-
-/// Milliseconds since 1970 UTC.
-pub(crate) fn now_ms() -> u64 {
-    let passed = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
-    u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

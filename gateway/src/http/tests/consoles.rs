@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::stage::{Door, HTTP, Peer, Stage, field, on_a_worker, status, within};
-use crate::console::redeemed::now_ms;
+use crate::clock::now_ms;
 use crate::listener::Kind;
 
 pub(super) const GATEWAY: GatewayId = GatewayId::from_bytes([5; 16]);
