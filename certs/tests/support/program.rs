@@ -26,6 +26,8 @@ pub(crate) fn require(program: &str) -> Option<PathBuf> {
 pub(crate) struct Program {
     child: Child,
     log: PathBuf,
+    /// Whether it has processes of its own that it ends when it is asked to.
+    pub(crate) has_children: bool,
 }
 
 impl Program {
@@ -37,7 +39,7 @@ impl Program {
             .stderr(file)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        Self { child, log: log.to_owned() }
+        Self { child, log: log.to_owned(), has_children: false }
     }
 
     pub(crate) fn log(&self) -> String {
@@ -47,7 +49,12 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        if self.has_children {
+            // Only it can end them.
+            let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        } else {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
 }

@@ -83,7 +83,8 @@ impl Hosts {
             up.arg(format!("--{listener}")).arg("127.0.0.1:0");
         }
         up.args(["--admin", "tls:0.0.0.0:1883", "--ttyd", "0.0.0.0:7681"]);
-        let up = Program::start(&mut up, &hosts._folder.path().join("log"));
+        let mut up = Program::start(&mut up, &hosts._folder.path().join("log"));
+        up.has_children = true;
         hosts._up = Some(up);
         wait_for("the gate is there", || async {
             let said = hosts.try_cli(&["gateway", "ls", "-o", "json"])?;

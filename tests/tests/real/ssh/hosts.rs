@@ -62,7 +62,8 @@ impl Hosts {
         for listener in ["http", "https", "novnc", "ttyd", "admin", "sync", "gateway-admin"] {
             up.arg(format!("--{listener}")).arg("127.0.0.1:0");
         }
-        let up = Program::start(&mut up, &hosts.folder.path().join("log"));
+        let mut up = Program::start(&mut up, &hosts.folder.path().join("log"));
+        up.has_children = true;
         hosts.programs.push(up);
         wait_for("the gate is there", || async {
             let said = hosts.try_cli(&["gateway", "ls", "-o", "json"])?;
