@@ -52,3 +52,4 @@ mod two;
 mod two_gates;
 mod upgrade;
 mod websockets;
+mod wires;

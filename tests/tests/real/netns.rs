@@ -4,13 +4,14 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 use tests::binaries::bin;
 use tests::wait::wait_for;
 
 use crate::program::Program;
+use crate::wires::{self, Wires};
 
 const CLIENT: [&str; 2] = ["10.87.1.2", "fd87:1::2"];
 /// The gate's addresses on the client's side: it listens on both.
@@ -18,66 +19,23 @@ const GATE: [&str; 4] = ["10.87.1.1", "10.87.1.7", "fd87:1::1", "fd87:1::7"];
 const GATE_INSIDE: [&str; 2] = ["10.87.2.1", "fd87:2::1"];
 const MACHINE: [&str; 2] = ["10.87.2.2", "fd87:2::2"];
 
-/// Three hosts; gone with the test.
+/// Three hosts and what runs there; gone with the test, the programs first.
 struct Hosts {
-    client: String,
-    gate: String,
-    machine: String,
-    _folder: tempfile::TempDir,
-    data: PathBuf,
-    _up: Option<Program>,
     programs: Vec<Program>,
-}
-
-impl Drop for Hosts {
-    fn drop(&mut self) {
-        self.programs.clear();
-        self._up = None;
-        for name in [&self.client, &self.gate, &self.machine] {
-            let _ = Command::new("ip").args(["netns", "del", name]).stderr(Stdio::null()).status();
-        }
-    }
-}
-
-/// Runs `ip`.
-pub(crate) fn ip(words: &str) {
-    let output = Command::new("ip").args(words.split_whitespace()).output().unwrap();
-    assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
+    _up: Option<Program>,
+    wires: Wires,
+    data: PathBuf,
+    _folder: tempfile::TempDir,
 }
 
 impl Hosts {
-    /// `None` where namespaces cannot be made: that takes root.
+    /// `None` where namespaces cannot be made.
     async fn new() -> Option<Self> {
-        let id = std::process::id() % 100_000;
-        let name = |what: &str| format!("gh{id}{what}");
-        let (client, gate, machine) = (name("c"), name("g"), name("m"));
-        let made = Command::new("ip").args(["netns", "add", &client]).stderr(Stdio::null()).status();
-        if !made.is_ok_and(|made| made.success()) {
-            eprintln!("SKIPPED: network namespaces take root and iproute2");
-            return None;
-        }
+        let wires = Wires::lay("gh", [&CLIENT, &GATE, &GATE_INSIDE, &MACHINE])?;
         let folder = tempfile::Builder::new().prefix("gh").tempdir().unwrap();
         let data = folder.path().join("d");
-        let mut hosts =
-            Self { client, gate, machine, _folder: folder, data, _up: None, programs: Vec::new() };
-        let Self { client, gate, machine, .. } = &hosts;
-        ip(&format!("netns add {gate}"));
-        ip(&format!("netns add {machine}"));
-        ip(&format!("link add {client}0 netns {client} type veth peer name {gate}1 netns {gate}"));
-        ip(&format!("link add {machine}0 netns {machine} type veth peer name {gate}2 netns {gate}"));
-        let at = |host: &str, link: &str, addresses: &[&str]| {
-            for address in addresses {
-                let bits = if address.contains(':') { "64 nodad" } else { "24" };
-                ip(&format!("-n {host} addr add {address}/{bits} dev {link}"));
-            }
-            ip(&format!("-n {host} link set {link} up"));
-            ip(&format!("-n {host} link set lo up"));
-        };
-        at(client, &format!("{client}0"), &CLIENT);
-        at(gate, &format!("{gate}1"), &GATE);
-        at(gate, &format!("{gate}2"), &GATE_INSIDE);
-        at(machine, &format!("{machine}0"), &MACHINE);
-        let mut up = hosts.within(&hosts.gate, &bin("gatehouse"));
+        let mut hosts = Self { programs: Vec::new(), _up: None, wires, data, _folder: folder };
+        let mut up = wires::within(&hosts.wires.gate, &bin("gatehouse"));
         up.arg("up").arg("--data").arg(&hosts.data);
         for listener in ["http", "https", "ssh", "novnc", "ttyd", "admin", "sync", "gateway-admin"] {
             up.arg(format!("--{listener}")).arg("127.0.0.1:0");
@@ -95,13 +53,6 @@ impl Hosts {
         Some(hosts)
     }
 
-    /// A program in a host of its own.
-    fn within(&self, host: &str, program: &Path) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", host]).arg(program);
-        command
-    }
-
     fn try_cli(&self, words: &[&str]) -> Option<String> {
         let output =
             Command::new(bin("gatehouse")).arg("--data").arg(&self.data).args(words).output().unwrap();
@@ -115,7 +66,7 @@ impl Hosts {
     /// Runs Python in a host until it has printed its first line.
     async fn serves(&mut self, host: &str, name: &str, script: &str) {
         let log = self._folder.path().join(name);
-        let mut command = self.within(host, Path::new("python3"));
+        let mut command = wires::within(host, Path::new("python3"));
         let program = Program::start(command.args(["-u", "-c", script]), &log);
         wait_for(name, || async { program.log().contains("ready").then_some(()) }).await;
         self.programs.push(program);
@@ -123,7 +74,7 @@ impl Hosts {
 
     /// What Python prints in a host.
     async fn says(&self, host: &str, script: &str) -> String {
-        let mut command = self.within(host, Path::new("python3"));
+        let mut command = wires::within(host, Path::new("python3"));
         let output = command.args(["-c", script]).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -177,7 +128,7 @@ fn datagram(to: &str, port: u16) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn datagrams_and_bulk_go_from_one_host_to_another_and_come_back_from_where_they_went() {
     let Some(mut hosts) = Hosts::new().await else { return };
-    let machine = hosts.machine.clone();
+    let machine = hosts.wires.machine.clone();
     hosts.serves(&machine, "machine", MACHINE_SCRIPT).await;
     hosts.cli(&["forward", "add", "udp", "7000", "10.87.2.2:5000"]);
     hosts.cli(&["forward", "add", "tcp", "7000", "10.87.2.2:5000"]);
@@ -188,14 +139,14 @@ async fn datagrams_and_bulk_go_from_one_host_to_another_and_come_back_from_where
     for port in [7_000, 7_006] {
         let inside = GATE_INSIDE[usize::from(port == 7_006)];
         for gate in GATE {
-            let said = hosts.says(&hosts.client, &datagram(gate, port)).await;
+            let said = hosts.says(&hosts.wires.client, &datagram(gate, port)).await;
             assert_eq!(said, format!("who {inside} from {gate} {port}"));
         }
     }
     // The client has no other way to the machine.
     let direct = "import socket\ns = socket.socket()\ns.settimeout(2)\ntry:\n s.connect(('10.87.2.2', 5000)); print('there')\n\
                   except OSError: print('nowhere')";
-    assert_eq!(hosts.says(&hosts.client, direct).await, "nowhere");
+    assert_eq!(hosts.says(&hosts.wires.client, direct).await, "nowhere");
 
     for (gate, port, inside) in
         [(GATE[0], 7_000, GATE_INSIDE[0]), (GATE[1], 7_000, GATE_INSIDE[0]), (GATE[3], 7_006, GATE_INSIDE[1])]
@@ -209,7 +160,7 @@ async fn datagrams_and_bulk_go_from_one_host_to_another_and_come_back_from_where
              heard.update(got); count += len(got)\nt.join()\nprint(line.decode().strip(), count, sent.digest() == heard.digest())",
             family(gate)
         );
-        let said = hosts.says(&hosts.client, &bulk).await;
+        let said = hosts.says(&hosts.wires.client, &bulk).await;
         assert_eq!(said, format!("who {inside} {} True", 32 << 20), "{gate}");
     }
 
@@ -221,7 +172,7 @@ async fn datagrams_and_bulk_go_from_one_host_to_another_and_come_back_from_where
     hosts.cli(&["forward", "add", "tcp", "7001", "10.87.2.2:5001", "--proxy-protocol", "v1"]);
     let ask = "import socket\ns = socket.socket(); s.settimeout(10); s.connect(('10.87.1.7', 7001)); mine = s.getsockname()[1]\n\
                print(mine, s.recv(300).decode().strip())";
-    let said = hosts.says(&hosts.client, ask).await;
+    let said = hosts.says(&hosts.wires.client, ask).await;
     let (port, heard) = said.split_once(' ').unwrap();
     assert_eq!(heard, format!("heard PROXY TCP4 10.87.1.2 10.87.1.7 {port} 7001"));
     let shown = hosts.cli(&["session", "ls", "-o", "json", "--kind", "udp"]);
@@ -239,7 +190,7 @@ async fn datagrams_and_bulk_go_from_one_host_to_another_and_come_back_from_where
         "--source",
         "10.87.1.2",
     ]);
-    let said = hosts.says(&hosts.client, &datagram("10.87.1.7", 7_002)).await;
+    let said = hosts.says(&hosts.wires.client, &datagram("10.87.1.7", 7_002)).await;
     assert_eq!(said, "who 10.87.2.1 from 10.87.1.7 7002");
     hosts.cli(&["forward", "update", "udp/7002", "--source", "10.87.1.9"]);
     let silent = datagram("10.87.1.7", 7_002).replace("settimeout(10)", "settimeout(1)");
@@ -247,7 +198,7 @@ async fn datagrams_and_bulk_go_from_one_host_to_another_and_come_back_from_where
         "try:\n{}\nexcept OSError: print('nothing')",
         silent.lines().map(|line| format!(" {line}\n")).collect::<String>()
     );
-    assert_eq!(hosts.says(&hosts.client, &asked).await, "nothing");
+    assert_eq!(hosts.says(&hosts.wires.client, &asked).await, "nothing");
 }
 
 /// Asks for a ticket over the network as a person would, and prints what came.
@@ -284,11 +235,12 @@ async fn a_ticket_opens_from_the_host_that_asked_for_it_and_from_no_other() {
     hosts.cli(&["user", "add", "ann", "--grant", "operator:default"]);
     let token = hosts.cli(&["token", "create", "--subject", "ann", "--duration", "10m"]);
     let token = token.trim();
-    let asks = async |body: &str| parsed(hosts.says(&hosts.client, &ticket(console, token, body)).await);
+    let asks =
+        async |body: &str| parsed(hosts.says(&hosts.wires.client, &ticket(console, token, body)).await);
     let looks = async |made: &Value| {
         let ticket = made["ticket"].as_str().unwrap();
-        let client = hosts.says(&hosts.client, &opens(GATE[0], ticket)).await;
-        (client, hosts.says(&hosts.machine, &opens(GATE_INSIDE[0], ticket)).await)
+        let client = hosts.says(&hosts.wires.client, &opens(GATE[0], ticket)).await;
+        (client, hosts.says(&hosts.wires.machine, &opens(GATE_INSIDE[0], ticket)).await)
     };
 
     let made = wait_for("the gate knows of the console", || async {

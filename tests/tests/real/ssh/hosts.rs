@@ -12,8 +12,8 @@ use tests::sshd::{KeyPair, client_config};
 use tests::wait::wait_for;
 
 use super::said;
-use crate::netns::ip;
 use crate::program::Program;
+use crate::wires::{self, Wires, ip};
 
 const GATE: &str = "10.88.1.1";
 const CLIENT: &str = "10.88.1.2";
@@ -22,42 +22,22 @@ const MACHINE: &str = "10.0.0.5";
 /// What the machine calls itself.
 const HOSTNAME: &str = "machine-five";
 
-/// Three hosts; gone with the test.
+/// Three hosts and what runs there; gone with the test, the programs first.
 struct Hosts {
-    client: String,
-    gate: String,
-    machine: String,
+    programs: Vec<Program>,
+    wires: Wires,
     folder: tempfile::TempDir,
     key: KeyPair,
-    programs: Vec<Program>,
-}
-
-impl Drop for Hosts {
-    fn drop(&mut self) {
-        self.programs.clear();
-        for name in [&self.client, &self.gate, &self.machine] {
-            let _ = Command::new("ip").args(["netns", "del", name]).stderr(Stdio::null()).status();
-        }
-    }
 }
 
 impl Hosts {
-    /// `None` where namespaces cannot be made: that takes root.
+    /// `None` where namespaces cannot be made.
     async fn new() -> Option<Self> {
-        let id = std::process::id() % 100_000;
-        let name = |what: &str| format!("gs{id}{what}");
-        let (client, gate, machine) = (name("c"), name("g"), name("m"));
-        let made = Command::new("ip").args(["netns", "add", &client]).stderr(Stdio::null()).status();
-        if !made.is_ok_and(|made| made.success()) {
-            eprintln!("SKIPPED: network namespaces take root and iproute2");
-            return None;
-        }
+        let wires = Wires::lay("gs", [&[CLIENT], &[GATE], &[GATE_INSIDE], &[MACHINE]])?;
         let folder = tempfile::Builder::new().prefix("gh").tempdir().unwrap();
-        let mut hosts =
-            Self { client, gate, machine, folder, key: KeyPair::make("usr1"), programs: Vec::new() };
-        hosts.link();
+        let mut hosts = Self { programs: Vec::new(), wires, folder, key: KeyPair::make("usr1") };
         hosts.sshd();
-        let mut up = hosts.within(&hosts.gate, &bin("gatehouse"));
+        let mut up = wires::within(&hosts.wires.gate, &bin("gatehouse"));
         up.arg("up").arg("--data").arg(hosts.data()).args(["--ssh", "0.0.0.0:22"]);
         for listener in ["http", "https", "novnc", "ttyd", "admin", "sync", "gateway-admin"] {
             up.arg(format!("--{listener}")).arg("127.0.0.1:0");
@@ -72,25 +52,6 @@ impl Hosts {
         })
         .await;
         Some(hosts)
-    }
-
-    /// Client and gate on one wire, gate and machine on another.
-    fn link(&self) {
-        let Self { client, gate, machine, .. } = self;
-        ip(&format!("netns add {gate}"));
-        ip(&format!("netns add {machine}"));
-        ip(&format!("link add {client}0 netns {client} type veth peer name {gate}1 netns {gate}"));
-        ip(&format!("link add {machine}0 netns {machine} type veth peer name {gate}2 netns {gate}"));
-        for (host, link, address) in [
-            (client, format!("{client}0"), CLIENT),
-            (gate, format!("{gate}1"), GATE),
-            (gate, format!("{gate}2"), GATE_INSIDE),
-            (machine, format!("{machine}0"), MACHINE),
-        ] {
-            ip(&format!("-n {host} addr add {address}/24 dev {link}"));
-            ip(&format!("-n {host} link set {link} up"));
-            ip(&format!("-n {host} link set lo up"));
-        }
     }
 
     /// The machine's own sshd, under a name of its own.
@@ -109,7 +70,7 @@ impl Hosts {
             authorized.display()
         );
         std::fs::write(&config, text).unwrap();
-        let mut command = self.within(&self.machine, Path::new("unshare"));
+        let mut command = wires::within(&self.wires.machine, Path::new("unshare"));
         let start = format!("hostname {HOSTNAME} && exec /usr/sbin/sshd -D -e -f {}", config.display());
         let sshd = Program::start(command.args(["--uts", "sh", "-c", &start]), &folder.join("sshd.log"));
         self.programs.push(sshd);
@@ -117,13 +78,6 @@ impl Hosts {
 
     fn data(&self) -> PathBuf {
         self.folder.path().join("d")
-    }
-
-    /// A program in a host of its own.
-    fn within(&self, host: &str, program: &Path) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", host]).arg(program);
-        command
     }
 
     fn try_cli(&self, words: &[&str]) -> Option<String> {
@@ -146,7 +100,7 @@ impl Hosts {
         let text = std::fs::read_to_string(&config).unwrap();
         let named = format!("Host gate\n  HostName {GATE}\n{text}");
         std::fs::write(&config, named.replace("LogLevel ERROR", "LogLevel INFO")).unwrap();
-        let mut command = self.within(&self.client, Path::new("ssh"));
+        let mut command = wires::within(&self.wires.client, Path::new("ssh"));
         command.arg("-F").arg(&config).args(words.split(' ')).stdin(Stdio::null()).output().unwrap()
     }
 
